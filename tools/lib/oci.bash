@@ -21,14 +21,21 @@ oci_put_blob() {
 	mv "$file" "$layout/blobs/sha256/$digest"
 }
 
-# oci_add_tar_layer LAYOUT TREE: TREE's content as one more uncompressed layer, owned by root, without times.
+# oci_add_tar_layer LAYOUT TREE [gzip]: TREE's content as one more layer, owned by root, without times.
 oci_add_tar_layer() {
-	local names
+	local names tar diff_id type=application/vnd.oci.image.layer.v1.tar pack=(cat)
+	if [ "${3:-}" = gzip ]; then
+		type+=+gzip pack=(gzip -n)
+	fi
 	names=$(cd "$2" && printf '%s\n' *)
+	tar=$(mktemp "$1/.tar.XXXXXX")
 	# shellcheck disable=SC2086 # names without blanks, one a word
 	tar -C "$2" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --format=posix \
-		--pax-option=delete=atime,delete=ctime,exthdr.name=%d/PaxHeaders/%f -cf - $names |
-		oci_put_blob "$1" application/vnd.oci.image.layer.v1.tar >>"$1/.layers"
+		--pax-option=delete=atime,delete=ctime,exthdr.name=%d/PaxHeaders/%f -cf "$tar" $names
+	diff_id=sha256:$(sha256sum "$tar" | cut -d' ' -f1)
+	"${pack[@]}" <"$tar" | oci_put_blob "$1" "$type" |
+		jq -c --arg d "$diff_id" '{layer: ., diff_id: $d}' >>"$1/.layers"
+	rm -f "$tar"
 }
 
 # oci_write_image LAYOUT TAG CONFIG: CONFIG is the JSON of the image's `config` (User, Env, Entrypoint, …).
@@ -37,10 +44,10 @@ oci_write_image() {
 	layers=$(jq -cs . "$layout/.layers")
 	rm -f "$layout/.layers"
 	config_descriptor=$(jq -cn --argjson c "$config" --argjson l "$layers" '{architecture: "amd64", os: "linux",
-		config: $c, rootfs: {type: "layers", diff_ids: [$l[].digest]}}' |
+		config: $c, rootfs: {type: "layers", diff_ids: [$l[].diff_id]}}' |
 		oci_put_blob "$layout" application/vnd.oci.image.config.v1+json)
 	manifest=$(jq -cn --argjson c "$config_descriptor" --argjson l "$layers" '{schemaVersion: 2,
-		mediaType: "application/vnd.oci.image.manifest.v1+json", config: $c, layers: $l}' |
+		mediaType: "application/vnd.oci.image.manifest.v1+json", config: $c, layers: [$l[].layer]}' |
 		oci_put_blob "$layout" application/vnd.oci.image.manifest.v1+json)
 	jq -c --argjson m "$manifest" --arg t "$tag" '.manifests = [.manifests[] |
 		select(.annotations["org.opencontainers.image.ref.name"] != $t)] +
