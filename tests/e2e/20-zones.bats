@@ -90,7 +90,9 @@ teardown_file() {
 	[ "$status" -eq 137 ]
 	protect workload launch --zone z3 --name victim --wait "$HELLO_IMAGE" -- sleep 77777
 	# From the zone's side, where its process is an ordinary one.
-	protect zone exec z3 -- pkill -9 -f 'sleep 77777'
+	# shellcheck disable=SC2016 # for the shell there
+	protect zone exec z3 -- sh -c 'for p in $(pidof sleep); do
+		tr "\0" " " </proc/$p/cmdline | grep -qx "sleep 77777 " && kill -9 "$p"; done; true'
 	wait_until 20 workload_is victim exited
 	[ "$(workload_field victim exit_code)" -eq 137 ]
 	protect workload destroy victim
