@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The contract between protect-daemon and protect-launch, the only privileged process of Protect.
+ *
+ * SOCK_SEQPACKET; one struct launch_request a packet (descriptors attached to it), one struct launch_reply back, in
+ * order. Only the uid of user `protect` and root are heard. The daemon is not trusted with more than this: it names a
+ * zone by UUID and a uid by its slot, and gives limits and descriptors; it never gives a path, a program or a number
+ * that is used as a process id.
+ *
+ * What a runner finds when it starts: 0 = /dev/null, 1 and 2 = the log, LAUNCH_FD_KVM = /dev/kvm, then the other
+ * descriptors of SPAWN without the log, in the order sent; everything else closed. Its environment is empty, its arguments
+ * are `--kvm-fd 3 --spec-fd 4`. It has a session, a cgroup and a uid of its own, no group and no capability.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/uuid.h"
+
+#define LAUNCH_VERSION 1u
+#define LAUNCH_SOCKET "/run/protect-launch/launch.sock"
+#define LAUNCH_TEXT_SIZE 256
+#define LAUNCH_UID_BASE 200000u
+#define LAUNCH_UID_COUNT 4096u
+#define LAUNCH_CPU_PERIOD_US 100000u
+
+/* Descriptors of SPAWN, by place in the message. Files that the spec names follow. */
+enum launch_place {
+	LAUNCH_PLACE_SPEC,   /* the ZoneSpec, readable from its start */
+	LAUNCH_PLACE_SOCKET, /* a listening unix stream socket */
+	LAUNCH_PLACE_EXIT,   /* the exit record, writable */
+	LAUNCH_PLACE_LOG,    /* where stderr goes, writable */
+	LAUNCH_PLACE_FILES,
+};
+
+/* Descriptor numbers in the runner. */
+enum launch_fd {
+	LAUNCH_FD_KVM = 3,
+	LAUNCH_FD_SPEC = 4,
+	LAUNCH_FD_SOCKET = 5,
+	LAUNCH_FD_EXIT = 6,
+	LAUNCH_FD_FILES = 7,
+};
+
+#define LAUNCH_FDS_MAX 16u /* in one SPAWN */
+
+enum launch_op {
+	LAUNCH_SPAWN = 1,  /* reply: pid, and one descriptor, its pidfd */
+	LAUNCH_SIGNAL = 2, /* SIGTERM or SIGKILL; SIGKILL reaches all that is in the zone's cgroup */
+	/*
+	 * Forget an ended runner; its cgroup is gone after it. Reply: wait_status. -EBUSY: it still runs.
+	 * -ENOENT: no runner is known by this UUID and no cgroup of it is left.
+	 */
+	LAUNCH_REAP = 3,
+	LAUNCH_LIST = 4, /* reply: the index-th known runner (uuid, pid, ended), -ENOENT behind the last */
+};
+
+struct launch_request {
+	uint32_t version;
+	uint32_t op;
+	struct uuid uuid;
+	uint64_t memory_bytes; /* SPAWN: limit of the runner with all that belongs to it */
+	uint32_t slot;	       /* SPAWN: runs as uid = gid = base + slot */
+	uint32_t cpu_quota_us; /* SPAWN: CPU time in LAUNCH_CPU_PERIOD_US; 0 = no limit */
+	uint32_t cpu_weight;   /* SPAWN: 1 to 10000 */
+	uint32_t n_fds;	       /* SPAWN: descriptors attached */
+	uint32_t signal;       /* SIGNAL */
+	uint32_t index;	       /* LIST */
+};
+
+struct launch_reply {
+	uint32_t version;
+	int32_t error; /* 0 or a negative errno */
+	struct uuid uuid;
+	int32_t pid;
+	int32_t wait_status; /* as of waitpid(2); -1 = not known, its parent was an earlier protect-launch */
+	uint32_t ended;
+	char text[LAUNCH_TEXT_SIZE]; /* one line for a person, if error */
+};

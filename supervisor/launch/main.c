@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * protect-launch: the only privileged process. It hears fixed-size requests (launch.h) from the daemon's user, one at a
+ * time, in one thread, and starts, signals and reaps runners. It reads no file that another user wrote.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <grp.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "supervisor/launch/cgroup.h"
+#include "supervisor/launch/launch.h"
+#include "supervisor/launch/runners.h"
+
+#define CLIENTS_MAX 16u
+#define RETRY_MS 100 /* a cgroup that is not empty yet is looked at again */
+
+struct options {
+	const char *socket, *cgroup_root;
+	bool require_cgroup;
+	uid_t allow_uid;
+	struct runners_config config;
+};
+
+struct launch {
+	struct runners runners;
+	uid_t allow_uid;
+	int listener, signals;
+	int clients[CLIENTS_MAX];
+	unsigned n_clients;
+};
+
+static const char usage[] =
+	"usage: protect-launch [options]\n"
+	"  --socket PATH       where the daemon connects (" LAUNCH_SOCKET ")\n"
+	"  --runner PATH       the program that is one zone (/usr/local/bin/zone-vmm)\n"
+	"  --cgroup-root DIR   cgroup v2 directory of all zones (" CGROUP_ROOT ")\n"
+	"  --require-cgroup    fail where zones cannot be limited\n"
+	"  --kvm PATH          the KVM device (/dev/kvm)\n"
+	"  --uid-base N        first uid of zones (200000)\n"
+	"  --uid-count N       how many uids, and so how many zones (4096)\n"
+	"  --allow-uid N       who may ask, beside root (the user protect)\n"
+	"  --no-uid            run zones as the present user; not as root\n";
+
+enum { OPT_SOCKET = 1, OPT_RUNNER, OPT_CGROUP, OPT_REQUIRE, OPT_KVM, OPT_BASE, OPT_COUNT, OPT_ALLOW, OPT_NO_UID, OPT_HELP };
+
+static const struct option long_options[] = {
+	{"socket", required_argument, NULL, OPT_SOCKET},
+	{"runner", required_argument, NULL, OPT_RUNNER},
+	{"cgroup-root", required_argument, NULL, OPT_CGROUP},
+	{"require-cgroup", no_argument, NULL, OPT_REQUIRE},
+	{"kvm", required_argument, NULL, OPT_KVM},
+	{"uid-base", required_argument, NULL, OPT_BASE},
+	{"uid-count", required_argument, NULL, OPT_COUNT},
+	{"allow-uid", required_argument, NULL, OPT_ALLOW},
+	{"no-uid", no_argument, NULL, OPT_NO_UID},
+	{"help", no_argument, NULL, OPT_HELP},
+	{NULL, 0, NULL, 0},
+};
+
+static int parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out)
+{
+	unsigned long long value;
+	char *end;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno || end == text || *end || value < min || value > max) {
+		fprintf(stderr, "protect-launch: '%s' is not a number from %u to %u\n", text, min, max);
+		return -EINVAL;
+	}
+	*out = (uint32_t)value;
+	return 0;
+}
+
+static int parse_option(int option, struct options *o)
+{
+	switch (option) {
+	case OPT_SOCKET:
+		o->socket = optarg;
+		return 0;
+	case OPT_RUNNER:
+		o->config.runner = optarg;
+		return 0;
+	case OPT_CGROUP:
+		o->cgroup_root = optarg;
+		return 0;
+	case OPT_REQUIRE:
+		o->require_cgroup = true;
+		return 0;
+	case OPT_KVM:
+		o->config.kvm = optarg;
+		return 0;
+	case OPT_BASE:
+		return parse_number(optarg, 1000, INT32_MAX, &o->config.uid_base);
+	case OPT_COUNT:
+		return parse_number(optarg, 1, 65536, &o->config.uid_count);
+	case OPT_ALLOW:
+		return parse_number(optarg, 0, INT32_MAX, &o->allow_uid);
+	case OPT_NO_UID:
+		o->config.change_ids = false;
+		return 0;
+	case OPT_HELP:
+		fputs(usage, stdout);
+		exit(EXIT_SUCCESS);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int parse_options(int argc, char **argv, struct options *o)
+{
+	const struct passwd *user = getpwnam("protect");
+	int option;
+
+	o->allow_uid = user ? user->pw_uid : 0;
+	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+		if (parse_option(option, o) < 0)
+			return -EINVAL;
+	if (optind != argc) {
+		fprintf(stderr, "protect-launch: unknown argument '%s'\n", argv[optind]);
+		return -EINVAL;
+	}
+	if (!o->config.change_ids && geteuid() == 0) {
+		fprintf(stderr, "protect-launch: --no-uid would run zones as root; leave it out\n");
+		return -EINVAL;
+	}
+	if (o->config.change_ids && geteuid() != 0) {
+		fprintf(stderr, "protect-launch: needs root (or --no-uid, for tests)\n");
+		return -EPERM;
+	}
+	return 0;
+}
+
+static int open_cgroups(const struct options *o, int *root)
+{
+	struct error err = ERROR_NULL;
+
+	*root = cgroup_open_root(o->cgroup_root, &err);
+	if (*root >= 0)
+		return 0;
+	if (o->require_cgroup) {
+		log_error("err=\"%s\"", err.text);
+		return err.code;
+	}
+	log_warning("zones run without limits: %s", err.text);
+	*root = -1;
+	return 0;
+}
+
+static int open_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void accept_client(struct launch *launch)
+{
+	_cleanup_(close_fdp) int fd = accept4(launch->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	uid_t uid;
+
+	if (fd < 0)
+		return;
+	if (io_peer_uid(fd, &uid) < 0 || (uid != 0 && uid != launch->allow_uid)) {
+		log_warning("uid=%u refused", uid);
+		return;
+	}
+	launch->clients[launch->n_clients++] = steal_fd(&fd);
+}
+
+/* One packet of a client. Returns false when the client is gone. */
+static bool serve_client(struct launch *launch, int client)
+{
+	union {
+		struct launch_request request;
+		char room[sizeof(struct launch_request) + 1];
+	} packet;
+	_cleanup_(close_fdp) int pidfd = -1;
+	struct launch_reply reply;
+	int fds[LAUNCH_FDS_MAX];
+	unsigned n_fds = LAUNCH_FDS_MAX;
+	ssize_t n = io_recv_fds(client, &packet, sizeof(packet), fds, &n_fds, MSG_DONTWAIT);
+
+	if (n == -EAGAIN)
+		return true;
+	if (n <= 0) {
+		while (n == 0 && n_fds)
+			close(fds[--n_fds]);
+		return false;
+	}
+	runners_request(&launch->runners, &packet, (size_t)n, fds, n_fds, &reply, &pidfd);
+	return io_send_fds(client, &reply, sizeof(reply), &pidfd, pidfd >= 0, MSG_DONTWAIT) ==
+	       (ssize_t)sizeof(reply);
+}
+
+static void drop_client(struct launch *launch, unsigned index)
+{
+	close(launch->clients[index]);
+	launch->clients[index] = launch->clients[--launch->n_clients];
+}
+
+/* Reads what signals came. Returns true when one of them asks us to end. */
+static bool take_signals(int fd)
+{
+	struct signalfd_siginfo info;
+	bool stop = false;
+
+	while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		stop |= info.ssi_signo != SIGCHLD;
+	return stop;
+}
+
+static int run(struct launch *launch)
+{
+	bool groups_left = false;
+
+	for (;;) {
+		struct pollfd polls[CLIENTS_MAX + 2] = {
+			{.fd = launch->signals, .events = POLLIN},
+			/* A full house lets newcomers wait in the listener's queue. */
+			{.fd = launch->n_clients < CLIENTS_MAX ? launch->listener : -1, .events = POLLIN}};
+
+		for (unsigned i = 0; i < launch->n_clients; i++)
+			polls[i + 2] = (struct pollfd){.fd = launch->clients[i], .events = POLLIN};
+		if (poll(polls, launch->n_clients + 2, groups_left ? RETRY_MS : -1) < 0 && errno != EINTR)
+			return -errno;
+		if (polls[0].revents && take_signals(launch->signals))
+			return 0;
+		/* Downwards, as dropping one moves the last into its place. */
+		for (unsigned i = launch->n_clients; i > 0; i--)
+			if (polls[i + 1].revents && !serve_client(launch, launch->clients[i - 1]))
+				drop_client(launch, i - 1);
+		groups_left = runners_collect(&launch->runners);
+		if (polls[1].revents)
+			accept_client(launch);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {.socket = LAUNCH_SOCKET,
+			    .cgroup_root = CGROUP_ROOT,
+			    .config = {.runner = "/usr/local/bin/zone-vmm",
+				       .kvm = "/dev/kvm",
+				       .change_ids = true,
+				       .uid_base = LAUNCH_UID_BASE,
+				       .uid_count = LAUNCH_UID_COUNT}};
+	static struct launch launch;
+	int r = parse_options(argc, argv, &o);
+
+	if (r < 0)
+		return EXIT_FAILURE;
+	o.config.null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	r = o.config.null < 0 ? -errno : open_cgroups(&o, &o.config.cgroup_root);
+	if (r == 0)
+		r = runners_init(&launch.runners, &o.config);
+	if (r < 0)
+		return EXIT_FAILURE;
+	launch.allow_uid = o.allow_uid;
+	launch.signals = open_signals();
+	/* Everybody may reach the socket; the folder's mode and the peer's uid decide. */
+	launch.listener = io_unix_listen(o.socket, SOCK_SEQPACKET, 0666);
+	if (launch.signals < 0 || launch.listener < 0) {
+		log_error("socket=%s err=\"%s\"", o.socket,
+			  strerror(launch.listener < 0 ? -launch.listener : -launch.signals));
+		return EXIT_FAILURE;
+	}
+	log_info("socket=%s runner=%s cgroups=%s ready", o.socket, o.config.runner,
+		 o.config.cgroup_root >= 0 ? o.cgroup_root : "none");
+	r = run(&launch);
+	runners_deinit(&launch.runners);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "supervisor/launch/runners.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "supervisor/launch/cgroup.h"
+#include "supervisor/launch/spawn.h"
+
+#define MEMORY_MIN_BYTES (16 * MIB)
+#define WEIGHT_MAX 10000u
+#define QUOTA_MIN_US 1000u /* the kernel's least */
+
+int runners_init(struct runners *runners, const struct runners_config *config)
+{
+	runners->config = *config;
+	runners->records = calloc(config->uid_count, sizeof(*runners->records));
+	return runners->records ? 0 : -ENOMEM;
+}
+
+void runners_deinit(struct runners *runners)
+{
+	for (uint32_t i = 0; runners->records && i < runners->config.uid_count; i++)
+		if (runners->records[i].used)
+			close_fdp(&runners->records[i].pidfd);
+	free(runners->records);
+	runners->records = NULL;
+}
+
+static struct runner_record *find(struct runners *runners, const struct uuid *uuid)
+{
+	for (uint32_t i = 0; i < runners->config.uid_count; i++)
+		if (runners->records[i].used && uuid_equal(&runners->records[i].uuid, uuid))
+			return &runners->records[i];
+	return NULL;
+}
+
+static int check_limits(const struct runners *runners, const struct launch_request *request,
+			struct error *err)
+{
+	if (request->slot >= runners->config.uid_count)
+		return error_set(err, -EINVAL, "uid slot %u of %u", request->slot,
+				 runners->config.uid_count);
+	if (request->memory_bytes < MEMORY_MIN_BYTES || request->memory_bytes > INT64_MAX)
+		return error_set(err, -EINVAL, "memory limit out of range");
+	if (request->cpu_weight < 1 || request->cpu_weight > WEIGHT_MAX)
+		return error_set(err, -EINVAL, "cpu weight %u is not within 1 and %u", request->cpu_weight,
+				 WEIGHT_MAX);
+	if (request->cpu_quota_us && request->cpu_quota_us < QUOTA_MIN_US)
+		return error_set(err, -EINVAL, "cpu quota %u us is below %u us", request->cpu_quota_us,
+				 QUOTA_MIN_US);
+	return 0;
+}
+
+static bool is_listening_socket(int fd)
+{
+	int value = 0, domain = 0, type = 0;
+	socklen_t len = sizeof(int);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &len) == 0 && value &&
+	       getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
+}
+
+static bool is_writable(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && !(flags & O_PATH);
+}
+
+static int check_fds(const int *fds, unsigned n_fds, struct error *err)
+{
+	struct stat st;
+
+	if (n_fds < LAUNCH_PLACE_FILES || n_fds > LAUNCH_FDS_MAX)
+		return error_set(err, -EINVAL, "%u descriptors; a runner needs %u to %u", n_fds,
+				 (unsigned)LAUNCH_PLACE_FILES, LAUNCH_FDS_MAX);
+	if (fstat(fds[LAUNCH_PLACE_SPEC], &st) < 0 || !S_ISREG(st.st_mode))
+		return error_set(err, -EINVAL, "the spec is not a file");
+	if (!is_listening_socket(fds[LAUNCH_PLACE_SOCKET]))
+		return error_set(err, -EINVAL, "the runner's socket is not a listening unix stream socket");
+	if (fstat(fds[LAUNCH_PLACE_EXIT], &st) < 0 || !S_ISREG(st.st_mode) ||
+	    !is_writable(fds[LAUNCH_PLACE_EXIT]))
+		return error_set(err, -EINVAL, "the exit record is not a writable file");
+	if (!is_writable(fds[LAUNCH_PLACE_LOG]))
+		return error_set(err, -EINVAL, "the log is not writable");
+	/* A directory is a way out of an empty root. */
+	for (unsigned i = 0; i < n_fds; i++)
+		if (fstat(fds[i], &st) < 0 || S_ISDIR(st.st_mode))
+			return error_set(err, -EINVAL, "descriptor %u is a directory", i);
+	return 0;
+}
+
+/* A place for the new runner; its uid must not be in use, since uids are what keeps zones apart. */
+static struct runner_record *find_place(struct runners *runners, const struct launch_request *request,
+					struct error *err)
+{
+	struct runner_record *place = NULL;
+
+	for (uint32_t i = 0; i < runners->config.uid_count; i++) {
+		struct runner_record *r = &runners->records[i];
+
+		if (!r->used) {
+			if (!place)
+				place = r;
+			continue;
+		}
+		if (uuid_equal(&r->uuid, &request->uuid)) {
+			error_set(err, -EEXIST, "this zone has a runner already (process %d)", (int)r->pid);
+			return NULL;
+		}
+		if (!r->ended && r->slot == request->slot) {
+			error_set(err, -EBUSY, "uid slot %u is in use", request->slot);
+			return NULL;
+		}
+	}
+	if (!place)
+		error_set(err, -ENOSPC, "no room for another runner; %u are known", runners->config.uid_count);
+	return place;
+}
+
+static int open_kvm(const char *path, struct error *err)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0)
+		return fd;
+	if (errno == EACCES || errno == EPERM)
+		return error_set(err, -errno, "no permission for %s; protect-launch must run as root", path);
+	return error_set(err, -errno,
+			 "%s cannot be used (%s); load kvm_amd or kvm_intel, enable virtualization in the "
+			 "firmware, and see 'protect host check'",
+			 path, strerror(errno));
+}
+
+static int start(struct runners *runners, const struct launch_request *request, const int *fds,
+		 unsigned n_fds, struct runner_record *record, struct error *err)
+{
+	const struct runners_config *config = &runners->config;
+	const struct cgroup_limits limits = {.memory_bytes = request->memory_bytes,
+					     .cpu_quota_us = request->cpu_quota_us,
+					     .cpu_weight = request->cpu_weight};
+	_cleanup_(close_fdp) int kvm = open_kvm(config->kvm, err);
+	_cleanup_(close_fdp) int group = -1;
+	struct spawn spawn = {.runner = config->runner,
+			      .kvm = kvm,
+			      .null = config->null,
+			      .fds = fds,
+			      .n_fds = n_fds,
+			      .change_ids = config->change_ids,
+			      .id = config->uid_base + request->slot};
+	pid_t pid;
+
+	if (kvm < 0)
+		return kvm;
+	if (config->cgroup_root >= 0) {
+		group = cgroup_make(config->cgroup_root, &request->uuid, &limits, err);
+		if (group < 0)
+			return group;
+	}
+	spawn.cgroup = group;
+	pid = spawn_runner(&spawn, &record->pidfd, err);
+	if (pid < 0) {
+		if (group >= 0)
+			cgroup_remove(config->cgroup_root, &request->uuid);
+		return pid;
+	}
+	record->pid = pid;
+	record->uuid = request->uuid;
+	record->slot = request->slot;
+	record->wait_status = -1;
+	record->ended = false;
+	record->group_left = group >= 0;
+	record->used = true;
+	return 0;
+}
+
+static int op_spawn(struct runners *runners, const struct launch_request *request, const int *fds,
+		    unsigned n_fds, struct launch_reply *reply, int *pidfd, struct error *err)
+{
+	struct runner_record *record;
+	char text[UUID_TEXT_SIZE];
+	int r = check_limits(runners, request, err);
+
+	if (r == 0)
+		r = check_fds(fds, n_fds, err);
+	if (r < 0)
+		return r;
+	record = find_place(runners, request, err);
+	if (!record)
+		return err->code;
+	r = start(runners, request, fds, n_fds, record, err);
+	if (r < 0)
+		return r;
+	*pidfd = fcntl(record->pidfd, F_DUPFD_CLOEXEC, 0);
+	reply->pid = record->pid;
+	uuid_format(&record->uuid, text);
+	log_info("zone=%s runner=%d slot=%u started", text, (int)record->pid, record->slot);
+	return 0;
+}
+
+static int op_signal(struct runners *runners, const struct launch_request *request, struct error *err)
+{
+	const struct runner_record *record = find(runners, &request->uuid);
+	int r = -ENOENT;
+
+	if (request->signal != SIGTERM && request->signal != SIGKILL)
+		return error_set(err, -EINVAL, "signal %u; only SIGTERM and SIGKILL are sent", request->signal);
+	if (request->signal == SIGKILL && runners->config.cgroup_root >= 0)
+		r = cgroup_kill(runners->config.cgroup_root, &request->uuid);
+	if (r < 0 && record && !record->ended)
+		r = syscall(SYS_pidfd_send_signal, record->pidfd, (int)request->signal, NULL, 0) < 0 ? -errno
+												     : 0;
+	if (r == -ENOENT && record)
+		r = -ESRCH;
+	return r < 0 ? error_set_errno(err, r, "the runner cannot be signalled") : 0;
+}
+
+static int op_reap(struct runners *runners, const struct launch_request *request,
+		   struct launch_reply *reply, struct error *err)
+{
+	struct runner_record *record = find(runners, &request->uuid);
+
+	runners_collect(runners);
+	if (record && !record->ended)
+		return error_set(err, -EBUSY, "the runner has not ended");
+	if (runners->config.cgroup_root >= 0) {
+		int r = cgroup_remove(runners->config.cgroup_root, &request->uuid);
+
+		if (r < 0)
+			return error_set_errno(err, r, "the zone's cgroup cannot be removed yet");
+	}
+	if (!record)
+		return error_set(err, -ENOENT, "no runner of this zone");
+	reply->pid = record->pid;
+	reply->wait_status = record->wait_status;
+	reply->ended = 1;
+	close_fdp(&record->pidfd);
+	record->used = false;
+	return 0;
+}
+
+static int op_list(struct runners *runners, const struct launch_request *request,
+		   struct launch_reply *reply, struct error *err)
+{
+	uint32_t index = request->index;
+
+	for (uint32_t i = 0; i < runners->config.uid_count; i++) {
+		const struct runner_record *r = &runners->records[i];
+
+		if (!r->used || index--)
+			continue;
+		reply->uuid = r->uuid;
+		reply->pid = r->pid;
+		reply->ended = r->ended;
+		reply->wait_status = r->wait_status;
+		return 0;
+	}
+	return error_set(err, -ENOENT, "no further runner");
+}
+
+static int dispatch(struct runners *runners, const struct launch_request *request, const int *fds,
+		    unsigned n_fds, struct launch_reply *reply, int *pidfd, struct error *err)
+{
+	if (request->version != LAUNCH_VERSION)
+		return error_set(err, -EPROTO, "protocol version %u; this protect-launch speaks %u",
+				 request->version, LAUNCH_VERSION);
+	if (request->n_fds != n_fds || (n_fds && request->op != LAUNCH_SPAWN))
+		return error_set(err, -EINVAL, "%u descriptors came, %u were announced", n_fds, request->n_fds);
+	switch (request->op) {
+	case LAUNCH_SPAWN:
+		return op_spawn(runners, request, fds, n_fds, reply, pidfd, err);
+	case LAUNCH_SIGNAL:
+		return op_signal(runners, request, err);
+	case LAUNCH_REAP:
+		return op_reap(runners, request, reply, err);
+	case LAUNCH_LIST:
+		return op_list(runners, request, reply, err);
+	default:
+		return error_set(err, -ENOSYS, "unknown operation %u", request->op);
+	}
+}
+
+void runners_request(struct runners *runners, const void *packet, size_t len, int *fds, unsigned n_fds,
+		     struct launch_reply *reply, int *pidfd)
+{
+	struct launch_request request;
+	struct error err = ERROR_NULL;
+	int r;
+
+	*pidfd = -1;
+	memset(reply, 0, sizeof(*reply));
+	reply->version = LAUNCH_VERSION;
+	if (len == sizeof(request)) {
+		memcpy(&request, packet, sizeof(request));
+		reply->uuid = request.uuid;
+		r = dispatch(runners, &request, fds, n_fds, reply, pidfd, &err);
+	} else {
+		r = error_set(&err, -EMSGSIZE, "a request has %zu bytes, not %zu", sizeof(request), len);
+	}
+	reply->error = r;
+	if (r < 0)
+		snprintf(reply->text, sizeof(reply->text), "%.*s", (int)sizeof(reply->text) - 1, err.text);
+	while (n_fds)
+		close(fds[--n_fds]);
+}
+
+static void record_end(struct runners *runners, pid_t pid, int wait_status)
+{
+	for (uint32_t i = 0; i < runners->config.uid_count; i++) {
+		struct runner_record *r = &runners->records[i];
+		char text[UUID_TEXT_SIZE];
+
+		if (!r->used || r->ended || r->pid != pid)
+			continue;
+		r->ended = true;
+		r->wait_status = wait_status;
+		uuid_format(&r->uuid, text);
+		log_info("zone=%s runner=%d wait_status=%#x ended", text, (int)pid, (unsigned)wait_status);
+	}
+}
+
+bool runners_collect(struct runners *runners)
+{
+	bool left = false;
+	int wait_status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
+		record_end(runners, pid, wait_status);
+	for (uint32_t i = 0; i < runners->config.uid_count; i++) {
+		struct runner_record *r = &runners->records[i];
+
+		if (!r->used || !r->ended || !r->group_left)
+			continue;
+		cgroup_kill(runners->config.cgroup_root, &r->uuid);
+		r->group_left = cgroup_remove(runners->config.cgroup_root, &r->uuid) < 0;
+		left |= r->group_left;
+	}
+	return left;
+}
