@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/log.h"
 #include "virtio/queue.h"
 
 struct virtio_dev;
@@ -24,7 +25,10 @@ struct virtio_ops {
 	void (*config_read)(struct virtio_dev *dev, uint32_t off, void *data, uint32_t len);
 	/* Writes to it; NULL: read-only. */
 	void (*config_write)(struct virtio_dev *dev, uint32_t off, const void *data, uint32_t len);
-	/* DRIVER_OK: dev->negotiated holds the features, enabled queues are in use. Returns 0, or negative to break the device. */
+	/*
+	 * DRIVER_OK: dev->negotiated holds the features, enabled queues are in use. Returns 0, or negative to break the device; it
+	 * leaves nothing behind then, as reset() follows only an activate() that succeeded.
+	 */
 	int (*activate)(struct virtio_dev *dev);
 	/* The driver notified a queue (it is enabled, the device active). */
 	void (*kick)(struct virtio_dev *dev, unsigned queue);
@@ -45,9 +49,13 @@ struct virtio_dev {
 	struct vq *queues; /* n_queues, the transport's */
 
 	/* The transport's. */
+	/* Calls ops->kick for this queue again in a later turn of the loop: how a device bounds its work in one turn. */
+	void (*kick_again)(struct virtio_dev *dev, unsigned queue);
 	void (*config_changed)(struct virtio_dev *dev);
 	void (*on_broken)(struct virtio_dev *dev);
 	void *transport;
+
+	struct log_limit log_limit; /* virtio_dev_broken()'s; outlives resets, so that they do not renew it */
 };
 
 /* Marks the device broken (once), logs `why` with a rate limit, tells the driver by NEEDS_RESET. */

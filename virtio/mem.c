@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtio/mem.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+#include "base/util.h"
+
+static const struct mem_region *find_region(const struct mem *mem, gpa_t gpa)
+{
+	for (unsigned i = 0; i < mem->n_regions; i++) {
+		const struct mem_region *region = &mem->regions[i];
+
+		if (gpa >= region->start && gpa - region->start < region->len)
+			return region;
+	}
+	return NULL;
+}
+
+void *mem_ptr(const struct mem *mem, gpa_t gpa, uint64_t len)
+{
+	const struct mem_region *region = find_region(mem, gpa);
+
+	if (!region || len == 0 || !range_fits(gpa - region->start, len, region->len))
+		return NULL;
+	return region->host + (gpa - region->start);
+}
+
+int mem_iov(const struct mem *mem, gpa_t gpa, uint32_t len, struct iovec *iov, unsigned max)
+{
+	unsigned n = 0;
+
+	if (len == 0)
+		return -EINVAL;
+	while (len > 0) {
+		const struct mem_region *region = find_region(mem, gpa);
+		uint64_t part;
+
+		if (!region)
+			return -EFAULT;
+		if (n == max)
+			return -E2BIG;
+		part = region->len - (gpa - region->start);
+		if (part > len)
+			part = len;
+		iov[n].iov_base = region->host + (gpa - region->start);
+		iov[n].iov_len = part;
+		n++;
+		len -= (uint32_t)part;
+		/* The next byte may be 0 after the last address there is: no region starts again there by wrapping. */
+		if (len > 0 && !checked_add(gpa, part, &gpa))
+			return -EFAULT;
+	}
+	return (int)n;
+}
