@@ -107,6 +107,7 @@ int idm_stream_open(struct idm *idm, uint32_t window, const struct idm_stream_op
 {
 	struct idm_stream *stream;
 
+	assert(window <= IDM_WINDOW_MAX);
 	if (idm->dead)
 		return -ECONNRESET;
 	if (idm->streams_own >= IDM_STREAMS_MAX)
@@ -132,6 +133,7 @@ int idm_stream_accept(struct idm *idm, uint64_t number, uint32_t window,
 {
 	struct idm_stream *stream = find(idm, number);
 
+	assert(window <= IDM_WINDOW_MAX);
 	if (!stream || stream->ops || idm->dead)
 		return -ENOENT;
 	if (window && queue_control(idm, FORM(STREAM_WINDOW), number, window) < 0)

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+foreach(name idm_call idm_stream idm_hostile idm_pump)
+	protect_unit_test(${name} SOURCES ${name}.c idm_pair.c LIBS idm)
+endforeach()
