@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # The lab's own promises, and the zone kernel's image. Each test is a boot, or a download on an empty cache.
 
+bats_require_minimum_version 1.5.0
+
 lab() {
 	tools/lab run --no-services --timeout 120 "$@"
 }
 
 @test "the command's output, status, folder and arguments come through; KVM is there" {
 	# shellcheck disable=SC2016 # for the shell there
-	run lab -- bash -c 'echo "$PWD|$1|$(stat -c %F /dev/kvm)"; dmesg | grep -c "Nested Paging enabled"; exit 7' x "a  'b\" \$c"
-	echo "$output"
+	run --separate-stderr lab -- bash -c 'echo "$PWD|$1|$(stat -c %F /dev/kvm)"; dmesg | grep -c "Nested Paging enabled"; exit 7' x "a  'b\" \$c"
+	echo "$output $stderr"
 	[ "$status" -eq 7 ]
 	[[ ${lines[0]} == "$PWD|a  'b\" \$c|character special file" ]]
 	[[ ${lines[1]} == 1 ]]
