@@ -11,6 +11,7 @@ lab() {
 @test "the command's output, status, folder and arguments come through; KVM is there" {
 	# shellcheck disable=SC2016 # for the shell there
 	run --separate-stderr lab -- bash -c 'echo "$PWD|$1|$(stat -c %F /dev/kvm)"; dmesg | grep -c "Nested Paging enabled"; exit 7' x "a  'b\" \$c"
+	# shellcheck disable=SC2154 # set by run
 	echo "$output $stderr"
 	[ "$status" -eq 7 ]
 	[[ ${lines[0]} == "$PWD|a  'b\" \$c|character special file" ]]
