@@ -19,6 +19,11 @@ struct field {
 	size_t len;
 };
 
+static struct reader reader_of(const void *buf, size_t len)
+{
+	return (struct reader){ buf, len ? (const uint8_t *)buf + len : buf };
+}
+
 static bool read_varint(struct reader *reader, uint64_t *out)
 {
 	uint64_t value = 0;
@@ -75,7 +80,7 @@ static int read_field(struct reader *reader, struct field *field)
 
 int wire_packet_decode(const void *buf, size_t len, struct wire_packet *out)
 {
-	struct reader reader = { buf, (const uint8_t *)buf + len };
+	struct reader reader = reader_of(buf, len);
 	struct field field;
 	int r;
 
@@ -97,13 +102,11 @@ int wire_packet_decode(const void *buf, size_t len, struct wire_packet *out)
 
 int wire_reply_decode(const void *buf, size_t len, struct wire_reply *out)
 {
-	struct reader reader = { buf, (const uint8_t *)buf + len };
+	struct reader reader = reader_of(buf, len);
 	struct field field;
 	int r;
 
 	*out = (struct wire_reply){ 0 };
-	if (!len)
-		return 0;
 	while ((r = read_field(&reader, &field)) > 0) {
 		if (field.number == 1 && field.type == WIRE_VARINT)
 			out->error = (uint32_t)field.value;
@@ -147,8 +150,9 @@ static uint8_t *write_bytes_head(uint8_t *out, unsigned number, size_t len)
 static uint8_t *write_bytes(uint8_t *out, unsigned number, const void *bytes, size_t len)
 {
 	out = write_bytes_head(out, number, len);
-	if (len)
-		memcpy(out, bytes, len);
+	if (!len)
+		return out;
+	memcpy(out, bytes, len);
 	return out + len;
 }
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+protect_fuzz_target(idm_session SOURCES idm_session.c LIBS idm)
