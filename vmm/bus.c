@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/bus.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/util.h"
+
+enum { CALL_IDLE, CALL_PENDING };
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t while_value)
+{
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, while_value, NULL, NULL, 0);
+}
+
+static void futex_wake(_Atomic uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+static void release(struct bus_call *call)
+{
+	atomic_store_explicit(&call->state, CALL_IDLE, memory_order_release);
+	futex_wake(&call->state);
+}
+
+static void serve(struct bus *bus, struct bus_call *call)
+{
+	if (atomic_load_explicit(&call->state, memory_order_acquire) != CALL_PENDING)
+		return;
+	if (call->end_reason)
+		bus->on_end(bus->user, call->end_reason, call->end_detail);
+	else
+		call->range->access(call->range->user, &call->access);
+	release(call);
+}
+
+static int listen_again(struct bus *bus)
+{
+	return loop_read(bus->loop, &bus->doorbell_op, bus->doorbell_slot, &bus->doorbell_count,
+			 sizeof(bus->doorbell_count), 0);
+}
+
+static void doorbell_rang(struct loop_op *op, int res, uint32_t cqe_flags)
+{
+	struct bus *bus = container_of(op, struct bus, doorbell_op);
+
+	(void)cqe_flags;
+	if (res < 0 && res != -EINTR && res != -EAGAIN)
+		return;
+	for (unsigned i = 0; i < bus->n_calls; i++)
+		serve(bus, bus->calls[i]);
+	listen_again(bus);
+}
+
+int bus_init(struct bus *bus, struct loop *loop,
+	     void (*on_end)(void *user, const char *reason, const char *detail), void *user)
+{
+	memset(bus, 0, sizeof(*bus));
+	bus->loop = loop;
+	bus->on_end = on_end;
+	bus->user = user;
+	bus->doorbell_op.done = doorbell_rang;
+	bus->doorbell = eventfd(0, EFD_CLOEXEC);
+	if (bus->doorbell < 0)
+		return -errno;
+	bus->doorbell_slot = loop_slot_add(loop, bus->doorbell);
+	if (bus->doorbell_slot < 0)
+		return bus->doorbell_slot;
+	return listen_again(bus);
+}
+
+void bus_deinit(struct bus *bus)
+{
+	close_fdp(&bus->doorbell);
+}
+
+void bus_add_range(struct bus *bus, const struct bus_range *range)
+{
+	assert(bus->n_ranges < BUS_RANGES_MAX);
+	bus->ranges[bus->n_ranges++] = *range;
+}
+
+void bus_add_call(struct bus *bus, struct bus_call *call)
+{
+	assert(bus->n_calls < BUS_VCPUS_MAX);
+	bus->calls[bus->n_calls++] = call;
+}
+
+static const struct bus_range *find(const struct bus *bus, bool port, uint64_t addr, unsigned len)
+{
+	for (unsigned i = 0; i < bus->n_ranges; i++) {
+		const struct bus_range *range = &bus->ranges[i];
+
+		if (range->port == port && addr >= range->start &&
+		    range_fits(addr - range->start, len, range->len))
+			return range;
+	}
+	return NULL;
+}
+
+static void ring(struct bus *bus, struct bus_call *call)
+{
+	const uint64_t one = 1;
+
+	atomic_store_explicit(&call->state, CALL_PENDING, memory_order_release);
+	if (write(bus->doorbell, &one, sizeof(one)) < 0)
+		assert(errno == EAGAIN); /* a full counter rings as well */
+}
+
+void bus_do(struct bus *bus, struct bus_call *call, bool port, bool write, uint64_t addr, void *data,
+	    unsigned len)
+{
+	const struct bus_range *range = find(bus, port, addr, len);
+
+	if (!range) {
+		if (!write)
+			memset(data, 0xff, len);
+		return;
+	}
+	call->range = range;
+	call->access = (struct bus_access){
+		.write = write, .len = (uint8_t)len, .off = addr - range->start};
+	if (write)
+		memcpy(call->access.data, data, len);
+	if (!range->fast || !range->fast(range->user, &call->access)) {
+		ring(bus, call);
+		while (atomic_load_explicit(&call->state, memory_order_acquire) == CALL_PENDING)
+			futex_wait(&call->state, CALL_PENDING);
+	}
+	if (!write)
+		memcpy(data, call->access.data, len);
+}
+
+void bus_end(struct bus *bus, struct bus_call *call, const char *reason, const char *detail)
+{
+	call->end_reason = reason;
+	snprintf(call->end_detail, sizeof(call->end_detail), "%s", detail);
+	ring(bus, call);
+}
+
+void bus_release(struct bus *bus)
+{
+	for (unsigned i = 0; i < bus->n_calls; i++)
+		release(bus->calls[i]);
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The console's last 64 KiB and those who read it. Writing never waits: a reader that does not keep up loses the oldest bytes. Loop thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/loop.h"
+#include "base/runner.h"
+
+#define CONSOLE_READERS_MAX 8
+#define CONSOLE_CHUNK 4096u
+
+struct console_hub;
+
+struct console_reader {
+	struct console_hub *hub; /* NULL: free */
+	int slot;
+	bool socket, sending, watching, closing;
+	uint64_t pos; /* of the first byte not sent */
+	uint32_t chunk_start, chunk_end;
+	struct loop_op send_op, watch_op;
+	uint8_t watch_byte;
+	uint8_t *chunk;
+};
+
+struct console_hub {
+	struct loop *loop;
+	uint64_t written; /* bytes since the start */
+	struct console_reader readers[CONSOLE_READERS_MAX];
+	uint8_t ring[RUNNER_CONSOLE_BACKLOG];
+};
+
+void console_hub_init(struct console_hub *hub, struct loop *loop);
+
+/* The guest's output. */
+void console_hub_write(void *hub, const void *data, size_t len);
+
+/*
+ * Adds a reader, who gets the backlog first. fd (a stream socket, or with socket = false a file, pipe or terminal) is owned from here on, also on failure.
+ * Returns 0, -EUSERS when there are too many, or another negative errno.
+ */
+int console_hub_add(struct console_hub *hub, int fd, bool socket);

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Control requests of proto/runner.proto: decoded, done, answered, now or later, in the loop thread. */
+#pragma once
+
+#include <stddef.h>
+
+#include "proto/runner.pb-c.h"
+
+struct machine;
+
+/* Runs exactly once for each request. The reply is borrowed for the call. */
+typedef void control_reply_fn(void *user, const Protect__Runner__Reply *reply);
+
+/* Serves one request. fd is the borrowed descriptor that came with it, or -1. */
+void control_request(struct machine *machine, const void *data, size_t len, int fd,
+		     control_reply_fn *reply, void *user);

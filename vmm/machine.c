@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/machine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/runner.h"
+#include "virtio/console.h"
+#include "virtio/pci.h"
+#include "virtio/rng.h"
+#include "virtio/vsock.h"
+#include "vmm/boot.h"
+#include "vmm/layout.h"
+
+#define LOOP_ENTRIES 256
+#define LOOP_SLOTS 512
+#define GUEST_CID 3 /* the first that is not reserved; ours alone, no host kernel knows it */
+
+enum { SLOT_CONSOLE = 1, SLOT_VSOCK = 2, SLOT_RNG = 3 };
+
+void machine_end(struct machine *machine, const char *reason, const char *detail)
+{
+	if (machine->end_reason)
+		return;
+	machine->end_reason = reason;
+	snprintf(machine->end_detail, sizeof(machine->end_detail), "%s", detail);
+	loop_stop(machine->loop);
+}
+
+static void on_end(void *user, const char *reason, const char *detail)
+{
+	machine_end(user, reason, detail);
+}
+
+static void on_output(void *user, const void *data, size_t len)
+{
+	struct machine *machine = user;
+
+	console_hub_write(&machine->console, data, len);
+}
+
+static void on_ejected(void *user, unsigned slot, struct pci_dev *dev)
+{
+	struct machine *machine = user;
+
+	(void)dev; /* disks are the only removable functions, and know theirs */
+	disks_ejected(&machine->disks, slot);
+}
+
+static int plug(struct machine *machine, unsigned slot, struct virtio_dev *dev)
+{
+	struct pci_dev *function;
+	int r = virtio_pci_new(&function, dev, machine->loop, &machine->memory.mem,
+			       &kvm_pci_host_ops, &machine->kvm,
+			       LAYOUT_PCI_WINDOW + slot * VIRTIO_PCI_BAR_SIZE);
+
+	if (r == 0)
+		pci_bus_plug(&machine->pci, slot, function, false);
+	return r;
+}
+
+static int add_devices(struct machine *machine)
+{
+	struct virtio_dev *console, *rng;
+	int r;
+
+	r = virtio_console_new(&console, console_hub_write, &machine->console);
+	if (r == 0)
+		r = plug(machine, SLOT_CONSOLE, console);
+	if (r == 0)
+		r = virtio_vsock_new(&machine->vsock, machine->loop, GUEST_CID);
+	if (r == 0)
+		r = plug(machine, SLOT_VSOCK, machine->vsock);
+	if (r == 0)
+		r = virtio_rng_new(&rng, machine->loop);
+	if (r == 0)
+		r = plug(machine, SLOT_RNG, rng);
+	return r;
+}
+
+static int add_disks(struct machine *machine, const struct zone_spec *spec, struct error *err)
+{
+	for (unsigned i = 0; i < spec->n_disks; i++) {
+		const struct spec_disk *disk = &spec->disks[i];
+		int r = disks_attach(&machine->disks, disk->fd, disk->read_only, disk->serial,
+				     false, err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int init_buses(struct machine *machine)
+{
+	int r = bus_init(&machine->bus, machine->loop, on_end, machine);
+
+	if (r < 0)
+		return r;
+	machine->acpi_event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (machine->acpi_event_fd < 0)
+		return -errno;
+	pci_bus_init(&machine->pci, &machine->bus, machine->acpi_event_fd, on_ejected, machine);
+	machine->platform.on_end = on_end;
+	machine->platform.on_output = on_output;
+	machine->platform.user = machine;
+	platform_init(&machine->platform, &machine->bus, machine->loop);
+	console_hub_init(&machine->console, machine->loop);
+	disks_init(&machine->disks, machine->loop, &machine->memory.mem, &machine->pci,
+		   &machine->kvm);
+	return kvm_pin_eventfd(&machine->kvm, IRQ_GED, machine->acpi_event_fd);
+}
+
+static int add_vcpus(struct machine *machine, unsigned n_vcpus, struct error *err)
+{
+	machine->vcpus = calloc(n_vcpus, sizeof(*machine->vcpus));
+	if (!machine->vcpus)
+		return -ENOMEM;
+	machine->n_vcpus = n_vcpus;
+	for (unsigned i = 0; i < n_vcpus; i++) {
+		int r = vcpu_init(&machine->vcpus[i], &machine->kvm, &machine->bus, i, n_vcpus, err);
+
+		machine->n_vcpus_made = i + 1;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int boot(struct machine *machine, const struct zone_spec *spec, struct error *err)
+{
+	const struct boot_files files = {.kernel_fd = spec->kernel_fd,
+					 .initrd_fd = spec->initrd_fd,
+					 .cmdline = spec->cmdline,
+					 .n_vcpus = spec->vcpus};
+	struct boot_entry entry;
+	int r = boot_load(&machine->memory, &files, &entry, err);
+
+	if (r == 0)
+		r = vcpu_enter_pvh(&machine->vcpus[0], entry.entry, entry.start_info, err);
+	return r;
+}
+
+static int connect_outside(struct machine *machine, struct zone_spec *spec, struct error *err)
+{
+	int r = 0;
+
+	if (spec->console_fd >= 0)
+		r = console_hub_add(&machine->console, steal_fd(&spec->console_fd), false);
+	if (r == 0 && spec->socket_fd >= 0)
+		r = runner_server_init(&machine->server, machine, steal_fd(&spec->socket_fd));
+	if (r < 0)
+		return error_set_errno(err, r, "cannot serve the zone's socket or console");
+	return 0;
+}
+
+int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, struct error *err)
+{
+	int r;
+
+	memset(machine, 0, sizeof(*machine));
+	machine->memory.fd = machine->acpi_event_fd = machine->bus.doorbell = -1;
+	machine->kvm = (struct kvm){.fd = kvm_fd, .vm = -1};
+	for (unsigned i = 0; i < KVM_IRQS_MAX; i++)
+		machine->kvm.irqs[i].eventfd = -1;
+	machine->started_ns = clock_now_ns();
+	r = loop_new(&machine->loop, LOOP_ENTRIES, LOOP_SLOTS);
+	if (r < 0)
+		return error_set_errno(err, r, "io_uring is not usable (see the sysctl kernel.io_uring_disabled)");
+	r = guest_memory_init(&machine->memory, spec->memory_mib, err);
+	if (r == 0)
+		r = kvm_init(&machine->kvm, kvm_fd, &machine->memory, err);
+	if (r < 0)
+		return r;
+	r = init_buses(machine);
+	if (r == 0)
+		r = add_devices(machine);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot make the zone's devices");
+	r = add_disks(machine, spec, err);
+	if (r == 0)
+		r = add_vcpus(machine, spec->vcpus, err);
+	if (r == 0)
+		r = boot(machine, spec, err);
+	if (r == 0)
+		r = connect_outside(machine, spec, err);
+	return r;
+}
+
+int machine_run(struct machine *machine, struct error *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < machine->n_vcpus && r == 0; i++)
+		r = vcpu_start(&machine->vcpus[i], err);
+	if (r < 0)
+		return r;
+	r = loop_run(machine->loop);
+	return r < 0 ? error_set_errno(err, r, "the event loop failed") : 0;
+}
+
+static void stop_vcpus(struct machine *machine)
+{
+	for (unsigned i = 0; i < machine->n_vcpus_made; i++)
+		vcpu_kick_out(&machine->vcpus[i]);
+	bus_release(&machine->bus);
+	for (unsigned i = 0; i < machine->n_vcpus_made; i++)
+		vcpu_stop(&machine->vcpus[i]);
+	for (unsigned i = 0; i < machine->n_vcpus_made; i++)
+		vcpu_deinit(&machine->vcpus[i]);
+}
+
+/*
+ * Devices stay as they are: the process ends next, and what they have under way in guest memory ends with the ring, before the memory is
+ * unmapped.
+ */
+void machine_deinit(struct machine *machine)
+{
+	stop_vcpus(machine);
+	machine->loop = loop_free(machine->loop);
+	bus_deinit(&machine->bus);
+	kvm_deinit(&machine->kvm);
+	guest_memory_deinit(&machine->memory);
+	close_fdp(&machine->acpi_event_fd);
+	free(machine->vcpus);
+	machine->vcpus = NULL;
+}

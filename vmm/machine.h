@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A zone as a machine: memory, KVM, vCPUs, bus and devices put together, from a spec to its end. Everything here belongs to the thread that
+ * calls machine_run(), the loop thread.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "base/loop.h"
+#include "vmm/bus.h"
+#include "vmm/console_hub.h"
+#include "vmm/disks.h"
+#include "vmm/guest_memory.h"
+#include "vmm/kvm.h"
+#include "vmm/pci_bus.h"
+#include "vmm/platform.h"
+#include "vmm/runner_server.h"
+#include "vmm/spec.h"
+#include "vmm/vcpu.h"
+
+#define MACHINE_DETAIL_MAX 128
+
+struct machine {
+	struct loop *loop;
+	struct guest_memory memory;
+	struct kvm kvm;
+	struct bus bus;
+	struct pci_bus pci;
+	int acpi_event_fd;
+	struct platform platform;
+	struct console_hub console;
+	struct disks disks;
+	struct virtio_dev *vsock;
+	struct runner_server server;
+	struct vcpu *vcpus;
+	unsigned n_vcpus, n_vcpus_made;
+	uint64_t started_ns;
+	const char *end_reason; /* NULL while it runs */
+	char end_detail[MACHINE_DETAIL_MAX];
+};
+
+/*
+ * Builds the machine; kvm_fd (-1: open /dev/kvm) and what it needs of the spec's descriptors are taken over. After a failure machine_free() still is due.
+ * Returns 0 or a negative errno with *err.
+ */
+int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, struct error *err);
+
+/* Runs until the zone ends; end_reason and end_detail then say how. Returns 0 or a negative errno of the loop. */
+int machine_run(struct machine *machine, struct error *err);
+
+/* Ends the zone from outside; the first reason stays. */
+void machine_end(struct machine *machine, const char *reason, const char *detail);
+
+/* Stops the vCPUs and gives everything back. */
+void machine_deinit(struct machine *machine);

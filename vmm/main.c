@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * zone-vmm: one zone on KVM. Started by protect-launch with descriptors, or alone with a spec file; docs/zone-spec.md.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/runner.h"
+#include "base/util.h"
+#include "vmm/machine.h"
+#include "vmm/notify.h"
+
+#define EXIT_USAGE 2
+
+static const char usage[] =
+	"Usage: zone-vmm --spec FILE | --spec-fd N [--kvm-fd N]\n"
+	"\n"
+	"Runs one zone, a light virtual machine, from its spec (JSON, docs/zone-spec.md) to its end.\n"
+	"\n"
+	"  --spec FILE   read the spec from FILE\n"
+	"  --spec-fd N   read it from descriptor N\n"
+	"  --kvm-fd N    use descriptor N as /dev/kvm\n"
+	"  -h, --help    this text\n"
+	"  --version     the version\n"
+	"\n"
+	"Exit status: 0 power-off, 1 error, 2 usage, 3 reboot, 4 kernel panic, 5 triple fault,\n"
+	"6 killed on request (SIGTERM or the control socket).\n"
+	"\n"
+	"Example:\n"
+	"  systemd-run --unit=zone-a zone-vmm --spec a.json\n";
+
+struct options {
+	const char *spec_path;
+	int spec_fd, kvm_fd;
+};
+
+static const struct {
+	const char *reason;
+	int status;
+} exit_statuses[] = {
+	{RUNNER_EXIT_POWEROFF, 0},     {RUNNER_EXIT_ERROR, 1},	{RUNNER_EXIT_REBOOT, 3},
+	{RUNNER_EXIT_PANIC, 4},	       {RUNNER_EXIT_TRIPLE_FAULT, 5}, {RUNNER_EXIT_KILLED, 6},
+};
+
+static int parse_fd(const char *text)
+{
+	char *end;
+	long number = strtol(text, &end, 10);
+
+	if (*end || end == text || number < 0 || number > INT32_MAX ||
+	    fcntl((int)number, F_SETFD, FD_CLOEXEC) < 0) {
+		fprintf(stderr, "zone-vmm: '%s' is not an open descriptor\n", text);
+		exit(EXIT_USAGE);
+	}
+	return (int)number;
+}
+
+static void parse_options(int argc, char **argv, struct options *options)
+{
+	enum { SPEC = 256, SPEC_FD, KVM_FD, VERSION };
+	static const struct option long_options[] = {
+		{"spec", required_argument, NULL, SPEC},
+		{"spec-fd", required_argument, NULL, SPEC_FD},
+		{"kvm-fd", required_argument, NULL, KVM_FD},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, VERSION},
+		{NULL, 0, NULL, 0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+		switch (c) {
+		case SPEC:
+			options->spec_path = optarg;
+			break;
+		case SPEC_FD:
+			options->spec_fd = parse_fd(optarg);
+			break;
+		case KVM_FD:
+			options->kvm_fd = parse_fd(optarg);
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			exit(EXIT_SUCCESS);
+		case VERSION:
+			puts("zone-vmm " PROTECT_VERSION);
+			exit(EXIT_SUCCESS);
+		default:
+			exit(EXIT_USAGE);
+		}
+	}
+	if (optind != argc || !options->spec_path == (options->spec_fd < 0)) {
+		fputs("zone-vmm: give one of --spec FILE and --spec-fd N; 'zone-vmm --help' tells more\n",
+		      stderr);
+		exit(EXIT_USAGE);
+	}
+}
+
+static int read_spec(const struct options *options, struct zone_spec *spec, struct error *err)
+{
+	_cleanup_(freep) char *json = NULL;
+	size_t len;
+	int r;
+
+	if (options->spec_path)
+		r = io_read_file(AT_FDCWD, options->spec_path, SPEC_SIZE_MAX, &json, &len);
+	else
+		r = io_read_fd(options->spec_fd, SPEC_SIZE_MAX, &json, &len);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot read the spec '%s'",
+				       options->spec_path ? options->spec_path : "(descriptor)");
+	return spec_parse(json, len, spec, err);
+}
+
+struct signals {
+	struct machine *machine;
+	int fd, slot;
+	struct loop_op op;
+	struct signalfd_siginfo info;
+};
+
+static void signal_came(struct loop_op *op, int res, uint32_t cqe_flags)
+{
+	struct signals *signals = container_of(op, struct signals, op);
+
+	(void)cqe_flags;
+	if (res == (int)sizeof(signals->info))
+		machine_end(signals->machine, RUNNER_EXIT_KILLED, strsignal((int)signals->info.ssi_signo));
+}
+
+/* Before any thread is started: all of them inherit the blocked signals. */
+static int watch_signals(struct signals *signals, struct machine *machine)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signals->machine = machine;
+	signals->op.done = signal_came;
+	signals->fd = signalfd(-1, &set, SFD_CLOEXEC);
+	if (signals->fd < 0)
+		return -errno;
+	signals->slot = loop_slot_add(machine->loop, signals->fd);
+	if (signals->slot < 0)
+		return signals->slot;
+	return loop_read(machine->loop, &signals->op, signals->slot, &signals->info,
+			 sizeof(signals->info), 0);
+}
+
+static void write_exit_record(int fd, const char *reason, const char *detail)
+{
+	char line[64 + ERROR_TEXT_MAX];
+	int len = snprintf(line, sizeof(line), "%s%s%s\n", reason, *detail ? " " : "", detail);
+
+	if (fd >= 0 && io_write_full(fd, line, (size_t)len) < 0)
+		log_error("msg=\"cannot write the exit record\"");
+}
+
+static int exit_status(const char *reason)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(exit_statuses); i++)
+		if (strcmp(exit_statuses[i].reason, reason) == 0)
+			return exit_statuses[i].status;
+	return EXIT_FAILURE;
+}
+
+static int run(struct zone_spec *spec, int kvm_fd, struct error *err)
+{
+	_cleanup_(freep) struct machine *machine = calloc(1, sizeof(*machine));
+	_cleanup_(close_fdp) int exit_fd = steal_fd(&spec->exit_fd);
+	struct signals signals = {.fd = -1};
+	const char *reason = RUNNER_EXIT_ERROR, *detail;
+	int r;
+
+	if (!machine)
+		return -ENOMEM;
+	r = machine_init(machine, spec, kvm_fd, err);
+	spec_close(spec);
+	if (r == 0)
+		r = watch_signals(&signals, machine);
+	if (r == 0) {
+		notify_ready();
+		r = machine_run(machine, err);
+	}
+	if (r == 0)
+		reason = machine->end_reason;
+	else
+		error_set_errno(err, r, "cannot start");
+	detail = r == 0 ? machine->end_detail : err->text;
+	write_exit_record(exit_fd, reason, detail);
+	log_info("msg=\"zone ended\" reason=%s detail=\"%s\"", reason, detail);
+	machine_deinit(machine);
+	close_fdp(&signals.fd);
+	return r < 0 ? r : exit_status(reason);
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = {.spec_fd = -1, .kvm_fd = -1};
+	struct error err = ERROR_NULL;
+	struct zone_spec spec;
+	int r;
+
+	parse_options(argc, argv, &options);
+	r = read_spec(&options, &spec, &err);
+	if (r == 0)
+		r = run(&spec, options.kvm_fd, &err);
+	if (r < 0) {
+		fprintf(stderr, "zone-vmm: %s\n", err.code ? err.text : strerror(-r));
+		return EXIT_FAILURE;
+	}
+	return r;
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/pci_bus.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "vmm/layout.h"
+
+enum { HOTPLUG_UP = 0, HOTPLUG_DOWN = 4, HOTPLUG_EJECT = 8, HOTPLUG_EVENTS = 12, HOTPLUG_SIZE = 16 };
+
+static void all_ones(struct bus_access *access)
+{
+	memset(access->data, 0xff, sizeof(access->data));
+}
+
+static bool is_slot_present(const struct pci_bus *pci, uint64_t ecam_off)
+{
+	unsigned slot = (ecam_off >> 15) & (PCI_SLOTS - 1), function = (ecam_off >> 12) & 7;
+
+	return function == 0 &&
+	       atomic_load_explicit(&pci->present, memory_order_acquire) & (1u << slot);
+}
+
+static bool ecam_fast(void *user, struct bus_access *access)
+{
+	if (is_slot_present(user, access->off))
+		return false;
+	all_ones(access);
+	return true;
+}
+
+static void ecam_access(void *user, struct bus_access *access)
+{
+	struct pci_bus *pci = user;
+	struct pci_dev *dev = pci->slots[(access->off >> 15) & (PCI_SLOTS - 1)];
+	unsigned reg = access->off & (PCI_CONFIG_SIZE - 1);
+	uint32_t value;
+
+	if (!dev || !is_slot_present(pci, access->off) || access->len > 4 || reg % access->len) {
+		all_ones(access);
+		return;
+	}
+	if (access->write) {
+		value = 0;
+		memcpy(&value, access->data, access->len);
+		dev->ops->config_write(dev, reg, access->len, value);
+	} else {
+		value = dev->ops->config_read(dev, reg, access->len);
+		memcpy(access->data, &value, sizeof(value));
+	}
+}
+
+static bool bar_access(struct pci_dev *dev, gpa_t gpa, struct bus_access *access)
+{
+	for (unsigned i = 0; i < PCI_BARS; i++) {
+		const struct pci_bar *bar = &dev->bars[i];
+
+		if (!bar->len || gpa < bar->address ||
+		    !range_fits(gpa - bar->address, access->len, bar->len))
+			continue;
+		if (access->write)
+			dev->ops->bar_write(dev, i, gpa - bar->address, access->data, access->len);
+		else
+			dev->ops->bar_read(dev, i, gpa - bar->address, access->data, access->len);
+		return true;
+	}
+	return false;
+}
+
+static void window_access(void *user, struct bus_access *access)
+{
+	struct pci_bus *pci = user;
+	gpa_t gpa = LAYOUT_PCI_WINDOW + access->off;
+
+	for (unsigned i = 0; i < PCI_SLOTS; i++) {
+		struct pci_dev *dev = pci->slots[i];
+
+		if (dev && dev->memory_enabled && bar_access(dev, gpa, access))
+			return;
+	}
+	all_ones(access);
+}
+
+static void eject(struct pci_bus *pci, uint32_t slots)
+{
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++)
+		if (slots & pci->removable & (1u << slot))
+			pci->ejected(pci->user, slot, pci_bus_unplug(pci, slot));
+}
+
+static uint32_t take(uint32_t *bits)
+{
+	uint32_t taken = *bits;
+
+	*bits = 0;
+	return taken;
+}
+
+static void hotplug_access(void *user, struct bus_access *access)
+{
+	struct pci_bus *pci = user;
+	uint32_t value = 0;
+
+	if (access->len != 4 || access->off % 4)
+		return;
+	if (access->write) {
+		memcpy(&value, access->data, sizeof(value));
+		if (access->off == HOTPLUG_EJECT)
+			eject(pci, value);
+		return;
+	}
+	if (access->off == HOTPLUG_UP)
+		value = take(&pci->up);
+	else if (access->off == HOTPLUG_DOWN)
+		value = take(&pci->down);
+	else if (access->off == HOTPLUG_EVENTS)
+		value = take(&pci->events);
+	memcpy(access->data, &value, sizeof(value));
+}
+
+void pci_bus_init(struct pci_bus *pci, struct bus *bus, int event_fd,
+		  void (*ejected)(void *user, unsigned slot, struct pci_dev *dev), void *user)
+{
+	*pci = (struct pci_bus){.event_fd = event_fd, .ejected = ejected, .user = user};
+	bus_add_range(bus, &(struct bus_range){.start = LAYOUT_ECAM,
+					       .len = LAYOUT_ECAM_SIZE,
+					       .access = ecam_access,
+					       .fast = ecam_fast,
+					       .user = pci});
+	bus_add_range(bus, &(struct bus_range){.start = LAYOUT_PCI_WINDOW,
+					       .len = LAYOUT_PCI_WINDOW_SIZE,
+					       .access = window_access,
+					       .user = pci});
+	bus_add_range(bus, &(struct bus_range){.start = PORT_PCI_HOTPLUG,
+					       .len = HOTPLUG_SIZE,
+					       .port = true,
+					       .access = hotplug_access,
+					       .user = pci});
+}
+
+int pci_bus_free_slot(const struct pci_bus *pci)
+{
+	for (unsigned slot = 1; slot < PCI_SLOTS; slot++)
+		if (!pci->slots[slot])
+			return (int)slot;
+	return -ENOSPC;
+}
+
+static void interrupt(const struct pci_bus *pci)
+{
+	const uint64_t one = 1;
+
+	if (write(pci->event_fd, &one, sizeof(one)) < 0)
+		assert(errno == EAGAIN);
+}
+
+void pci_bus_plug(struct pci_bus *pci, unsigned slot, struct pci_dev *dev, bool hot)
+{
+	assert(slot < PCI_SLOTS && !pci->slots[slot]);
+	pci->slots[slot] = dev;
+	atomic_fetch_or_explicit(&pci->present, 1u << slot, memory_order_release);
+	if (!hot)
+		return;
+	pci->removable |= 1u << slot;
+	pci->up |= 1u << slot;
+	interrupt(pci);
+}
+
+void pci_bus_request_eject(struct pci_bus *pci, unsigned slot)
+{
+	assert(pci->removable & (1u << slot));
+	pci->up &= ~(1u << slot);
+	pci->down |= 1u << slot;
+	interrupt(pci);
+}
+
+struct pci_dev *pci_bus_unplug(struct pci_bus *pci, unsigned slot)
+{
+	struct pci_dev *dev = pci->slots[slot];
+	uint32_t bit = 1u << slot;
+
+	pci->slots[slot] = NULL;
+	atomic_fetch_and_explicit(&pci->present, ~bit, memory_order_release);
+	pci->removable &= ~bit;
+	pci->up &= ~bit;
+	pci->down &= ~bit;
+	return dev;
+}
+
+void pci_bus_event(struct pci_bus *pci, uint32_t event)
+{
+	pci->events |= event;
+	interrupt(pci);
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * PCI bus 0 of a zone: ECAM (PCI Express base spec §7.2.2), the memory window, and the registers through which ACPI plugs and ejects (vmm/dsdt.asl). One function a
+ * slot. Loop thread; only the set of occupied slots is read by vCPU threads, which answer for absent functions themselves.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtio/pci_dev.h"
+#include "vmm/bus.h"
+
+#define PCI_SLOTS 32u
+
+struct pci_bus {
+	struct pci_dev *slots[PCI_SLOTS];
+	_Atomic uint32_t present;
+	uint32_t removable;
+	uint32_t up, down, events; /* what the guest has not read yet; bit = slot */
+	int event_fd;		   /* written: the ACPI event interrupt */
+	/* The guest let go of a removable slot: the function is already off the bus; the owner destroys it. */
+	void (*ejected)(void *user, unsigned slot, struct pci_dev *dev);
+	void *user;
+};
+
+#define PCI_EVENT_POWER_BUTTON 1u
+
+/* Puts the bus into `bus`. event_fd is borrowed. */
+void pci_bus_init(struct pci_bus *pci, struct bus *bus, int event_fd,
+		  void (*ejected)(void *user, unsigned slot, struct pci_dev *dev), void *user);
+
+/* A free slot from 1 on, or -ENOSPC. */
+int pci_bus_free_slot(const struct pci_bus *pci);
+
+/* Plugs dev (borrowed; it stays the caller's) into a free slot; hot tells the guest, and makes it removable. */
+void pci_bus_plug(struct pci_bus *pci, unsigned slot, struct pci_dev *dev, bool hot);
+
+/* Asks the guest to let go of a removable slot; `ejected` follows if it does. */
+void pci_bus_request_eject(struct pci_bus *pci, unsigned slot);
+
+/* Takes the function off the bus without asking. */
+struct pci_dev *pci_bus_unplug(struct pci_bus *pci, unsigned slot);
+
+/* Raises an event of the machine (PCI_EVENT_…). */
+void pci_bus_event(struct pci_bus *pci, uint32_t event);

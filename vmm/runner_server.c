@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/runner_server.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/util.h"
+#include "virtio/vsock.h"
+#include "vmm/control.h"
+#include "vmm/machine.h"
+
+#define HELLO_TIMEOUT_NS (5 * NS_PER_S)
+#define FRAME_HEAD sizeof(uint32_t)
+#define FRAME_ROOM (FRAME_HEAD + 4096u) /* requests are small */
+
+static void control_ready(struct loop_op *op, int res, uint32_t cqe_flags);
+
+static struct loop *loop_of(const struct runner_client *client)
+{
+	return client->server->machine->loop;
+}
+
+/* The place is free again once nothing of it is under way. */
+static void drop(struct runner_client *client)
+{
+	client->state = CLIENT_CLOSING;
+	if (client->waiting)
+		loop_cancel(loop_of(client), &client->op);
+	if (client->timing)
+		loop_cancel(loop_of(client), &client->timer.op);
+	if (client->waiting || client->timing || client->busy)
+		return;
+	loop_slot_remove(loop_of(client), client->slot);
+	close_fdp(&client->fd);
+	close_fdp(&client->request_fd);
+	free(client->frame);
+	client->frame = NULL;
+	client->state = CLIENT_FREE;
+}
+
+static void wait_readable(struct runner_client *client)
+{
+	if (client->state == CLIENT_CLOSING || client->waiting || client->busy)
+		return;
+	client->waiting = loop_poll(loop_of(client), &client->op, client->slot, POLLIN) == 0;
+	if (!client->waiting)
+		drop(client);
+}
+
+static void start_control(struct runner_client *client)
+{
+	client->frame = malloc(FRAME_ROOM);
+	client->received = 0;
+	client->state = client->frame ? CLIENT_CONTROL : CLIENT_CLOSING;
+	client->op.done = control_ready;
+	if (client->frame)
+		wait_readable(client);
+	else
+		drop(client);
+}
+
+/* The descriptor goes to another owner; the client's place is given up. */
+static int hand_over(struct runner_client *client)
+{
+	int fd = steal_fd(&client->fd);
+
+	io_set_nonblock(fd, 0); /* io_uring waits by itself where the file does */
+	drop(client);
+	return fd;
+}
+
+static void start_kind(struct runner_client *client)
+{
+	struct machine *machine = client->server->machine;
+	uint32_t kind = client->hello.magic == RUNNER_MAGIC ? client->hello.kind : 0;
+
+	switch (kind) {
+	case RUNNER_CONTROL:
+		start_control(client);
+		break;
+	case RUNNER_IDM:
+		virtio_vsock_offer(machine->vsock, IDM_PORT, hand_over(client));
+		break;
+	case RUNNER_CONSOLE:
+		console_hub_add(&machine->console, hand_over(client), true);
+		break;
+	default:
+		drop(client);
+		break;
+	}
+}
+
+static void hello_came(struct loop_op *op, int res, uint32_t cqe_flags)
+{
+	struct runner_client *client = container_of(op, struct runner_client, op);
+
+	(void)cqe_flags;
+	client->waiting = false;
+	if (res != (int)sizeof(client->hello) || client->state != CLIENT_HELLO) {
+		drop(client);
+		return;
+	}
+	loop_cancel(loop_of(client), &client->timer.op);
+}
+
+/* Also the end of a hello that came in time: the timer was cancelled, and nothing of the client is under way any more. */
+static void hello_time_over(struct loop_op *op, int res, uint32_t cqe_flags)
+{
+	struct runner_client *client = container_of(op, struct runner_client, timer.op);
+
+	(void)res;
+	(void)cqe_flags;
+	client->timing = false;
+	if (client->state != CLIENT_HELLO || client->waiting)
+		drop(client);
+	else
+		start_kind(client);
+}
+
+static void control_reply(struct runner_client *client, const Protect__Runner__Reply *reply)
+{
+	uint8_t frame[FRAME_ROOM];
+	uint32_t len = (uint32_t)protect__runner__reply__get_packed_size(reply);
+
+	if (len > sizeof(frame) - FRAME_HEAD) {
+		drop(client);
+		return;
+	}
+	memcpy(frame, &len, FRAME_HEAD);
+	protect__runner__reply__pack(reply, frame + FRAME_HEAD);
+	/* Replies are small and one at a time: a socket that has no room for one belongs to nobody who reads. */
+	if (io_send_fds(client->fd, frame, FRAME_HEAD + len, NULL, 0, MSG_DONTWAIT) !=
+	    (ssize_t)(FRAME_HEAD + len))
+		drop(client);
+}
+
+static void control_answered(void *user, const Protect__Runner__Reply *reply)
+{
+	struct runner_client *client = user;
+
+	client->busy = false;
+	close_fdp(&client->request_fd);
+	if (client->state != CLIENT_CLOSING)
+		control_reply(client, reply);
+	if (client->state == CLIENT_CLOSING)
+		drop(client);
+	else
+		wait_readable(client);
+}
+
+/* The length of the frame that has come whole, 0 if more is missing, negative if it can never be. */
+static int whole_frame(const struct runner_client *client)
+{
+	uint32_t len;
+
+	if (client->received < FRAME_HEAD)
+		return 0;
+	memcpy(&len, client->frame, FRAME_HEAD);
+	if (len == 0 || len > FRAME_ROOM - FRAME_HEAD)
+		return -EBADMSG;
+	return client->received >= FRAME_HEAD + len ? (int)len : 0;
+}
+
+static int receive(struct runner_client *client)
+{
+	int fd = -1;
+	unsigned n_fds = 1;
+	ssize_t n = io_recv_fds(client->fd, client->frame + client->received,
+				FRAME_ROOM - client->received, &fd, &n_fds, MSG_DONTWAIT);
+
+	if (n <= 0)
+		return n == 0 ? -ECONNRESET : (int)n;
+	if (n_fds) {
+		close_fdp(&client->request_fd);
+		client->request_fd = fd;
+	}
+	client->received += (uint32_t)n;
+	return 0;
+}
+
+static void control_ready(struct loop_op *op, int res, uint32_t cqe_flags)
+{
+	struct runner_client *client = container_of(op, struct runner_client, op);
+	int r = res, len;
+
+	(void)cqe_flags;
+	client->waiting = false;
+	if (r >= 0 && client->state == CLIENT_CONTROL)
+		r = receive(client);
+	if (client->state != CLIENT_CONTROL || (r < 0 && r != -EAGAIN)) {
+		drop(client);
+		return;
+	}
+	len = whole_frame(client);
+	if (len < 0 || (len > 0 && client->received > FRAME_HEAD + (uint32_t)len)) {
+		drop(client); /* one request at a time: bytes behind it break the protocol */
+		return;
+	}
+	if (len == 0) {
+		wait_readable(client);
+		return;
+	}
+	client->received = 0;
+	client->busy = true;
+	control_request(client->server->machine, client->frame + FRAME_HEAD, (size_t)len,
+			client->request_fd, control_answered, client);
+}
+
+static struct runner_client *free_client(struct runner_server *server)
+{
+	for (unsigned i = 0; i < RUNNER_CLIENTS_MAX; i++)
+		if (server->clients[i].state == CLIENT_FREE)
+			return &server->clients[i];
+	return NULL;
+}
+
+static void take_client(struct runner_server *server, int fd_owned)
+{
+	_cleanup_(close_fdp) int fd = fd_owned;
+	struct runner_client *client = free_client(server);
+	struct loop *loop = server->machine->loop;
+	int slot;
+
+	if (!client)
+		return;
+	slot = loop_slot_add(loop, fd);
+	if (slot < 0)
+		return;
+	*client = (struct runner_client){.server = server,
+					 .state = CLIENT_HELLO,
+					 .fd = steal_fd(&fd),
+					 .slot = slot,
+					 .request_fd = -1,
+					 .op.done = hello_came,
+					 .timer.op.done = hello_time_over};
+	client->timing = loop_timer_start(loop, &client->timer,
+					  clock_now_ns() + HELLO_TIMEOUT_NS) == 0;
+	client->waiting = loop_recv(loop, &client->op, slot, &client->hello,
+				    sizeof(client->hello), MSG_WAITALL) == 0;
+	if (!client->timing || !client->waiting)
+		drop(client);
+}
+
+static void accept_ready(struct loop_op *op, int res, uint32_t cqe_flags)
+{
+	struct runner_server *server = container_of(op, struct runner_server, accept_op);
+	int fd;
+
+	(void)cqe_flags;
+	if (res < 0 && res != -EINTR)
+		return;
+	fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		take_client(server, fd);
+	loop_poll(server->machine->loop, &server->accept_op, server->listen_slot, POLLIN);
+}
+
+int runner_server_init(struct runner_server *server, struct machine *machine, int listen_fd)
+{
+	memset(server, 0, sizeof(*server));
+	server->machine = machine;
+	server->listen_fd = listen_fd;
+	server->accept_op.done = accept_ready;
+	io_set_nonblock(listen_fd, 1);
+	server->listen_slot = loop_slot_add(machine->loop, listen_fd);
+	if (server->listen_slot < 0)
+		return server->listen_slot;
+	return loop_poll(machine->loop, &server->accept_op, server->listen_slot, POLLIN);
+}

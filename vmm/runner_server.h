@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The runner's socket (base/runner.h): takes connections, reads what kind they are, and hands them on: IDM to vsock, console to the hub; control requests
+ * (proto/runner.proto) are served here, one at a time a connection. Who may connect is decided by who made the socket; still nothing a client sends is trusted.
+ * Loop thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/loop.h"
+#include "base/runner.h"
+
+#define RUNNER_CLIENTS_MAX 16
+
+struct machine;
+struct runner_server;
+
+enum runner_client_state { CLIENT_FREE, CLIENT_HELLO, CLIENT_CONTROL, CLIENT_CLOSING };
+
+struct runner_client {
+	struct runner_server *server;
+	enum runner_client_state state;
+	int fd, slot;
+	bool waiting; /* op is under way */
+	bool timing;  /* timer is under way */
+	bool busy;    /* a detach is under way: no further request until it is answered */
+	struct loop_op op;
+	struct loop_timer timer;
+	struct runner_hello hello;
+	uint32_t received;
+	int request_fd; /* came with the request, -1: none */
+	uint8_t *frame;
+};
+
+struct runner_server {
+	struct machine *machine;
+	int listen_fd, listen_slot;
+	struct loop_op accept_op;
+	struct runner_client clients[RUNNER_CLIENTS_MAX];
+};
+
+/* Serves a listening socket (owned from here on, also on failure). machine is borrowed. Returns 0 or a negative errno. */
+int runner_server_init(struct runner_server *server, struct machine *machine, int listen_fd);
