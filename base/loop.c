@@ -11,6 +11,7 @@
 #include "base/util.h"
 
 #define ENTRIES_MAX 4096
+#define DEFER_ROUNDS 8 /* of operations that defer themselves again, in one turn */
 
 struct loop {
 	struct io_uring ring;
@@ -234,15 +235,18 @@ void loop_defer(struct loop *loop, struct loop_op *op)
 	loop->deferred_tail = &op->next;
 }
 
+/* Whoever waits for room in the rings defers himself again and again: completions must get their turn in between. */
 static void run_deferred(struct loop *loop)
 {
-	while (loop->deferred) {
-		struct loop_op *op = loop->deferred;
+	for (unsigned round = 0; loop->deferred && round < DEFER_ROUNDS; round++) {
+		struct loop_op *op = loop->deferred, *next;
 
-		loop->deferred = op->next;
-		if (!loop->deferred)
-			loop->deferred_tail = &loop->deferred;
-		op->done(op, 0, 0);
+		loop->deferred = NULL;
+		loop->deferred_tail = &loop->deferred;
+		for (; op; op = next) {
+			next = op->next;
+			op->done(op, 0, 0);
+		}
 	}
 }
 
@@ -272,7 +276,7 @@ int loop_run(struct loop *loop)
 		run_deferred(loop);
 		if (loop->stopping)
 			return 0;
-		r = io_uring_submit_and_wait(&loop->ring, 1);
+		r = io_uring_submit_and_wait(&loop->ring, loop->deferred ? 0 : 1);
 		if (r < 0 && r != -EINTR && r != -EBUSY && r != -EAGAIN)
 			return r;
 		run_completions(loop);

@@ -74,7 +74,7 @@ int loop_cancel(struct loop *loop, struct loop_op *op);
 
 /*
  * Runs done(op, 0, 0) at the end of this turn, before the submission: the place to publish a batch. Deferring an op that is deferred
- * already is a bug of the caller.
+ * already is a bug of the caller. Deferring again from done() is how to wait for room after -EAGAIN: completions are handled in between.
  */
 void loop_defer(struct loop *loop, struct loop_op *op);
 
