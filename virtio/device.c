@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtio/device.h"
 
+#include <string.h>
+
 #include "base/log.h"
 
 void virtio_dev_broken(struct virtio_dev *dev, const char *why)
@@ -15,4 +17,14 @@ void virtio_dev_broken(struct virtio_dev *dev, const char *why)
 			    why, suppressed);
 	if (dev->on_broken)
 		dev->on_broken(dev);
+}
+
+void virtio_config_copy(const void *config, size_t config_len, uint32_t off, void *data, uint32_t len)
+{
+	memset(data, 0, len);
+	if (off >= config_len)
+		return;
+	if (len > config_len - off)
+		len = (uint32_t)(config_len - off);
+	memcpy(data, (const uint8_t *)config + off, len);
 }

@@ -60,3 +60,6 @@ struct virtio_dev {
 
 /* Marks the device broken (once), logs `why` with a rate limit, tells the driver by NEEDS_RESET. */
 void virtio_dev_broken(struct virtio_dev *dev, const char *why);
+
+/* The part [off, off + len) of a configuration of config_len bytes, for config_read(): zeroes beyond its end. */
+void virtio_config_copy(const void *config, size_t config_len, uint32_t off, void *data, uint32_t len);

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtio/regs.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <linux/virtio_config.h>
+#include <linux/virtio_pci.h>
+#include <linux/virtio_ring.h>
+
+#include "base/util.h"
+
+#define ISR_QUEUE 1u
+#define ISR_CONFIG 2u
+#define OFFSET(field) offsetof(struct virtio_pci_common_cfg, field)
+
+static void signal_queue(void *user)
+{
+	struct virtio_regs_queue *queue = user;
+
+	/* With MSI-X in use the driver does not look at the ISR (§4.1.4.5.1). */
+	if (!queue->regs->msix->enabled)
+		queue->regs->isr |= ISR_QUEUE;
+	msix_signal(queue->regs->msix, queue->vector);
+}
+
+static void signal_config(struct virtio_regs *regs)
+{
+	regs->generation++;
+	if (!regs->msix->enabled)
+		regs->isr |= ISR_CONFIG;
+	msix_signal(regs->msix, regs->config_vector);
+}
+
+static void on_config_changed(struct virtio_dev *dev)
+{
+	struct virtio_regs *regs = dev->transport;
+
+	if (regs->status & VIRTIO_CONFIG_S_DRIVER_OK)
+		signal_config(regs);
+}
+
+static void on_broken(struct virtio_dev *dev)
+{
+	struct virtio_regs *regs = dev->transport;
+
+	regs->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	on_config_changed(dev);
+}
+
+static void set_defaults(struct virtio_regs *regs)
+{
+	regs->device_feature_select = regs->driver_feature_select = 0;
+	regs->driver_features = 0;
+	regs->config_vector = VIRTIO_MSI_NO_VECTOR;
+	regs->queue_select = 0;
+	regs->status = 0;
+	regs->isr = 0;
+	for (unsigned i = 0; i < regs->dev->ops->n_queues; i++) {
+		struct vq *vq = &regs->queues[i];
+
+		vq_reset(vq);
+		vq->size = vq->max_size;
+		vq->desc_gpa = vq->driver_gpa = vq->device_gpa = 0;
+		regs->queue_info[i].vector = VIRTIO_MSI_NO_VECTOR;
+	}
+	regs->dev->negotiated = 0;
+	regs->dev->active = regs->dev->broken = false;
+}
+
+int virtio_regs_init(struct virtio_regs *regs, struct virtio_dev *dev, const struct mem *mem,
+		     struct msix *msix)
+{
+	unsigned n = dev->ops->n_queues;
+
+	*regs = (struct virtio_regs){.dev = dev, .msix = msix};
+	regs->queues = calloc(n, sizeof(*regs->queues));
+	regs->queue_info = calloc(n, sizeof(*regs->queue_info));
+	if (!regs->queues || !regs->queue_info)
+		return -ENOMEM;
+	for (unsigned i = 0; i < n; i++) {
+		regs->queue_info[i] = (struct virtio_regs_queue){.regs = regs, .index = i};
+		regs->queues[i].mem = mem;
+		regs->queues[i].max_size = dev->ops->queue_size_max;
+		regs->queues[i].interrupt = signal_queue;
+		regs->queues[i].interrupt_user = &regs->queue_info[i];
+	}
+	dev->queues = regs->queues;
+	dev->transport = regs;
+	dev->config_changed = on_config_changed;
+	dev->on_broken = on_broken;
+	set_defaults(regs);
+	return 0;
+}
+
+void virtio_regs_deinit(struct virtio_regs *regs)
+{
+	free(regs->queues);
+	free(regs->queue_info);
+	regs->queues = NULL;
+	regs->queue_info = NULL;
+}
+
+/* The queue the driver selected, or NULL: there reads are 0 and writes ignored. */
+static struct vq *selected(const struct virtio_regs *regs)
+{
+	return regs->queue_select < regs->dev->ops->n_queues ? &regs->queues[regs->queue_select]
+							      : NULL;
+}
+
+static void snapshot_queue(const struct virtio_regs *regs, struct virtio_pci_common_cfg *cfg)
+{
+	const struct vq *vq = selected(regs);
+
+	if (!vq)
+		return;
+	cfg->queue_size = htole16(vq->size);
+	cfg->queue_msix_vector = htole16(regs->queue_info[regs->queue_select].vector);
+	cfg->queue_enable = htole16(vq->enabled);
+	cfg->queue_notify_off = htole16(regs->queue_select);
+	cfg->queue_desc_lo = htole32((uint32_t)vq->desc_gpa);
+	cfg->queue_desc_hi = htole32((uint32_t)(vq->desc_gpa >> 32));
+	cfg->queue_avail_lo = htole32((uint32_t)vq->driver_gpa);
+	cfg->queue_avail_hi = htole32((uint32_t)(vq->driver_gpa >> 32));
+	cfg->queue_used_lo = htole32((uint32_t)vq->device_gpa);
+	cfg->queue_used_hi = htole32((uint32_t)(vq->device_gpa >> 32));
+}
+
+static uint32_t feature_word(uint64_t features, uint32_t select)
+{
+	return select < 2 ? (uint32_t)(features >> (32 * select)) : 0;
+}
+
+void virtio_regs_read(const struct virtio_regs *regs, uint64_t off, void *data, unsigned len)
+{
+	struct virtio_pci_common_cfg cfg = {
+		.device_feature_select = htole32(regs->device_feature_select),
+		.device_feature =
+			htole32(feature_word(regs->dev->offered, regs->device_feature_select)),
+		.guest_feature_select = htole32(regs->driver_feature_select),
+		.guest_feature =
+			htole32(feature_word(regs->driver_features, regs->driver_feature_select)),
+		.msix_config = htole16(regs->config_vector),
+		.num_queues = htole16((uint16_t)regs->dev->ops->n_queues),
+		.device_status = regs->status,
+		.config_generation = regs->generation,
+		.queue_select = htole16(regs->queue_select),
+	};
+
+	_Static_assert(sizeof(cfg) == VIRTIO_REGS_LEN, "layout of virtio 1.2 §4.1.4.3");
+	snapshot_queue(regs, &cfg);
+	memset(data, 0, len);
+	if (range_fits(off, len, sizeof(cfg)))
+		memcpy(data, (const uint8_t *)&cfg + off, len);
+}
+
+static void set_half(uint64_t *value, unsigned half, uint32_t bits)
+{
+	unsigned shift = 32 * half;
+
+	*value = (*value & ~((uint64_t)UINT32_MAX << shift)) | (uint64_t)bits << shift;
+}
+
+static void write_features(struct virtio_regs *regs, uint32_t bits)
+{
+	if (regs->driver_feature_select < 2 && !(regs->status & VIRTIO_CONFIG_S_FEATURES_OK))
+		set_half(&regs->driver_features, regs->driver_feature_select, bits);
+}
+
+static uint16_t valid_vector(const struct virtio_regs *regs, uint16_t vector)
+{
+	return vector < regs->msix->n_vectors ? vector : VIRTIO_MSI_NO_VECTOR;
+}
+
+static bool accept_features(struct virtio_regs *regs)
+{
+	uint64_t required = UINT64_C(1) << VIRTIO_F_VERSION_1;
+
+	if ((regs->driver_features & ~regs->dev->offered) || !(regs->driver_features & required))
+		return false;
+	regs->dev->negotiated = regs->driver_features;
+	return true;
+}
+
+static void start_device(struct virtio_regs *regs)
+{
+	struct virtio_dev *dev = regs->dev;
+
+	if (dev->broken) /* a queue could not be enabled */
+		return;
+	if (dev->ops->activate(dev) < 0) {
+		virtio_dev_broken(dev, "cannot be activated");
+		return;
+	}
+	dev->active = true;
+	/* Notifications that came before this were ignored. */
+	for (unsigned i = 0; i < dev->ops->n_queues; i++)
+		dev->kick_again(dev, i);
+}
+
+static void on_drained(void *user)
+{
+	struct virtio_regs *regs = user;
+
+	regs->draining = false;
+	set_defaults(regs);
+	if (regs->idle)
+		regs->idle(regs->idle_user);
+}
+
+void virtio_regs_reset(struct virtio_regs *regs)
+{
+	if (regs->draining)
+		return;
+	regs->draining = true;
+	if (!regs->dev->active) {
+		on_drained(regs);
+		return;
+	}
+	regs->dev->active = false;
+	regs->dev->ops->reset(regs->dev, on_drained, regs);
+}
+
+static void write_status(struct virtio_regs *regs, uint8_t value)
+{
+	const uint8_t driver_bits = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
+				    VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK |
+				    VIRTIO_CONFIG_S_FAILED;
+	/* The driver may set bits but not clear one (§2.1.1). */
+	uint8_t added = (uint8_t)(value & driver_bits & ~regs->status);
+
+	if (value == 0) {
+		virtio_regs_reset(regs);
+		return;
+	}
+	if ((added & VIRTIO_CONFIG_S_FEATURES_OK) && !accept_features(regs))
+		added &= (uint8_t)~VIRTIO_CONFIG_S_FEATURES_OK;
+	if (!((regs->status | added) & VIRTIO_CONFIG_S_FEATURES_OK))
+		added &= (uint8_t)~VIRTIO_CONFIG_S_DRIVER_OK;
+	regs->status |= added;
+	if (added & VIRTIO_CONFIG_S_DRIVER_OK)
+		start_device(regs);
+}
+
+static void enable_queue(struct virtio_regs *regs, struct vq *vq)
+{
+	if (!(regs->status & VIRTIO_CONFIG_S_FEATURES_OK))
+		return;
+	if (vq_enable(vq, regs->dev->negotiated & (UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX)) < 0)
+		virtio_dev_broken(regs->dev, "a queue's size or address");
+}
+
+/* Where a queue is and how long: fixed from its enabling on, and from DRIVER_OK on, until a reset. */
+static void write_queue(struct virtio_regs *regs, uint64_t off, uint32_t value)
+{
+	struct vq *vq = selected(regs);
+
+	if (!vq || vq->enabled || (regs->status & VIRTIO_CONFIG_S_DRIVER_OK))
+		return;
+	switch (off) {
+	case OFFSET(queue_size):
+		if (is_power_of_two(value) && value <= vq->max_size)
+			vq->size = (uint16_t)value;
+		break;
+	case OFFSET(queue_enable):
+		if (value == 1)
+			enable_queue(regs, vq);
+		break;
+	case OFFSET(queue_desc_lo):
+	case OFFSET(queue_desc_hi):
+		set_half(&vq->desc_gpa, off == OFFSET(queue_desc_hi), value);
+		break;
+	case OFFSET(queue_avail_lo):
+	case OFFSET(queue_avail_hi):
+		set_half(&vq->driver_gpa, off == OFFSET(queue_avail_hi), value);
+		break;
+	case OFFSET(queue_used_lo):
+	case OFFSET(queue_used_hi):
+		set_half(&vq->device_gpa, off == OFFSET(queue_used_hi), value);
+		break;
+	}
+}
+
+static void write_8(struct virtio_regs *regs, uint64_t off, uint8_t value)
+{
+	if (off == OFFSET(device_status))
+		write_status(regs, value);
+}
+
+static void write_16(struct virtio_regs *regs, uint64_t off, uint16_t value)
+{
+	switch (off) {
+	case OFFSET(msix_config):
+		regs->config_vector = valid_vector(regs, value);
+		break;
+	case OFFSET(queue_select):
+		regs->queue_select = value;
+		break;
+	case OFFSET(queue_msix_vector):
+		if (selected(regs))
+			regs->queue_info[regs->queue_select].vector = valid_vector(regs, value);
+		break;
+	case OFFSET(queue_size):
+	case OFFSET(queue_enable):
+		write_queue(regs, off, value);
+		break;
+	}
+}
+
+static void write_32(struct virtio_regs *regs, uint64_t off, uint32_t value)
+{
+	switch (off) {
+	case OFFSET(device_feature_select):
+		regs->device_feature_select = value;
+		break;
+	case OFFSET(guest_feature_select):
+		regs->driver_feature_select = value;
+		break;
+	case OFFSET(guest_feature):
+		write_features(regs, value);
+		break;
+	default:
+		if (off >= OFFSET(queue_desc_lo) && off < VIRTIO_REGS_LEN)
+			write_queue(regs, off, value);
+		break;
+	}
+}
+
+void virtio_regs_write(struct virtio_regs *regs, uint64_t off, const void *data, unsigned len)
+{
+	uint64_t value = 0;
+
+	if (regs->draining || !range_fits(off, len, VIRTIO_REGS_LEN))
+		return;
+	memcpy(&value, data, len);
+	value = le64toh(value);
+	if (len == 1) {
+		write_8(regs, off, (uint8_t)value);
+	} else if (len == 2) {
+		write_16(regs, off, (uint16_t)value);
+	} else if (len == 4) {
+		write_32(regs, off, (uint32_t)value);
+	} else if (len == 8 && off >= OFFSET(queue_desc_lo)) {
+		write_32(regs, off, (uint32_t)value);
+		write_32(regs, off + 4, (uint32_t)(value >> 32));
+	}
+}
+
+uint8_t virtio_regs_take_isr(struct virtio_regs *regs)
+{
+	uint8_t isr = regs->isr;
+
+	regs->isr = 0;
+	return isr;
+}
+
+void virtio_regs_kick(struct virtio_regs *regs, unsigned queue)
+{
+	struct virtio_dev *dev = regs->dev;
+
+	if (queue < dev->ops->n_queues && dev->active && !dev->broken &&
+	    regs->queues[queue].enabled)
+		dev->ops->kick(dev, queue);
+}
