@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtio.h"
+
+#define PCI_COMMAND_MEMORY 2u
+#define PCI_CAPABILITIES 0x34u
+#define CAP_VENDOR 9u
+#define VIRTIO_VENDOR_DEVICE(id) (0x10401af4u + ((id) << 16))
+#define SPINS 200000u
+
+static uint32_t structure(uint32_t config, uint32_t cap)
+{
+	uint32_t bar = read8(config + cap + 4);
+
+	return (read32(config + 0x10 + bar * 4) & ~15u) + read32(config + cap + 8);
+}
+
+static void find_structures(struct device *dev)
+{
+	for (uint32_t cap = read8(dev->config + PCI_CAPABILITIES); cap; cap = read8(dev->config + cap + 1)) {
+		if (read8(dev->config + cap) != CAP_VENDOR)
+			continue;
+		switch (read8(dev->config + cap + 3)) {
+		case 1:
+			dev->common = structure(dev->config, cap);
+			break;
+		case 2:
+			dev->notify = structure(dev->config, cap);
+			dev->notify_multiplier = read32(dev->config + cap + 16);
+			break;
+		case 4:
+			dev->device = structure(dev->config, cap);
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+bool virtio_find(struct device *dev, unsigned id)
+{
+	for (uint32_t slot = 0; slot < 32; slot++) {
+		dev->config = ECAM + (slot << 15);
+		if (read32(dev->config) != VIRTIO_VENDOR_DEVICE(id))
+			continue;
+		write16(dev->config + 4, read16(dev->config + 4) | PCI_COMMAND_MEMORY);
+		find_structures(dev);
+		return true;
+	}
+	return false;
+}
+
+uint8_t virtio_status(const struct device *dev)
+{
+	return read8(dev->common + COMMON_STATUS);
+}
+
+static void add_status(struct device *dev, uint8_t bit)
+{
+	write8(dev->common + COMMON_STATUS, virtio_status(dev) | bit);
+}
+
+void virtio_start(struct device *dev)
+{
+	write8(dev->common + COMMON_STATUS, 0);
+	while (virtio_status(dev))
+		;
+	add_status(dev, STATUS_ACKNOWLEDGE);
+	add_status(dev, STATUS_DRIVER);
+	write32(dev->common + COMMON_DRIVER_FEATURE_SELECT, 0);
+	write32(dev->common + COMMON_DRIVER_FEATURE, 0);
+	write32(dev->common + COMMON_DRIVER_FEATURE_SELECT, 1);
+	write32(dev->common + COMMON_DRIVER_FEATURE, 1);
+	add_status(dev, STATUS_FEATURES_OK);
+	CHECK(virtio_status(dev) & STATUS_FEATURES_OK, virtio_status(dev));
+}
+
+static void write_address(uint32_t at, const volatile void *address)
+{
+	write32(at, (uint32_t)address);
+	write32(at + 4, 0);
+}
+
+void virtio_queue(struct device *dev, struct queue *queue, uint16_t index)
+{
+	queue->index = index;
+	queue->avail_idx = queue->used_idx = queue->seen = 0;
+	write16(dev->common + COMMON_QUEUE_SELECT, index);
+	write16(dev->common + COMMON_QUEUE_SIZE, QUEUE_SIZE);
+	write_address(dev->common + COMMON_QUEUE_DESC, queue->desc);
+	write_address(dev->common + COMMON_QUEUE_DRIVER, &queue->avail_flags);
+	write_address(dev->common + COMMON_QUEUE_DEVICE, &queue->used_flags);
+	write16(dev->common + COMMON_QUEUE_ENABLE, 1);
+	queue->doorbell = dev->notify +
+			  read16(dev->common + COMMON_QUEUE_NOTIFY_OFF) * dev->notify_multiplier;
+}
+
+void virtio_driver_ok(struct device *dev)
+{
+	add_status(dev, STATUS_DRIVER_OK);
+}
+
+void virtio_submit(struct queue *queue, uint16_t head)
+{
+	queue->avail_ring[queue->avail_idx % QUEUE_SIZE] = head;
+	queue->avail_idx++;
+	write16(queue->doorbell, queue->index);
+}
+
+bool virtio_wait(struct queue *queue, uint32_t *len)
+{
+	for (uint32_t i = 0; i < SPINS; i++) {
+		if (queue->used_idx == queue->seen)
+			continue;
+		*len = queue->used_ring[queue->seen % QUEUE_SIZE].len;
+		queue->seen++;
+		return true;
+	}
+	return false;
+}
+
+bool virtio_wait_broken(const struct device *dev)
+{
+	for (uint32_t i = 0; i < SPINS / 100; i++)
+		if (virtio_status(dev) & STATUS_NEEDS_RESET)
+			return true;
+	return false;
+}
