@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "zone-guest/boot.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/klog.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "zone-guest/cgroup.h"
+#include "zone-guest/net.h"
+#include "zone-guest/rootfs.h"
+
+#define MODULES_DIR "/boot-modules"
+#define HELLO	    "zone-init: up\n"
+#define SAFE	    (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+#define LOG_MAX	    (1024 * 1024)
+
+#define SYSLOG_ACTION_READ_ALL	    3
+#define SYSLOG_ACTION_CONSOLE_LEVEL 8
+#define SYSLOG_ACTION_SIZE_BUFFER   10
+#define CONSOLE_LEVEL_INFO	    7
+
+static void mount_dir(const char *type, const char *target, unsigned long flags, const char *data)
+{
+	mkdir(target, 0755);
+	/* The kernel may have mounted it before us. */
+	if (mount(type, target, type, flags, data) < 0 && errno != EBUSY)
+		log_error("what=mount target=%s err=%s", target, strerror(errno));
+}
+
+/* The root mounted on itself: a mount with a parent, which the initramfs is not. */
+static void rebind_root(void)
+{
+	mkdir("/mnt", 0755);
+	if (mount("/", "/mnt", NULL, MS_BIND, NULL) < 0 || chdir("/mnt") < 0 ||
+	    mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
+		log_error("what=rebind-root next=\"workloads will not start\" err=%s", strerror(errno));
+}
+
+void boot_root(void)
+{
+	int fd;
+
+	/* The kernel opened them only if it had a console already. */
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd < STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+	rebind_root();
+	mount_dir("devtmpfs", "/dev", MS_NOSUID, "mode=0755");
+}
+
+/* Says that user space runs, if there is a console; logs go there too from then on. */
+static bool say_hello(void)
+{
+	int fd = open("/dev/console", O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	if (write(fd, HELLO, sizeof(HELLO) - 1) < 0) {
+		close(fd);
+		return false;
+	}
+	dup2(fd, STDOUT_FILENO);
+	dup2(fd, STDERR_FILENO);
+	close(fd);
+	return true;
+}
+
+static void load_module(const char *path)
+{
+	_cleanup_(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST))
+		log_warning("what=load-module file=%s err=%s", path, strerror(errno));
+	/* It is in the kernel now; its page in the initramfs would stay for ever. */
+	unlink(path);
+}
+
+static int is_module(const struct dirent *entry)
+{
+	size_t len = strlen(entry->d_name);
+
+	return len > 3 && !strcmp(entry->d_name + len - 3, ".ko");
+}
+
+void boot_modules_and_hello(void)
+{
+	struct dirent **entries = NULL;
+	bool said = say_hello();
+	int n = scandir(MODULES_DIR, &entries, is_module, alphasort);
+
+	for (int i = 0; i < n; i++) {
+		char path[512];
+
+		snprintf(path, sizeof(path), "%s/%s", MODULES_DIR, entries[i]->d_name);
+		load_module(path);
+		if (!said)
+			said = say_hello();
+		free(entries[i]);
+	}
+	free(entries);
+}
+
+static void write_setting(const char *path, const char *text)
+{
+	_cleanup_(close_fdp) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		log_warning("what=setting file=%s err=%s", path, strerror(errno));
+}
+
+/* What programs expect; PID 1's own would be 4096 files. */
+static void set_limits(void)
+{
+	const struct rlimit files = {.rlim_cur = 1024, .rlim_max = 524288};
+
+	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+		log_warning("what=limits err=%s", strerror(errno));
+}
+
+void boot_finish(void)
+{
+	int r;
+
+	mount_dir("proc", "/proc", SAFE, NULL);
+	mount_dir("sysfs", "/sys", SAFE, NULL);
+	mount_dir("tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=0755");
+	mount_dir("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777");
+	mount_dir("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=0620,gid=5");
+	mount_dir("tmpfs", "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777");
+	mount_dir("cgroup2", "/sys/fs/cgroup", SAFE, NULL);
+	mkdir(ROOTFS_STAGE, 0755);
+	r = cgroup_setup("/sys/fs/cgroup");
+	if (r < 0)
+		log_warning("what=cgroups next=\"workloads run without\" err=%s", strerror(-r));
+	write_setting("/proc/sys/kernel/panic_on_oops", "1");
+	set_limits();
+	r = net_loopback_up();
+	if (r < 0)
+		log_warning("what=loopback err=%s", strerror(-r));
+}
+
+/* Takes the `<6>` off each line, in place. Returns the new length. */
+static size_t strip_levels(char *text, size_t len)
+{
+	size_t to = 0;
+	bool start = true;
+
+	for (size_t from = 0; from < len; from++) {
+		if (start && text[from] == '<') {
+			char *end = memchr(text + from, '>', len - from);
+
+			if (end)
+				from = (size_t)(end - text) + 1;
+		}
+		if (from >= len)
+			break;
+		start = text[from] == '\n';
+		text[to++] = text[from];
+	}
+	return to;
+}
+
+void boot_show_kernel_log(void)
+{
+	int size = klogctl(SYSLOG_ACTION_SIZE_BUFFER, NULL, 0), n;
+	_cleanup_(freep) char *text = NULL;
+
+	if (size > LOG_MAX)
+		size = LOG_MAX;
+	text = size > 0 ? malloc((size_t)size) : NULL;
+	n = text ? klogctl(SYSLOG_ACTION_READ_ALL, text, size) : 0;
+	if (n > 0)
+		io_write_full(STDOUT_FILENO, text, strip_levels(text, (size_t)n));
+	klogctl(SYSLOG_ACTION_CONSOLE_LEVEL, NULL, CONSOLE_LEVEL_INFO);
+}

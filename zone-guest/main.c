@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * zone-init: PID 1 of a zone. It boots what user space needs, connects to the host and then is the zone's agent; it collects every
+ * orphan, and ends the zone in order. It never returns: the end of PID 1 is a kernel panic.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/reboot.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "zone-guest/agent.h"
+#include "zone-guest/boot.h"
+#include "zone-guest/bootstrap.h"
+#include "zone-guest/disk.h"
+#include "zone-guest/link.h"
+#include "zone-guest/zone.h"
+
+#define CGROUP_ROOT "/sys/fs/cgroup"
+
+/* The whole program's state; large, and it lives as long as the zone. */
+struct init {
+	struct zone zone;
+	struct link link;
+	struct reactor_watch signals;
+	struct reactor_watch disks;
+};
+
+/* Everything is killed and written back, then the machine goes. */
+static void shut_down(struct zone *zone, bool reboot_zone)
+{
+	(void)zone;
+	log_info("what=%s", reboot_zone ? "reboot" : "poweroff");
+	kill(-1, SIGKILL);
+	sync();
+	reboot(reboot_zone ? RB_AUTOBOOT : RB_POWER_OFF);
+	log_error("what=reboot err=%s", strerror(errno));
+}
+
+static void on_signal(struct reactor_watch *watch, uint32_t events)
+{
+	struct init *init = (struct init *)(void *)((char *)watch - offsetof(struct init, signals));
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(watch->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGCHLD)
+		zone_reap(&init->zone);
+	else
+		shut_down(&init->zone, false);
+}
+
+static void on_disk(struct reactor_watch *watch, uint32_t events)
+{
+	struct init *init = (struct init *)(void *)((char *)watch - offsetof(struct init, disks));
+
+	(void)events;
+	disk_events_drain(watch->fd);
+	zone_disks_changed(&init->zone);
+}
+
+static int watch_signals(struct init *init)
+{
+	/* The last three are what Ctrl-Alt-Del, and busybox's poweroff and halt send. */
+	static const int wanted[] = {SIGCHLD, SIGTERM, SIGINT, SIGUSR2, SIGUSR1};
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	for (unsigned i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+		sigaddset(&set, wanted[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	init->signals.ready = on_signal;
+	return fd < 0 ? -errno : reactor_watch(&init->zone.reactor, &init->signals, fd, EPOLLIN);
+}
+
+static void watch_disks(struct init *init)
+{
+	int fd = disk_events_open();
+
+	init->disks.ready = on_disk;
+	if (fd < 0 || reactor_watch(&init->zone.reactor, &init->disks, fd, EPOLLIN) < 0)
+		log_warning("what=device-events next=\"disks are looked for by time\"");
+}
+
+static void pause_ms(long ms)
+{
+	const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+	nanosleep(&pause, NULL);
+}
+
+int main(void)
+{
+	static struct init init;
+	int r;
+
+	if (getpid() != 1) {
+		fputs("zone-init: is the first process of a zone; it does nothing else\n", stderr);
+		return 2;
+	}
+	boot_root();
+	boot_modules_and_hello();
+	boot_finish();
+	reboot(RB_DISABLE_CAD);
+	r = zone_init(&init.zone, CGROUP_ROOT);
+	if (r == 0)
+		r = watch_signals(&init);
+	if (r < 0)
+		log_error("what=start err=%s", strerror(-r));
+	init.zone.apply = system_apply;
+	init.zone.apply_later = system_apply_later;
+	init.zone.shutdown = shut_down;
+	link_start(&init.link, &init.zone);
+	watch_disks(&init);
+	boot_show_kernel_log();
+	for (;;) {
+		agent_flush(&init.zone);
+		r = reactor_turn(&init.zone.reactor, -1);
+		if (r < 0) {
+			log_error("what=wait err=%s", strerror(-r));
+			pause_ms(1000); /* PID 1 neither ends nor spins */
+		}
+	}
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The part of the bootstrap that touches the zone's system as a whole; the declarations are in bootstrap.h. */
+#include "zone-guest/bootstrap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/random.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "zone-guest/disk.h"
+#include "zone-guest/net.h"
+
+#define ENTROPY_MAX	512u
+#define ADDONS_DIR	"/run/addons"
+#define ADDONS_WAIT_NS	(2 * NS_PER_S)
+#define ADDONS_PAUSE_NS (10 * NS_PER_MS)
+
+static int write_file(const char *path, const char *text)
+{
+	_cleanup_(close_fdp) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return -errno;
+	return io_write_full(fd, text, strlen(text));
+}
+
+/* Credits it as well: the host's generator is as good as any source a zone has. random(4). */
+static int add_entropy(const ProtobufCBinaryData *entropy)
+{
+	_cleanup_(close_fdp) int fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+	union {
+		struct rand_pool_info info;
+		uint8_t room[sizeof(struct rand_pool_info) + ENTROPY_MAX];
+	} pool;
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (entropy->len > ENTROPY_MAX)
+		return -E2BIG;
+	pool.info.entropy_count = (int)entropy->len * 8;
+	pool.info.buf_size = (int)entropy->len;
+	memcpy(pool.room + offsetof(struct rand_pool_info, buf), entropy->data, entropy->len);
+	if (entropy->len && ioctl(fd, RNDADDENTROPY, &pool.info) < 0)
+		r = -errno;
+	explicit_bzero(&pool, sizeof(pool));
+	return r;
+}
+
+static int set_clock(uint64_t time_ns)
+{
+	struct timespec now = {
+		.tv_sec = (time_t)(time_ns / NS_PER_S),
+		.tv_nsec = (long)(time_ns % NS_PER_S),
+	};
+
+	if (time_ns && clock_settime(CLOCK_REALTIME, &now) < 0)
+		return -errno;
+	return 0;
+}
+
+static int write_etc(const struct zone *zone)
+{
+	char text[512];
+	int r;
+
+	mkdir("/etc", 0755);
+	snprintf(text, sizeof(text),
+		 "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.1.1\t%s\n",
+		 zone->hostname);
+	r = write_file("/etc/hosts", text);
+	if (r == 0)
+		r = write_file("/etc/resolv.conf", zone->resolv);
+	snprintf(text, sizeof(text), "%s\n", zone->hostname);
+	return r < 0 ? r : write_file("/etc/hostname", text);
+}
+
+int system_apply(struct zone *zone, const Protect__Agent__Bootstrap *message, struct error *err)
+{
+	int r = add_entropy(&message->entropy);
+
+	if (r < 0)
+		return error_set_errno(err, r, "add the host's entropy");
+	r = set_clock(message->time_ns);
+	if (r < 0)
+		return error_set_errno(err, r, "set the clock");
+	if (sethostname(zone->hostname, strlen(zone->hostname)) < 0)
+		return error_set_errno(err, -errno, "set the host name");
+	r = write_etc(zone);
+	if (r < 0)
+		return error_set_errno(err, r, "write /etc");
+	for (size_t i = 0; i < message->n_links; i++) {
+		r = net_apply(message->links[i], err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* It is there since boot, or its driver is about to find it. */
+static int await_disk(const struct zone *zone, const char *serial, char *path, size_t size)
+{
+	uint64_t deadline_ns = clock_now_ns() + ADDONS_WAIT_NS;
+	const struct timespec pause = {.tv_nsec = ADDONS_PAUSE_NS};
+	int r;
+
+	while ((r = zone->find_disk(serial, path, size)) == -ENODEV && clock_now_ns() < deadline_ns)
+		nanosleep(&pause, NULL);
+	return r;
+}
+
+void system_apply_later(struct zone *zone, const Protect__Agent__Bootstrap *message)
+{
+	char disk[64], modules[sizeof("/lib/modules/") + sizeof(((struct utsname *)0)->release)];
+	struct utsname name;
+	int r;
+
+	if (!*message->addons_serial || uname(&name) < 0)
+		return;
+	r = await_disk(zone, message->addons_serial, disk, sizeof(disk));
+	snprintf(modules, sizeof(modules), "/lib/modules/%s", name.release);
+	mkdir(ADDONS_DIR, 0755);
+	mkdir("/lib/modules", 0755);
+	mkdir(modules, 0755);
+	if (r == 0 && (mount(disk, ADDONS_DIR, "squashfs", MS_RDONLY | MS_NODEV | MS_NOSUID, NULL) < 0 ||
+		       mount(ADDONS_DIR "/modules", modules, NULL, MS_BIND, NULL) < 0))
+		r = -errno;
+	if (r < 0)
+		log_warning("what=addons next=\"modprobe finds no modules\" err=%s", strerror(-r));
+}
