@@ -13,12 +13,12 @@
 
 #define DETACH_TIMEOUT_MS_MAX 600000u
 
-static void answer(control_reply_fn *reply, void *user, const struct error *err)
+static void answer(control_reply_fn *reply, void *user, struct error *err)
 {
 	Protect__Runner__Reply message = PROTECT__RUNNER__REPLY__INIT;
 
 	message.error = (uint32_t)-err->code;
-	message.text = (char *)(uintptr_t)err->text;
+	message.text = err->text;
 	reply(user, &message);
 }
 
@@ -66,7 +66,7 @@ static bool disk_detach(struct machine *machine, const Protect__Runner__DiskDeta
 	return true;
 }
 
-static void status(const struct machine *machine, control_reply_fn *reply, void *user)
+static void status(struct machine *machine, control_reply_fn *reply, void *user)
 {
 	Protect__Runner__Reply message = PROTECT__RUNNER__REPLY__INIT;
 	Protect__Runner__StatusReply body = PROTECT__RUNNER__STATUS_REPLY__INIT;
@@ -78,12 +78,12 @@ static void status(const struct machine *machine, control_reply_fn *reply, void 
 	body.started_monotonic_ns = machine->started_ns;
 	body.disks = list;
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
-		const struct disk *disk = &machine->disks.disks[i];
+		struct disk *disk = &machine->disks.disks[i];
 
 		if (!disk->serial[0] || !disk->function)
 			continue;
 		protect__runner__disk__init(&disks[i]);
-		disks[i].serial = (char *)(uintptr_t)disk->serial;
+		disks[i].serial = disk->serial;
 		disks[i].read_only = disk->read_only;
 		disks[i].size_bytes = virtio_blk_size(disk->blk);
 		list[body.n_disks++] = &disks[i];

@@ -47,7 +47,7 @@ void guest_main(const struct start_info *info)
 	r = request(BLK_IN, 5, sizeof(data));
 	CHECK(r == STATUS_OK && data[3] == 21, r);
 	r = request(BLK_GET_ID, 0, 20);
-	CHECK(r == STATUS_OK && data[0] == 's' && data[4] == '0', data[0]);
+	CHECK(r == STATUS_OK && data[0] == 's' && data[7] == '0', data[0]);
 	r = request(BLK_IN, 2048, sizeof(data));
 	CHECK(r == STATUS_IOERR, r);
 	r = request(BLK_OUT, UINT64_MAX, sizeof(data));
