@@ -20,26 +20,25 @@ void exec_free(struct exec *exec)
 	free(exec);
 }
 
-static void on_started(struct process *process, int error, const char *text)
+static void on_started(struct process *process)
 {
 	struct exec *exec = container_of(process, struct exec, process);
 	Protect__Agent__ExecStarted message = PROTECT__AGENT__EXEC_STARTED__INIT;
-	uint64_t id = exec->start_id;
 
-	exec->start_id = 0;
 	message.pid = process->pid;
-	if (error)
-		agent_reply_error(exec->zone, id, error, text);
-	else
-		agent_reply(exec->zone, id, &message);
+	agent_reply(exec->zone, exec->start_id, &message);
+	exec->start_id = 0;
 }
 
 static void on_ended(struct process *process)
 {
 	struct exec *exec = container_of(process, struct exec, process);
+	struct zone *zone = exec->zone;
 
-	if (!process->failure.code)
-		zone_tell_exited(exec->zone, &exec->uuid, process->wait_status, false);
+	if (process->failure.code)
+		agent_reply_error(zone, exec->start_id, process->failure.code, process->failure.text);
+	else
+		zone_tell_exited(zone, &exec->uuid, process->wait_status, false);
 	exec_free(exec);
 }
 

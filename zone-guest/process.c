@@ -116,18 +116,6 @@ static pid_t clone_joined(const struct process_spec *spec, int *pidfd)
 	return pid;
 }
 
-static void tell_start(struct process *process, int error, const char *text)
-{
-	if (process->start_told)
-		return;
-	process->start_told = true;
-	if (error) {
-		stdio_release(process->stdio, error);
-		process->stdio = NULL;
-	}
-	process->started(process, error, text);
-}
-
 static void stop_report(struct process *process)
 {
 	int fd = process->report.fd;
@@ -149,7 +137,10 @@ static bool take_report(struct process *process)
 		return false;
 	if (n != sizeof(report)) {
 		stop_report(process);
-		tell_start(process, process->failure.code, process->failure.text);
+		if (!process->failure.code) {
+			process->running = true;
+			process->started(process);
+		}
 		return false;
 	}
 	if (report.kind == CHILD_FAILED) {
@@ -179,7 +170,7 @@ static void on_drained(void *user)
 }
 
 int process_init(struct process *process, struct reactor *reactor,
-		 void (*started)(struct process *process, int error, const char *text),
+		 void (*started)(struct process *process),
 		 void (*ended)(struct process *process))
 {
 	*process = (struct process){
@@ -234,10 +225,14 @@ void process_reaped(struct process *process, int wait_status)
 	process->pid = 0;
 	process->wait_status = wait_status;
 	/* It may have started and ended before its report was looked at. */
-	for (int i = 0; i < REPORTS_MAX && !process->start_told; i++)
+	for (int i = 0; i < REPORTS_MAX && process->report.fd >= 0; i++)
 		take_report(process);
-	tell_start(process, -EIO, "the process ended before it was started");
-	stop_report(process);
+	if (!process->running) {
+		error_set(&process->failure, -EIO, "the process ended before it was started");
+		stop_report(process);
+		stdio_release(process->stdio, process->failure.code);
+		process->stdio = NULL;
+	}
 	if (process->stdio)
 		stdio_finish(process->stdio);
 	else

@@ -3,8 +3,9 @@
  * One process that was asked for: a workload's first, or an exec in a workload or in the zone. process.c is the parent's half: it
  * clones, watches the child's report and its end; child.c is what the child does until it executes the program.
  *
- * The life of a process: process_spawn() → started() once (executed, or why not) → process_reaped() → ended() once, when all its
- * output was passed on. zone-init's one thread owns it. Between clone and exec the child is our code, with all rights of the zone, so
+ * The life of a process: process_spawn() → started() once it executes its program → process_reaped() → ended() once all its output was
+ * passed on. If the program cannot be executed started() does not run, and ended() finds why in failure; then the process and
+ * its mounts are gone already. zone-init's one thread owns it. Between clone and exec the child is our code, with all rights of the zone, so
  * it must not let itself be traced by those it joins.
  */
 #pragma once
@@ -44,22 +45,21 @@ struct process {
 	struct reactor *reactor;
 	struct reactor_watch report; /* the child's report socket, owned */
 	struct stdio *stdio;	     /* owned */
-	/* error 0, or a negative errno and a text; then ended() follows without output. */
-	void (*started)(struct process *process, int error, const char *text);
+	void (*started)(struct process *process);
 	/* The last thing to happen; may free what holds *process. */
 	void (*ended)(struct process *process);
 	pid_t pid;	 /* in the zone's PID namespace; 0 = not spawned or reaped */
 	int pidfd;	 /* -1 = none */
 	int wait_status; /* of waitpid(2), once reaped */
-	struct error failure;
-	bool start_told;
+	struct error failure; /* why it did not start; code 0 = it did */
+	bool running;	      /* started() ran */
 };
 
 /*
  * Prepares *process with streams that are not attached yet (process->stdio). Returns 0 or -ENOMEM.
  */
 int process_init(struct process *process, struct reactor *reactor,
-		 void (*started)(struct process *process, int error, const char *text),
+		 void (*started)(struct process *process),
 		 void (*ended)(struct process *process));
 
 /* Frees what it holds; a process still running is left alone. May run twice. */

@@ -98,6 +98,7 @@ static void fail_launch(struct workload *workload, const struct error *err)
 	struct zone *zone = workload->zone;
 
 	agent_reply_error(zone, workload->launch_id, err->code, err->text);
+	workload->launch_id = 0;
 	stdio_release(workload->process.stdio, err->code);
 	workload->process.stdio = NULL;
 	if (workload->removing)
@@ -106,16 +107,12 @@ static void fail_launch(struct workload *workload, const struct error *err)
 		workload_free(workload);
 }
 
-static void on_started(struct process *process, int error, const char *text)
+static void on_started(struct process *process)
 {
 	struct workload *workload = container_of(process, struct workload, process);
 	uint64_t id = workload->launch_id;
 
 	workload->launch_id = 0;
-	if (error) {
-		agent_reply_error(workload->zone, id, error, text);
-		return; /* on_ended() follows */
-	}
 	workload->state = WORKLOAD_RUNNING;
 	reply_state(workload, id);
 }
@@ -126,11 +123,8 @@ static void on_ended(struct process *process)
 
 	/* What an exec left behind went with the namespace; in the group nothing may stay either. */
 	cgroup_kill(workload->cgroup);
-	if (workload->state != WORKLOAD_RUNNING) {
-		if (workload->removing)
-			finish_remove(workload);
-		else
-			workload_free(workload);
+	if (process->failure.code) {
+		fail_launch(workload, &process->failure);
 		return;
 	}
 	workload->state = WORKLOAD_EXITED;

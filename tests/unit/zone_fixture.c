@@ -303,12 +303,10 @@ int fixture_launch(struct fixture *f, const struct fixture_run *run, struct fixt
 
 int fixture_finish(struct fixture *f)
 {
-	unsigned before = f->n_exits;
-
 	if (!f->out.send)
 		fixture_send(&f->out, "", 0);
-	fixture_await_exits(f, before + 1);
-	return f->exits[f->n_exits - 1].code;
+	fixture_await_exits(f, ++f->n_finished);
+	return f->exits[f->n_finished - 1].code;
 }
 
 static int find_disk(const char *serial, char *path, size_t size)

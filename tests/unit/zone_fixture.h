@@ -55,6 +55,7 @@ struct fixture {
 	unsigned lost;
 	struct fixture_exit exits[FIXTURE_EXITS_MAX];
 	unsigned n_exits;
+	unsigned n_finished; /* of them, those that fixture_finish() returned */
 	struct fixture_stream out, err;
 };
 
@@ -102,7 +103,7 @@ void fixture_send(struct fixture_stream *stream, const char *data, size_t len);
 int fixture_exec(struct fixture *f, const struct fixture_run *run, struct fixture_reply *reply);
 int fixture_launch(struct fixture *f, const struct fixture_run *run, struct fixture_reply *reply);
 
-/* Ends our side of stdin, waits for the end; returns the exit code of the latest exit. */
+/* Ends our side of stdin, waits for the next exit that it did not return yet; returns its code. */
 int fixture_finish(struct fixture *f);
 
 /* A file system image with busybox on a loop device; fixture_disk() is what the zone then finds for the serial "image". */
