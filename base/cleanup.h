@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Scope-bound cleanup: a variable marked _cleanup_(f) is handed to f when its scope ends. Ownership leaves the
- * scope only through steal_fd() or steal_ptr(), so an early return can neither leak nor release twice.
+ * Scope-bound cleanup: a variable marked _cleanup_(f) is handed to f when its scope ends. Ownership
+ * leaves the scope only through steal_fd() or steal_ptr(), so an early return can neither leak nor
+ * release twice.
  */
 #pragma once
 

@@ -11,9 +11,8 @@ static void keep_one_line(char *text)
 			*c = '?';
 }
 
-__attribute__((format(printf, 3, 0))) static int set(struct error *err, int code,
-						     const char *format, va_list args,
-						     const char *suffix)
+__attribute__((format(printf, 3, 0))) static int
+set(struct error *err, int code, const char *format, va_list args, const char *suffix)
 {
 	int len;
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * An error with the text that a person will read. Functions deep inside return a negative errno; where the knowledge
- * is (which file, which zone, what to do next) error_set() attaches one line, once. The text never holds a newline.
+ * An error with the text that a person will read. Functions deep inside return a negative errno;
+ * where the knowledge is (which file, which zone, what to do next) error_set() attaches one line,
+ * once. The text never holds a newline.
  */
 #pragma once
 
@@ -10,7 +11,7 @@
 #define ERROR_TEXT_MAX 512
 
 struct error {
-	int code;                  /* negative errno, 0 = no error */
+	int code;		   /* negative errno, 0 = no error */
 	char text[ERROR_TEXT_MAX]; /* one line, NUL-terminated */
 };
 
@@ -20,8 +21,9 @@ struct error {
 	}
 
 /*
- * Sets *err (NULL is allowed and ignored) unless it already holds an error, and returns code, so that a caller can
- * write `return error_set(err, -ENOENT, "...")`. code is a negative errno. Control bytes in the result become '?'.
+ * Sets *err (NULL is allowed and ignored) unless it already holds an error, and returns code, so
+ * that a caller can write `return error_set(err, -ENOENT, "...")`. code is a negative errno.
+ * Control bytes in the result become '?'.
  */
 int error_set(struct error *err, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -128,7 +128,8 @@ int io_replace_file(int dir_fd, const char *path, const void *data, size_t len, 
 	return r;
 }
 
-ssize_t io_send_fds(int socket, const void *buf, size_t len, const int *fds, unsigned n_fds, int flags)
+ssize_t io_send_fds(int socket, const void *buf, size_t len, const int *fds, unsigned n_fds,
+		    int flags)
 {
 	union {
 		struct cmsghdr align;
@@ -243,7 +244,8 @@ int io_unix_listen(const char *path, int type, mode_t mode)
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	/* Made closed, opened to its users by chmod: no moment at which more may connect than should. */
+	/* Made closed, opened to its users by chmod: no moment at which more may connect than
+	 * should. */
 	if (fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    chmod(path, mode) < 0 || listen(fd, LISTEN_BACKLOG) < 0)
 		return -errno;

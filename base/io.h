@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Whole reads and writes on descriptors, small files, and descriptors over unix sockets (SCM_RIGHTS). Everything is
- * close-on-exec and retries EINTR. Blocking unless the descriptor is not.
+ * Whole reads and writes on descriptors, small files, and descriptors over unix sockets
+ * (SCM_RIGHTS). Everything is close-on-exec and retries EINTR. Blocking unless the descriptor is
+ * not.
  */
 #pragma once
 
@@ -21,33 +22,36 @@ ssize_t io_pread_full(int fd, void *buf, size_t len, uint64_t offset);
 int io_write_full(int fd, const void *buf, size_t len);
 
 /*
- * Reads a whole file of at most max bytes into fresh memory with a NUL behind it (not counted). The caller frees
- * *out. Returns 0, -EFBIG when it is longer, or another negative errno.
+ * Reads a whole file of at most max bytes into fresh memory with a NUL behind it (not counted). The
+ * caller frees *out. Returns 0, -EFBIG when it is longer, or another negative errno.
  */
 int io_read_file(int dir_fd, const char *path, size_t max, char **out, size_t *len);
 
 /* As io_read_file() on an open descriptor, from its current position. */
 int io_read_fd(int fd, size_t max, char **out, size_t *len);
 
-/* Makes or replaces a small file in one step (temporary file, fsync, rename). Returns 0 or a negative errno. */
+/* Makes or replaces a small file in one step (temporary file, fsync, rename). Returns 0 or a
+ * negative errno. */
 int io_replace_file(int dir_fd, const char *path, const void *data, size_t len, mode_t mode);
 
 /*
- * One sendmsg(2) of len bytes with n_fds ≤ IO_FDS_MAX borrowed descriptors attached (flags as for sendmsg, MSG_NOSIGNAL
- * is added). Returns the number of bytes sent or a negative errno.
+ * One sendmsg(2) of len bytes with n_fds ≤ IO_FDS_MAX borrowed descriptors attached (flags as for
+ * sendmsg, MSG_NOSIGNAL is added). Returns the number of bytes sent or a negative errno.
  */
-ssize_t io_send_fds(int socket, const void *buf, size_t len, const int *fds, unsigned n_fds, int flags);
+ssize_t io_send_fds(int socket, const void *buf, size_t len, const int *fds, unsigned n_fds,
+		    int flags);
 
 /*
- * One recvmsg(2). *n_fds holds the room in fds (≤ IO_FDS_MAX) and becomes the number received, all close-on-exec and
- * owned by the caller. Returns the bytes received (0 at the end), -EMSGSIZE if data or descriptors were cut (all that
- * came are closed), or another negative errno.
+ * One recvmsg(2). *n_fds holds the room in fds (≤ IO_FDS_MAX) and becomes the number received, all
+ * close-on-exec and owned by the caller. Returns the bytes received (0 at the end), -EMSGSIZE if
+ * data or descriptors were cut (all that came are closed), or another negative errno.
  */
 ssize_t io_recv_fds(int socket, void *buf, size_t len, int *fds, unsigned *n_fds, int flags);
 
 /*
- * A listening unix socket of the type SOCK_STREAM or SOCK_SEQPACKET at path, made with mode; a stale socket file there is
- * replaced, another kind of file is an error (-EEXIST). Returns the descriptor or a negative errno.
+ * A listening unix socket of the type SOCK_STREAM or SOCK_SEQPACKET at path, made with mode; a
+ * stale socket file there is replaced, another kind of file is an error (-EEXIST). Returns the
+ * descriptor or a negative errno.
  */
 int io_unix_listen(const char *path, int type, mode_t mode);
 

@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/util.h"
 
-#define ENTRIES_MAX 4096
+#define ENTRIES_MAX  4096
 #define DEFER_ROUNDS 8 /* of operations that defer themselves again, in one turn */
 
 struct loop {
@@ -28,9 +28,9 @@ struct loop {
 static struct loop_op nobody;
 
 static const uint8_t allowed_ops[] = {
-	IORING_OP_READ,	     IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV,
-	IORING_OP_FSYNC,     IORING_OP_FALLOCATE, IORING_OP_RECV, IORING_OP_SEND,
-	IORING_OP_POLL_ADD,  IORING_OP_TIMEOUT,   IORING_OP_ASYNC_CANCEL,
+	IORING_OP_READ,	    IORING_OP_WRITE,	 IORING_OP_READV,	 IORING_OP_WRITEV,
+	IORING_OP_FSYNC,    IORING_OP_FALLOCATE, IORING_OP_RECV,	 IORING_OP_SEND,
+	IORING_OP_POLL_ADD, IORING_OP_TIMEOUT,	 IORING_OP_ASYNC_CANCEL,
 };
 
 static int restrict_ring(struct io_uring *ring)
@@ -40,8 +40,8 @@ static int restrict_ring(struct io_uring *ring)
 
 	memset(rules, 0, sizeof(rules));
 	for (unsigned i = 0; i < ARRAY_SIZE(allowed_ops); i++)
-		rules[n++] = (struct io_uring_restriction){
-			.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = allowed_ops[i]};
+		rules[n++] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_OP,
+							   .sqe_op = allowed_ops[i]};
 	rules[n++] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED,
 						   .sqe_flags = IOSQE_FIXED_FILE};
 	rules[n++] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_REGISTER_OP,
@@ -59,8 +59,7 @@ static int make_ring(struct io_uring *ring, unsigned entries)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(flags) && r == -EINVAL; i++) {
 		struct io_uring_params params = {.flags = flags[i] | IORING_SETUP_R_DISABLED |
-							  IORING_SETUP_CLAMP |
-							  IORING_SETUP_CQSIZE,
+							  IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
 						 .cq_entries = entries * 4};
 
 		r = io_uring_queue_init_params(entries, ring, &params);
@@ -132,7 +131,8 @@ void loop_slot_remove(struct loop *loop, int slot)
 	if (slot < 0)
 		return;
 	assert((unsigned)slot < loop->n_slots && loop->slot_used[slot]);
-	/* Operations prepared in this turn still mean the old file: hand them to the kernel before it goes. */
+	/* Operations prepared in this turn still mean the old file: hand them to the kernel before
+	 * it goes. */
 	io_uring_submit(&loop->ring);
 	io_uring_register_files_update(&loop->ring, (unsigned)slot, &none, 1);
 	loop->slot_used[slot] = 0;
@@ -166,7 +166,8 @@ static int start(struct loop_op *op, struct io_uring_sqe *sqe)
 		r_;                                                                                \
 	})
 
-int loop_read(struct loop *loop, struct loop_op *op, int slot, void *buf, uint32_t len, uint64_t off)
+int loop_read(struct loop *loop, struct loop_op *op, int slot, void *buf, uint32_t len,
+	      uint64_t off)
 {
 	return PREPARE(loop, op, io_uring_prep_read, slot, buf, len, off);
 }
@@ -183,8 +184,8 @@ int loop_readv(struct loop *loop, struct loop_op *op, int slot, const struct iov
 	return PREPARE(loop, op, io_uring_prep_readv, slot, iov, n, off);
 }
 
-int loop_writev(struct loop *loop, struct loop_op *op, int slot, const struct iovec *iov, unsigned n,
-		uint64_t off)
+int loop_writev(struct loop *loop, struct loop_op *op, int slot, const struct iovec *iov,
+		unsigned n, uint64_t off)
 {
 	return PREPARE(loop, op, io_uring_prep_writev, slot, iov, n, off);
 }
@@ -205,7 +206,8 @@ int loop_recv(struct loop *loop, struct loop_op *op, int slot, void *buf, size_t
 	return PREPARE(loop, op, io_uring_prep_recv, slot, buf, len, flags);
 }
 
-int loop_send(struct loop *loop, struct loop_op *op, int slot, const void *buf, size_t len, int flags)
+int loop_send(struct loop *loop, struct loop_op *op, int slot, const void *buf, size_t len,
+	      int flags)
 {
 	return PREPARE(loop, op, io_uring_prep_send, slot, buf, len, flags);
 }
@@ -224,7 +226,8 @@ int loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t deadl
 
 int loop_cancel(struct loop *loop, struct loop_op *op)
 {
-	/* TIMEOUT_REMOVE refuses FIXED_FILE, which the restriction demands; ASYNC_CANCEL ends timeouts as well. */
+	/* TIMEOUT_REMOVE refuses FIXED_FILE, which the restriction demands; ASYNC_CANCEL ends
+	 * timeouts as well. */
 	return PREPARE(loop, &nobody, io_uring_prep_cancel, op, 0);
 }
 
@@ -235,7 +238,8 @@ void loop_defer(struct loop *loop, struct loop_op *op)
 	loop->deferred_tail = &op->next;
 }
 
-/* Whoever waits for room in the rings defers himself again and again: completions must get their turn in between. */
+/* Whoever waits for room in the rings defers himself again and again: completions must get their
+ * turn in between. */
 static void run_deferred(struct loop *loop)
 {
 	for (unsigned round = 0; loop->deferred && round < DEFER_ROUNDS; round++) {
@@ -255,7 +259,8 @@ static void run_completions(struct loop *loop)
 	struct io_uring_cqe *cqe;
 	unsigned budget = 256;
 
-	/* Each entry is given back before its done() runs: done() may start operations that need the room. */
+	/* Each entry is given back before its done() runs: done() may start operations that need
+	 * the room. */
 	while (budget-- && io_uring_peek_cqe(&loop->ring, &cqe) == 0) {
 		struct loop_op *op = io_uring_cqe_get_data(cqe);
 		uint32_t flags = cqe->flags;

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The event loop over io_uring. One thread creates it, runs it and calls every function here; nothing is locked.
+ * The event loop over io_uring. One thread creates it, runs it and calls every function here;
+ * nothing is locked.
  *
- * Descriptors are registered into slots, and every operation names a slot: the ring is created disabled, restricted to
- * the operations below on registered files, and then enabled, because seccomp cannot see what a ring does. An operation
- * is embedded in its owner, which must outlive it: done() runs exactly once for each operation that was started with
- * return value 0 (loop_cancel() included), never from inside the call that started it. Inside done() the operation is
- * free again and may be started anew or its owner freed.
+ * Descriptors are registered into slots, and every operation names a slot: the ring is created
+ * disabled, restricted to the operations below on registered files, and then enabled, because
+ * seccomp cannot see what a ring does. An operation is embedded in its owner, which must outlive
+ * it: done() runs exactly once for each operation that was started with return value 0
+ * (loop_cancel() included), never from inside the call that started it. Inside done() the operation
+ * is free again and may be started anew or its owner freed.
  *
- * All that was started during one turn is submitted by the one io_uring_enter(2) that also waits for the next turn.
+ * All that was started during one turn is submitted by the one io_uring_enter(2) that also waits
+ * for the next turn.
  */
 #pragma once
 
@@ -34,16 +37,16 @@ struct loop_timer {
 };
 
 /*
- * Makes a loop with a submission queue of `entries` (a power of two ≤ 4096) and `slots` places for descriptors. Returns 0 or a negative
- * errno (-ENOSYS, -EPERM where io_uring is disabled). loop_free() ends it; operations under way are abandoned, so their
- * buffers must outlive the call.
+ * Makes a loop with a submission queue of `entries` (a power of two ≤ 4096) and `slots` places for
+ * descriptors. Returns 0 or a negative errno (-ENOSYS, -EPERM where io_uring is disabled).
+ * loop_free() ends it; operations under way are abandoned, so their buffers must outlive the call.
  */
 int loop_new(struct loop **out, unsigned entries, unsigned slots);
 struct loop *loop_free(struct loop *loop); /* always NULL */
 
 /*
- * Registers a borrowed descriptor; the kernel holds its own reference from here on, so the caller may close it. Returns the slot (≥ 0),
- * -ENOSPC when all are taken, or a negative errno.
+ * Registers a borrowed descriptor; the kernel holds its own reference from here on, so the caller
+ * may close it. Returns the slot (≥ 0), -ENOSPC when all are taken, or a negative errno.
  */
 int loop_slot_add(struct loop *loop, int fd);
 
@@ -51,17 +54,24 @@ int loop_slot_add(struct loop *loop, int fd);
 void loop_slot_remove(struct loop *loop, int slot);
 
 /*
- * Start one operation: 0, or -EAGAIN when the submission queue is full even after a submit. off is a file offset, or
- * (uint64_t)-1 for "the current position" (sockets, pipes, eventfds). Buffers and iovecs stay the caller's until done().
+ * Start one operation: 0, or -EAGAIN when the submission queue is full even after a submit. off is
+ * a file offset, or (uint64_t)-1 for "the current position" (sockets, pipes, eventfds). Buffers and
+ * iovecs stay the caller's until done().
  */
-int loop_read(struct loop *loop, struct loop_op *op, int slot, void *buf, uint32_t len, uint64_t off);
-int loop_write(struct loop *loop, struct loop_op *op, int slot, const void *buf, uint32_t len, uint64_t off);
-int loop_readv(struct loop *loop, struct loop_op *op, int slot, const struct iovec *iov, unsigned n, uint64_t off);
-int loop_writev(struct loop *loop, struct loop_op *op, int slot, const struct iovec *iov, unsigned n, uint64_t off);
+int loop_read(struct loop *loop, struct loop_op *op, int slot, void *buf, uint32_t len,
+	      uint64_t off);
+int loop_write(struct loop *loop, struct loop_op *op, int slot, const void *buf, uint32_t len,
+	       uint64_t off);
+int loop_readv(struct loop *loop, struct loop_op *op, int slot, const struct iovec *iov, unsigned n,
+	       uint64_t off);
+int loop_writev(struct loop *loop, struct loop_op *op, int slot, const struct iovec *iov,
+		unsigned n, uint64_t off);
 int loop_fsync(struct loop *loop, struct loop_op *op, int slot, bool data_only);
-int loop_fallocate(struct loop *loop, struct loop_op *op, int slot, int mode, uint64_t off, uint64_t len);
+int loop_fallocate(struct loop *loop, struct loop_op *op, int slot, int mode, uint64_t off,
+		   uint64_t len);
 int loop_recv(struct loop *loop, struct loop_op *op, int slot, void *buf, size_t len, int flags);
-int loop_send(struct loop *loop, struct loop_op *op, int slot, const void *buf, size_t len, int flags);
+int loop_send(struct loop *loop, struct loop_op *op, int slot, const void *buf, size_t len,
+	      int flags);
 
 /* Waits once for any of the poll(2) events; done() gets the events that are there. */
 int loop_poll(struct loop *loop, struct loop_op *op, int slot, uint32_t events);
@@ -69,12 +79,14 @@ int loop_poll(struct loop *loop, struct loop_op *op, int slot, uint32_t events);
 /* Ends at deadline_ns of the monotonic clock with res = -ETIME. */
 int loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t deadline_ns);
 
-/* Asks to end an operation early; its done() still runs, once, with -ECANCELED or with its result if that came first. */
+/* Asks to end an operation early; its done() still runs, once, with -ECANCELED or with its result
+ * if that came first. */
 int loop_cancel(struct loop *loop, struct loop_op *op);
 
 /*
- * Runs done(op, 0, 0) at the end of this turn, before the submission: the place to publish a batch. Deferring an op that is deferred
- * already is a bug of the caller. Deferring again from done() is how to wait for room after -EAGAIN: completions are handled in between.
+ * Runs done(op, 0, 0) at the end of this turn, before the submission: the place to publish a batch.
+ * Deferring an op that is deferred already is a bug of the caller. Deferring again from done() is
+ * how to wait for room after -EAGAIN: completions are handled in between.
  */
 void loop_defer(struct loop *loop, struct loop_op *op);
 

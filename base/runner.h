@@ -1,26 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The contract between the daemon and a runner, the process that is one zone (zone-vmm, zone-xen); it knows no hypervisor.
+ * The contract between the daemon and a runner, the process that is one zone (zone-vmm, zone-xen);
+ * it knows no hypervisor.
  *
- * A runner listens on one SOCK_STREAM unix socket. Whoever connects sends a struct runner_hello first. What follows:
- *   RUNNER_CONTROL  requests and replies of proto/runner.proto; the connection ends when the zone ends
- *   RUNNER_IDM      the bytes of the zone's IDM connection (guest vsock to CID 2, port IDM_PORT). Either side may come
- *                   first and waits for the other. A newer RUNNER_IDM connection replaces an older one: the runner shuts
- *                   the zone's end, the zone connects again and meets the new one. When the zone's end closes, so does this
- *   RUNNER_CONSOLE  the zone's console output: first the last RUNNER_CONSOLE_BACKLOG bytes, then live; a reader
- *                   that does not keep up loses the oldest bytes. Several at once are allowed
+ * A runner listens on one SOCK_STREAM unix socket. Whoever connects sends a struct runner_hello
+ * first. What follows: RUNNER_CONTROL  requests and replies of proto/runner.proto; the connection
+ * ends when the zone ends RUNNER_IDM      the bytes of the zone's IDM connection (guest vsock to
+ * CID 2, port IDM_PORT). Either side may come first and waits for the other. A newer RUNNER_IDM
+ * connection replaces an older one: the runner shuts the zone's end, the zone connects again and
+ * meets the new one. When the zone's end closes, so does this RUNNER_CONSOLE  the zone's console
+ * output: first the last RUNNER_CONSOLE_BACKLOG bytes, then live; a reader that does not keep up
+ * loses the oldest bytes. Several at once are allowed
  *
- * Before it ends, a runner writes one line into its exit record: `REASON[ DETAIL]\n`, REASON being one of the words
- * below. No line: it was killed or crashed.
+ * Before it ends, a runner writes one line into its exit record: `REASON[ DETAIL]\n`, REASON being
+ * one of the words below. No line: it was killed or crashed.
  */
 #pragma once
 
 #include <stdint.h>
 
-#define RUNNER_MAGIC 0x5a505255u /* "URPZ" */
+#define RUNNER_MAGIC	       0x5a505255u /* "URPZ" */
 #define RUNNER_CONSOLE_BACKLOG (64u * 1024)
-#define RUNNER_FRAME_MAX (64u * 1024)
-#define IDM_PORT 1024u /* vsock port on the host's side at which the zone's agent finds it */
+#define RUNNER_FRAME_MAX       (64u * 1024)
+#define IDM_PORT	       1024u /* vsock port on the host's side at which the zone's agent finds it */
 
 enum runner_kind { RUNNER_CONTROL = 1, RUNNER_IDM = 2, RUNNER_CONSOLE = 3 };
 
@@ -29,9 +31,9 @@ struct runner_hello {
 	uint32_t kind;
 };
 
-#define RUNNER_EXIT_POWEROFF "poweroff"
-#define RUNNER_EXIT_REBOOT "reboot"
-#define RUNNER_EXIT_PANIC "panic"
+#define RUNNER_EXIT_POWEROFF	 "poweroff"
+#define RUNNER_EXIT_REBOOT	 "reboot"
+#define RUNNER_EXIT_PANIC	 "panic"
 #define RUNNER_EXIT_TRIPLE_FAULT "triple-fault"
-#define RUNNER_EXIT_KILLED "killed" /* on request: Kill, or SIGTERM */
-#define RUNNER_EXIT_ERROR "error"   /* the runner itself failed; DETAIL says how */
+#define RUNNER_EXIT_KILLED	 "killed" /* on request: Kill, or SIGTERM */
+#define RUNNER_EXIT_ERROR	 "error"  /* the runner itself failed; DETAIL says how */

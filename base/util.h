@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Checked arithmetic and the few macros every folder uses. Lengths that come from outside are added and multiplied
- * only through these functions; a false return means the sum does not exist and the output is not to be used.
+ * Checked arithmetic and the few macros every folder uses. Lengths that come from outside are added
+ * and multiplied only through these functions; a false return means the sum does not exist and the
+ * output is not to be used.
  */
 #pragma once
 
@@ -9,9 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define container_of(ptr, type, member)                                                            \
-	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define ARRAY_SIZE(a)			(sizeof(a) / sizeof((a)[0]))
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)

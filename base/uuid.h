@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* UUIDs (RFC 9562, version 4): made from the kernel's generator, written in lower case with dashes. */
+/* UUIDs (RFC 9562, version 4): made from the kernel's generator, written in lower case with dashes.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -17,7 +18,8 @@ int uuid_generate(struct uuid *out);
 /* Writes the 36 characters and a NUL. */
 void uuid_format(const struct uuid *uuid, char text[UUID_TEXT_SIZE]);
 
-/* Reads exactly 36 characters in either case. Returns 0 or -EINVAL, and then *out is not touched. */
+/* Reads exactly 36 characters in either case. Returns 0 or -EINVAL, and then *out is not touched.
+ */
 int uuid_parse(const char *text, struct uuid *out);
 
 /* Whether both are the same. */

@@ -11,15 +11,15 @@
 
 #include "dsdt.hex" /* dsdt_aml_code */
 
-#define FADT_HW_REDUCED (1u << 20)
-#define FADT_RESET_REGISTER (1u << 10)
+#define FADT_HW_REDUCED	      (1u << 20)
+#define FADT_RESET_REGISTER   (1u << 10)
 #define FADT_NO_FIXED_BUTTONS (1u << 4 | 1u << 5)
-#define BOOT_NO_VGA (1u << 2)
-#define BOOT_NO_CMOS_RTC (1u << 5)
-#define RESET_VALUE 1
-#define ADDRESS_SPACE_IO 1
-#define ACCESS_BYTE 1
-#define LAPIC_ENABLED 1u
+#define BOOT_NO_VGA	      (1u << 2)
+#define BOOT_NO_CMOS_RTC      (1u << 5)
+#define RESET_VALUE	      1
+#define ADDRESS_SPACE_IO      1
+#define ACCESS_BYTE	      1
+#define LAPIC_ENABLED	      1u
 
 struct __attribute__((packed)) table_header {
 	char signature[4];
@@ -175,10 +175,8 @@ static gpa_t place_madt(struct writer *w, unsigned n_vcpus)
 	uint8_t room[sizeof(struct madt) + sizeof(struct madt_ioapic) +
 		     64 * sizeof(struct madt_lapic)];
 	struct madt madt = {.lapic_address = LAYOUT_LAPIC};
-	struct madt_ioapic ioapic = {.type = 1,
-				     .len = sizeof(ioapic),
-				     .id = (uint8_t)n_vcpus,
-				     .address = LAYOUT_IOAPIC};
+	struct madt_ioapic ioapic = {
+		.type = 1, .len = sizeof(ioapic), .id = (uint8_t)n_vcpus, .address = LAYOUT_IOAPIC};
 	size_t len = sizeof(madt);
 
 	memcpy(room + len, &ioapic, sizeof(ioapic));
@@ -206,7 +204,8 @@ static gpa_t place_mcfg(struct writer *w)
 
 int acpi_write(const struct mem *mem, unsigned n_vcpus, gpa_t *rsdp_out)
 {
-	/* The RSDP comes first in the area but is written last; its checksum covers the others' addresses. */
+	/* The RSDP comes first in the area but is written last; its checksum covers the others'
+	 * addresses. */
 	struct writer w = {.mem = mem, .next = LAYOUT_ACPI + sizeof(struct rsdp)};
 	struct rsdp rsdp = {.signature = {'R', 'S', 'D', ' ', 'P', 'T', 'R', ' '},
 			    .oem_id = {'P', 'R', 'O', 'T', 'C', 'T'},

@@ -15,17 +15,17 @@
 #include "vmm/unpack.h"
 
 /* Fields of the Linux boot protocol's setup header (Documentation/arch/x86/boot.rst). */
-#define SETUP_SECTS 0x1f1
-#define SETUP_MAGIC 0x202
-#define SETUP_VERSION 0x206
-#define SETUP_PAYLOAD_OFFSET 0x248
-#define SETUP_PAYLOAD_LENGTH 0x24c
-#define SETUP_HEAD 0x250
+#define SETUP_SECTS	      0x1f1
+#define SETUP_MAGIC	      0x202
+#define SETUP_VERSION	      0x206
+#define SETUP_PAYLOAD_OFFSET  0x248
+#define SETUP_PAYLOAD_LENGTH  0x24c
+#define SETUP_HEAD	      0x250
 #define SETUP_VERSION_PAYLOAD 0x208
 
 /* Xen's public/arch-x86/hvm/start_info.h */
-#define PVH_MAGIC 0x336ec578u
-#define PVH_E820_RAM 1u
+#define PVH_MAGIC	  0x336ec578u
+#define PVH_E820_RAM	  1u
 #define PVH_E820_RESERVED 2u
 
 struct pvh_start_info {
@@ -57,11 +57,13 @@ static int find_payload(int fd, uint64_t size, struct unpack_source *source, str
 	memcpy(&off, head + SETUP_PAYLOAD_OFFSET, sizeof(off));
 	memcpy(&len, head + SETUP_PAYLOAD_LENGTH, sizeof(len));
 	if (magic != 0x53726448 || version < SETUP_VERSION_PAYLOAD)
-		return error_set(err, -ENOEXEC, "the kernel is neither an ELF vmlinux nor a bzImage");
+		return error_set(err, -ENOEXEC,
+				 "the kernel is neither an ELF vmlinux nor a bzImage");
 	sectors = head[SETUP_SECTS] ? head[SETUP_SECTS] : 4;
 	start = (sectors + 1) * 512 + off;
 	if (len < 8 || !range_fits(start, len, size))
-		return error_set(err, -ENOEXEC, "the kernel is cut short: its payload ends behind the file");
+		return error_set(err, -ENOEXEC,
+				 "the kernel is cut short: its payload ends behind the file");
 	*source = (struct unpack_source){.fd = fd, .off = start, .left = len};
 	return 0;
 }
@@ -109,8 +111,8 @@ static int load_kernel(const struct mem *mem, int fd, uint32_t *entry, uint64_t 
 	return elf_loader_pvh_entry(elf, entry);
 }
 
-static int load_initrd(const struct mem *mem, int fd, uint64_t kernel_end, struct pvh_module *module,
-		       struct error *err)
+static int load_initrd(const struct mem *mem, int fd, uint64_t kernel_end,
+		       struct pvh_module *module, struct error *err)
 {
 	const struct mem_region *low = &mem->regions[0];
 	uint64_t size, start;

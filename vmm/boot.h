@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Puts a kernel, its initrd and command line, and what PVH and ACPI want to find into guest memory. Before any vCPU runs.
+ * Puts a kernel, its initrd and command line, and what PVH and ACPI want to find into guest memory.
+ * Before any vCPU runs.
  */
 #pragma once
 

@@ -115,8 +115,8 @@ static void ring(struct bus *bus, struct bus_call *call)
 		assert(errno == EAGAIN); /* a full counter rings as well */
 }
 
-void bus_do(struct bus *bus, struct bus_call *call, bool port, bool write, uint64_t addr, void *data,
-	    unsigned len)
+void bus_do(struct bus *bus, struct bus_call *call, bool port, bool write, uint64_t addr,
+	    void *data, unsigned len)
 {
 	const struct bus_range *range = find(bus, port, addr, len);
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * From vCPUs to devices. A vCPU that left the guest for a port or memory access hands it to the loop thread, which owns every device, and
- * sleeps until it is done; so devices need no locks, and the loop never waits for a vCPU. A range may answer in the vCPU's own
- * thread what needs no device state (`fast`): absent PCI functions, status ports. Nobody at an address: reads are all ones, writes vanish.
+ * From vCPUs to devices. A vCPU that left the guest for a port or memory access hands it to the
+ * loop thread, which owns every device, and sleeps until it is done; so devices need no locks, and
+ * the loop never waits for a vCPU. A range may answer in the vCPU's own thread what needs no device
+ * state (`fast`): absent PCI functions, status ports. Nobody at an address: reads are all ones,
+ * writes vanish.
  */
 #pragma once
 
@@ -13,9 +15,10 @@
 #include "base/loop.h"
 
 #define BUS_RANGES_MAX 12
-#define BUS_VCPUS_MAX 64
+#define BUS_VCPUS_MAX  64
 
-/* One access: off is relative to the range; data holds len (1, 2, 4, 8) bytes, to be filled by a read. */
+/* One access: off is relative to the range; data holds len (1, 2, 4, 8) bytes, to be filled by a
+ * read. */
 struct bus_access {
 	bool write;
 	uint8_t len;
@@ -64,9 +67,10 @@ void bus_deinit(struct bus *bus);
 void bus_add_range(struct bus *bus, const struct bus_range *range);
 void bus_add_call(struct bus *bus, struct bus_call *call);
 
-/* vCPU thread: one access at addr (len bytes at data). Returns when it is done, or when bus_release() was called. */
-void bus_do(struct bus *bus, struct bus_call *call, bool port, bool write, uint64_t addr, void *data,
-	    unsigned len);
+/* vCPU thread: one access at addr (len bytes at data). Returns when it is done, or when
+ * bus_release() was called. */
+void bus_do(struct bus *bus, struct bus_call *call, bool port, bool write, uint64_t addr,
+	    void *data, unsigned len);
 
 /* vCPU thread: this VM is over. Returns at once; detail is copied. */
 void bus_end(struct bus *bus, struct bus_call *call, const char *reason, const char *detail);

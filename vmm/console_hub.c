@@ -48,7 +48,8 @@ static void fill_chunk(struct console_reader *reader)
 
 	if (reader->pos < oldest)
 		reader->pos = oldest;
-	len = hub->written - reader->pos < CONSOLE_CHUNK ? hub->written - reader->pos : CONSOLE_CHUNK;
+	len = hub->written - reader->pos < CONSOLE_CHUNK ? hub->written - reader->pos
+							 : CONSOLE_CHUNK;
 	at = reader->pos % RING_SIZE;
 	first = len < RING_SIZE - at ? len : RING_SIZE - at;
 	memcpy(reader->chunk, hub->ring + at, first);
@@ -72,8 +73,8 @@ static void send_more(struct console_reader *reader)
 	if (len == 0)
 		return;
 	if (reader->socket)
-		r = loop_send(loop, &reader->send_op, reader->slot, reader->chunk + reader->chunk_start,
-			      len, MSG_NOSIGNAL);
+		r = loop_send(loop, &reader->send_op, reader->slot,
+			      reader->chunk + reader->chunk_start, len, MSG_NOSIGNAL);
 	else
 		r = loop_write(loop, &reader->send_op, reader->slot,
 			       reader->chunk + reader->chunk_start, len, (uint64_t)-1);
@@ -152,8 +153,8 @@ int console_hub_add(struct console_hub *hub, int fd_owned, bool socket)
 		return -ENOMEM;
 	}
 	if (socket)
-		reader->watching = loop_recv(hub->loop, &reader->watch_op, slot, &reader->watch_byte,
-					     1, 0) == 0;
+		reader->watching = loop_recv(hub->loop, &reader->watch_op, slot,
+					     &reader->watch_byte, 1, 0) == 0;
 	send_more(reader);
 	return 0;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The console's last 64 KiB and those who read it. Writing never waits: a reader that does not keep up loses the oldest bytes. Loop thread.
+ * The console's last 64 KiB and those who read it. Writing never waits: a reader that does not keep
+ * up loses the oldest bytes. Loop thread.
  */
 #pragma once
 
@@ -12,7 +13,7 @@
 #include "base/runner.h"
 
 #define CONSOLE_READERS_MAX 8
-#define CONSOLE_CHUNK 4096u
+#define CONSOLE_CHUNK	    4096u
 
 struct console_hub;
 
@@ -40,7 +41,8 @@ void console_hub_init(struct console_hub *hub, struct loop *loop);
 void console_hub_write(void *hub, const void *data, size_t len);
 
 /*
- * Adds a reader, who gets the backlog first. fd (a stream socket, or with socket = false a file, pipe or terminal) is owned from here on, also on failure.
- * Returns 0, -EUSERS when there are too many, or another negative errno.
+ * Adds a reader, who gets the backlog first. fd (a stream socket, or with socket = false a file,
+ * pipe or terminal) is owned from here on, also on failure. Returns 0, -EUSERS when there are too
+ * many, or another negative errno.
  */
 int console_hub_add(struct console_hub *hub, int fd, bool socket);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Control requests of proto/runner.proto: decoded, done, answered, now or later, in the loop thread. */
+/* Control requests of proto/runner.proto: decoded, done, answered, now or later, in the loop
+ * thread. */
 #pragma once
 
 #include <stddef.h>

@@ -13,17 +13,18 @@
 #define ENTRIES_MAX 256u
 
 #define LEAF1_ECX_TSC_DEADLINE (1u << 24)
-#define LEAF1_ECX_HYPERVISOR (1u << 31)
-#define LEAF1_EDX_HTT (1u << 28)
-#define LEVEL_SMT 1u
-#define LEVEL_CORE 2u
+#define LEAF1_ECX_HYPERVISOR   (1u << 31)
+#define LEAF1_EDX_HTT	       (1u << 28)
+#define LEVEL_SMT	       1u
+#define LEVEL_CORE	       2u
 
 static unsigned bits_for(unsigned count)
 {
 	return count <= 1 ? 0 : 32u - (unsigned)__builtin_clz(count - 1);
 }
 
-/* Extended topology (Intel SDM vol. 2, CPUID 0BH): level 0 threads of a core, level 1 cores of the package. */
+/* Extended topology (Intel SDM vol. 2, CPUID 0BH): level 0 threads of a core, level 1 cores of the
+ * package. */
 static void topology(struct kvm_cpuid_entry2 *entry, unsigned index, unsigned n_vcpus)
 {
 	bool core = entry->index == 1;

@@ -41,7 +41,8 @@ static int plug(struct disks *disks, struct disk *disk, int fd, bool hot)
 	if (r < 0)
 		return r;
 	r = virtio_pci_new(&disk->function, disk->blk, disks->loop, disks->mem, &kvm_pci_host_ops,
-			   disks->pci_host, LAYOUT_PCI_WINDOW + (unsigned)slot * VIRTIO_PCI_BAR_SIZE);
+			   disks->pci_host,
+			   LAYOUT_PCI_WINDOW + (unsigned)slot * VIRTIO_PCI_BAR_SIZE);
 	if (r < 0)
 		return r;
 	disk->slot = (unsigned)slot;
@@ -125,7 +126,8 @@ int disks_detach(struct disks *disks, const char *serial, uint32_t timeout_ms,
 	if (disk->detaching || disk->asking)
 		return error_set(err, -EBUSY, "disk '%s' is being detached already", serial);
 	if (!(disks->pci->removable & (1u << disk->slot)))
-		return error_set(err, -EPERM, "disk '%s' belongs to the zone's spec and stays", serial);
+		return error_set(err, -EPERM, "disk '%s' belongs to the zone's spec and stays",
+				 serial);
 	disk->detaching = true;
 	disk->detached = detached;
 	disk->detached_user = user;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The disks of a zone, known by serial: virtio-blk functions on the PCI bus, those of the spec and those that come and go while it runs. Loop thread.
+ * The disks of a zone, known by serial: virtio-blk functions on the PCI bus, those of the spec and
+ * those that come and go while it runs. Loop thread.
  */
 #pragma once
 
@@ -39,19 +40,23 @@ struct disks {
 };
 
 /* All borrowed. */
-void disks_init(struct disks *disks, struct loop *loop, const struct mem *mem, struct pci_bus *pci, void *pci_host);
+void disks_init(struct disks *disks, struct loop *loop, const struct mem *mem, struct pci_bus *pci,
+		void *pci_host);
 
 /*
- * Adds a disk; fd is borrowed. hot: the guest runs, tell it. Returns 0, -EEXIST (serial taken), -EINVAL, -ENOSPC (no slot), or another negative errno, with *err.
+ * Adds a disk; fd is borrowed. hot: the guest runs, tell it. Returns 0, -EEXIST (serial taken),
+ * -EINVAL, -ENOSPC (no slot), or another negative errno, with *err.
  */
-int disks_attach(struct disks *disks, int fd, bool read_only, const char *serial, bool hot, struct error *err);
+int disks_attach(struct disks *disks, int fd, bool read_only, const char *serial, bool hot,
+		 struct error *err);
 
 /*
- * Asks the guest to let go of a disk, again every second until it does or timeout_ms passed: then detached(user, 0 or -ETIMEDOUT), once. Returns 0, -ENOENT,
- * -EBUSY (asked already) or -EPERM (not removable), with *err.
+ * Asks the guest to let go of a disk, again every second until it does or timeout_ms passed: then
+ * detached(user, 0 or -ETIMEDOUT), once. Returns 0, -ENOENT, -EBUSY (asked already) or -EPERM (not
+ * removable), with *err.
  */
-int disks_detach(struct disks *disks, const char *serial, uint32_t timeout_ms, disk_detached_fn *detached,
-		 void *user, struct error *err);
+int disks_detach(struct disks *disks, const char *serial, uint32_t timeout_ms,
+		 disk_detached_fn *detached, void *user, struct error *err);
 
 /* The guest ejected a slot: pci_bus's callback. */
 void disks_ejected(struct disks *disks, unsigned slot);

@@ -63,7 +63,8 @@ static int parse_head(struct elf_loader *elf)
 	    ehdr.e_machine != EM_X86_64 || ehdr.e_phentsize != sizeof(Elf64_Phdr))
 		return error_set(elf->err, -ENOEXEC, "the kernel is not an ELF file for x86-64");
 	if (!range_fits(ehdr.e_phoff, (uint64_t)ehdr.e_phnum * sizeof(Elf64_Phdr), ELF_HEAD_SIZE))
-		return error_set(elf->err, -ENOEXEC, "the kernel's ELF program headers are too far away");
+		return error_set(elf->err, -ENOEXEC,
+				 "the kernel's ELF program headers are too far away");
 	for (unsigned i = 0; i < ehdr.e_phnum && r == 0; i++) {
 		Elf64_Phdr p;
 
@@ -78,7 +79,8 @@ static int parse_head(struct elf_loader *elf)
 	return r;
 }
 
-/* Copies the part of [pos, pos + len) that lies in [off, off + size) to `to`, which stands for `off`. */
+/* Copies the part of [pos, pos + len) that lies in [off, off + size) to `to`, which stands for
+ * `off`. */
 static void copy_part(uint64_t pos, const uint8_t *data, size_t len, uint64_t off, uint64_t size,
 		      uint8_t *to)
 {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The zone's memory: one memfd, sealed against shrinking and growing, mapped once. Created before any vCPU runs, unmapped after the last
- * one ended; in between read-only and so usable from any thread.
+ * The zone's memory: one memfd, sealed against shrinking and growing, mapped once. Created before
+ * any vCPU runs, unmapped after the last one ended; in between read-only and so usable from any
+ * thread.
  */
 #pragma once
 

@@ -14,9 +14,9 @@
 #include "base/util.h"
 #include "vmm/layout.h"
 
-#define IOAPIC_PINS 24u
+#define IOAPIC_PINS	 24u
 #define MSI_WINDOW_SHIFT 20 /* MSI addresses are 0xfeexxxxx (Intel SDM vol. 3 §11.11.1) */
-#define MSI_WINDOW 0xfeeu
+#define MSI_WINDOW	 0xfeeu
 
 static int open_device(struct error *err)
 {
@@ -25,13 +25,15 @@ static int open_device(struct error *err)
 	if (fd >= 0)
 		return fd;
 	if (errno == ENOENT)
-		return error_set(err, -ENOENT,
-				 "/dev/kvm does not exist; load kvm_intel or kvm_amd, or enable "
-				 "virtualization in the firmware ('protect host check' tells more)");
+		return error_set(
+			err, -ENOENT,
+			"/dev/kvm does not exist; load kvm_intel or kvm_amd, or enable "
+			"virtualization in the firmware ('protect host check' tells more)");
 	if (errno == EACCES || errno == EPERM)
-		return error_set(err, -errno,
-				 "no permission to open /dev/kvm; add the user to the group 'kvm' or "
-				 "run zone-vmm through protect-launch");
+		return error_set(
+			err, -errno,
+			"no permission to open /dev/kvm; add the user to the group 'kvm' or "
+			"run zone-vmm through protect-launch");
 	return error_set_errno(err, -errno, "cannot open /dev/kvm");
 }
 
@@ -56,8 +58,10 @@ static int check_capabilities(int fd, struct error *err)
 				 KVM_API_VERSION);
 	for (unsigned i = 0; i < ARRAY_SIZE(needed); i++)
 		if (ioctl(fd, KVM_CHECK_EXTENSION, needed[i].cap) <= 0)
-			return error_set(err, -ENOTSUP, "this kernel's KVM has no %s; Linux 6.1 or newer is needed",
-					 needed[i].name);
+			return error_set(
+				err, -ENOTSUP,
+				"this kernel's KVM has no %s; Linux 6.1 or newer is needed",
+				needed[i].name);
 	return 0;
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The VM: a thin layer over /dev/kvm (Documentation/virt/kvm/api.rst), with the in-kernel irqchip. It hands out interrupts (irqfd +
- * MSI routes) and doorbells (ioeventfd). Owned by the loop thread once vCPUs run.
+ * The VM: a thin layer over /dev/kvm (Documentation/virt/kvm/api.rst), with the in-kernel irqchip.
+ * It hands out interrupts (irqfd + MSI routes) and doorbells (ioeventfd). Owned by the loop thread
+ * once vCPUs run.
  */
 #pragma once
 
@@ -29,13 +30,15 @@ struct kvm {
 };
 
 /*
- * Takes the descriptor of /dev/kvm (owned from here on) or, with -1, opens it, and makes the VM with irqchip, memory and the I/O APIC's routes.
- * Returns 0 or a negative errno with *err naming the next step.
+ * Takes the descriptor of /dev/kvm (owned from here on) or, with -1, opens it, and makes the VM
+ * with irqchip, memory and the I/O APIC's routes. Returns 0 or a negative errno with *err naming
+ * the next step.
  */
 int kvm_init(struct kvm *kvm, int kvm_fd, const struct guest_memory *memory, struct error *err);
 void kvm_deinit(struct kvm *kvm);
 
-/* Signals I/O APIC pin `gsi` (edge) whenever eventfd (borrowed) is written. Returns 0 or a negative errno. */
+/* Signals I/O APIC pin `gsi` (edge) whenever eventfd (borrowed) is written. Returns 0 or a negative
+ * errno. */
 int kvm_pin_eventfd(struct kvm *kvm, unsigned gsi, int eventfd);
 
 /* Interrupts and doorbells for PCI functions; `host` is the struct kvm. */

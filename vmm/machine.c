@@ -18,8 +18,8 @@
 #include "vmm/layout.h"
 
 #define LOOP_ENTRIES 256
-#define LOOP_SLOTS 512
-#define GUEST_CID 3 /* the first that is not reserved; ours alone, no host kernel knows it */
+#define LOOP_SLOTS   512
+#define GUEST_CID    3 /* the first that is not reserved; ours alone, no host kernel knows it */
 
 enum { SLOT_CONSOLE = 1, SLOT_VSOCK = 2, SLOT_RNG = 3 };
 
@@ -123,7 +123,8 @@ static int add_vcpus(struct machine *machine, unsigned n_vcpus, struct error *er
 		return -ENOMEM;
 	machine->n_vcpus = n_vcpus;
 	for (unsigned i = 0; i < n_vcpus; i++) {
-		int r = vcpu_init(&machine->vcpus[i], &machine->kvm, &machine->bus, i, n_vcpus, err);
+		int r = vcpu_init(&machine->vcpus[i], &machine->kvm, &machine->bus, i, n_vcpus,
+				  err);
 
 		machine->n_vcpus_made = i + 1;
 		if (r < 0)
@@ -171,7 +172,8 @@ int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, st
 	machine->started_ns = clock_now_ns();
 	r = loop_new(&machine->loop, LOOP_ENTRIES, LOOP_SLOTS);
 	if (r < 0)
-		return error_set_errno(err, r, "io_uring is not usable (see the sysctl kernel.io_uring_disabled)");
+		return error_set_errno(
+			err, r, "io_uring is not usable (see the sysctl kernel.io_uring_disabled)");
 	r = guest_memory_init(&machine->memory, spec->memory_mib, err);
 	if (r == 0)
 		r = kvm_init(&machine->kvm, kvm_fd, &machine->memory, err);
@@ -216,8 +218,8 @@ static void stop_vcpus(struct machine *machine)
 }
 
 /*
- * Devices stay as they are: the process ends next, and what they have under way in guest memory ends with the ring, before the memory is
- * unmapped.
+ * Devices stay as they are: the process ends next, and what they have under way in guest memory
+ * ends with the ring, before the memory is unmapped.
  */
 void machine_deinit(struct machine *machine)
 {

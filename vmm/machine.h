@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A zone as a machine: memory, KVM, vCPUs, bus and devices put together, from a spec to its end. Everything here belongs to the thread that
- * calls machine_run(), the loop thread.
+ * A zone as a machine: memory, KVM, vCPUs, bus and devices put together, from a spec to its end.
+ * Everything here belongs to the thread that calls machine_run(), the loop thread.
  */
 #pragma once
 
@@ -40,12 +40,13 @@ struct machine {
 };
 
 /*
- * Builds the machine; kvm_fd (-1: open /dev/kvm) and what it needs of the spec's descriptors are taken over. After a failure machine_free() still is due.
- * Returns 0 or a negative errno with *err.
+ * Builds the machine; kvm_fd (-1: open /dev/kvm) and what it needs of the spec's descriptors are
+ * taken over. After a failure machine_free() still is due. Returns 0 or a negative errno with *err.
  */
 int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, struct error *err);
 
-/* Runs until the zone ends; end_reason and end_detail then say how. Returns 0 or a negative errno of the loop. */
+/* Runs until the zone ends; end_reason and end_detail then say how. Returns 0 or a negative errno
+ * of the loop. */
 int machine_run(struct machine *machine, struct error *err);
 
 /* Ends the zone from outside; the first reason stays. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * zone-vmm: one zone on KVM. Started by protect-launch with descriptors, or alone with a spec file; docs/zone-spec.md.
+ * zone-vmm: one zone on KVM. Started by protect-launch with descriptors, or alone with a spec file;
+ * docs/zone-spec.md.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,8 @@
 static const char usage[] =
 	"Usage: zone-vmm --spec FILE | --spec-fd N [--kvm-fd N]\n"
 	"\n"
-	"Runs one zone, a light virtual machine, from its spec (JSON, docs/zone-spec.md) to its end.\n"
+	"Runs one zone, a light virtual machine, from its spec (JSON, docs/zone-spec.md) to its "
+	"end.\n"
 	"\n"
 	"  --spec FILE   read the spec from FILE\n"
 	"  --spec-fd N   read it from descriptor N\n"
@@ -47,8 +49,8 @@ static const struct {
 	const char *reason;
 	int status;
 } exit_statuses[] = {
-	{RUNNER_EXIT_POWEROFF, 0},     {RUNNER_EXIT_ERROR, 1},	{RUNNER_EXIT_REBOOT, 3},
-	{RUNNER_EXIT_PANIC, 4},	       {RUNNER_EXIT_TRIPLE_FAULT, 5}, {RUNNER_EXIT_KILLED, 6},
+	{RUNNER_EXIT_POWEROFF, 0}, {RUNNER_EXIT_ERROR, 1},	  {RUNNER_EXIT_REBOOT, 3},
+	{RUNNER_EXIT_PANIC, 4},	   {RUNNER_EXIT_TRIPLE_FAULT, 5}, {RUNNER_EXIT_KILLED, 6},
 };
 
 static int parse_fd(const char *text)
@@ -99,7 +101,8 @@ static void parse_options(int argc, char **argv, struct options *options)
 		}
 	}
 	if (optind != argc || !options->spec_path == (options->spec_fd < 0)) {
-		fputs("zone-vmm: give one of --spec FILE and --spec-fd N; 'zone-vmm --help' tells more\n",
+		fputs("zone-vmm: give one of --spec FILE and --spec-fd N; 'zone-vmm --help' tells "
+		      "more\n",
 		      stderr);
 		exit(EXIT_USAGE);
 	}
@@ -134,7 +137,8 @@ static void signal_came(struct loop_op *op, int res, uint32_t cqe_flags)
 
 	(void)cqe_flags;
 	if (res == (int)sizeof(signals->info))
-		machine_end(signals->machine, RUNNER_EXIT_KILLED, strsignal((int)signals->info.ssi_signo));
+		machine_end(signals->machine, RUNNER_EXIT_KILLED,
+			    strsignal((int)signals->info.ssi_signo));
 }
 
 /* Before any thread is started: all of them inherit the blocked signals. */

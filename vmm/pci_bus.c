@@ -9,7 +9,13 @@
 #include "base/util.h"
 #include "vmm/layout.h"
 
-enum { HOTPLUG_UP = 0, HOTPLUG_DOWN = 4, HOTPLUG_EJECT = 8, HOTPLUG_EVENTS = 12, HOTPLUG_SIZE = 16 };
+enum {
+	HOTPLUG_UP = 0,
+	HOTPLUG_DOWN = 4,
+	HOTPLUG_EJECT = 8,
+	HOTPLUG_EVENTS = 12,
+	HOTPLUG_SIZE = 16
+};
 
 static void all_ones(struct bus_access *access)
 {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * PCI bus 0 of a zone: ECAM (PCI Express base spec §7.2.2), the memory window, and the registers through which ACPI plugs and ejects (vmm/dsdt.asl). One function a
- * slot. Loop thread; only the set of occupied slots is read by vCPU threads, which answer for absent functions themselves.
+ * PCI bus 0 of a zone: ECAM (PCI Express base spec §7.2.2), the memory window, and the registers
+ * through which ACPI plugs and ejects (vmm/dsdt.asl). One function a slot. Loop thread; only the
+ * set of occupied slots is read by vCPU threads, which answer for absent functions themselves.
  */
 #pragma once
 
@@ -20,7 +21,8 @@ struct pci_bus {
 	uint32_t removable;
 	uint32_t up, down, events; /* what the guest has not read yet; bit = slot */
 	int event_fd;		   /* written: the ACPI event interrupt */
-	/* The guest let go of a removable slot: the function is already off the bus; the owner destroys it. */
+	/* The guest let go of a removable slot: the function is already off the bus; the owner
+	 * destroys it. */
 	void (*ejected)(void *user, unsigned slot, struct pci_dev *dev);
 	void *user;
 };
@@ -34,7 +36,8 @@ void pci_bus_init(struct pci_bus *pci, struct bus *bus, int event_fd,
 /* A free slot from 1 on, or -ENOSPC. */
 int pci_bus_free_slot(const struct pci_bus *pci);
 
-/* Plugs dev (borrowed; it stays the caller's) into a free slot; hot tells the guest, and makes it removable. */
+/* Plugs dev (borrowed; it stays the caller's) into a free slot; hot tells the guest, and makes it
+ * removable. */
 void pci_bus_plug(struct pci_bus *pci, unsigned slot, struct pci_dev *dev, bool hot);
 
 /* Asks the guest to let go of a removable slot; `ejected` follows if it does. */

@@ -8,16 +8,17 @@
 #include "base/util.h"
 #include "vmm/layout.h"
 
-#define SLEEP_ENABLE 0x20u /* ACPI 6.4 §4.8.3.7 */
+#define SLEEP_ENABLE	 0x20u /* ACPI 6.4 §4.8.3.7 */
 #define PVPANIC_PANICKED 1u
-#define UART_THR 0u
-#define UART_LCR 3u
-#define UART_LSR 5u
-#define UART_LCR_DLAB 0x80u
-#define UART_LSR_EMPTY 0x60u
-#define UART_PORTS 8u
+#define UART_THR	 0u
+#define UART_LCR	 3u
+#define UART_LSR	 5u
+#define UART_LCR_DLAB	 0x80u
+#define UART_LSR_EMPTY	 0x60u
+#define UART_PORTS	 8u
 
-/* A kernel that panicked prints its last words before it resets; one that is told to stay (panic=0) does not stay for ever. */
+/* A kernel that panicked prints its last words before it resets; one that is told to stay (panic=0)
+ * does not stay for ever. */
 #define PANIC_GRACE_NS (10 * NS_PER_S)
 
 static void end(struct platform *platform, const char *reason)

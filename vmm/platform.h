@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The few ports of a zone's machine: sleep and reset (ACPI's hardware-reduced registers), pvpanic (QEMU docs/specs/pvpanic), and the output half of a UART for
- * earlycon, so that a kernel that fails before its console is there can still say why. Loop thread, but for constant reads.
+ * The few ports of a zone's machine: sleep and reset (ACPI's hardware-reduced registers), pvpanic
+ * (QEMU docs/specs/pvpanic), and the output half of a UART for earlycon, so that a kernel that
+ * fails before its console is there can still say why. Loop thread, but for constant reads.
  */
 #pragma once
 

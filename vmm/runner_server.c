@@ -16,8 +16,8 @@
 #include "vmm/machine.h"
 
 #define HELLO_TIMEOUT_NS (5 * NS_PER_S)
-#define FRAME_HEAD sizeof(uint32_t)
-#define FRAME_ROOM (FRAME_HEAD + 4096u) /* requests are small */
+#define FRAME_HEAD	 sizeof(uint32_t)
+#define FRAME_ROOM	 (FRAME_HEAD + 4096u) /* requests are small */
 
 static void control_ready(struct loop_op *op, int res, uint32_t cqe_flags);
 
@@ -109,7 +109,8 @@ static void hello_came(struct loop_op *op, int res, uint32_t cqe_flags)
 	loop_cancel(loop_of(client), &client->timer.op);
 }
 
-/* Also the end of a hello that came in time: the timer was cancelled, and nothing of the client is under way any more. */
+/* Also the end of a hello that came in time: the timer was cancelled, and nothing of the client is
+ * under way any more. */
 static void hello_time_over(struct loop_op *op, int res, uint32_t cqe_flags)
 {
 	struct runner_client *client = container_of(op, struct runner_client, timer.op);
@@ -134,7 +135,8 @@ static void control_reply(struct runner_client *client, const Protect__Runner__R
 	}
 	memcpy(frame, &len, FRAME_HEAD);
 	protect__runner__reply__pack(reply, frame + FRAME_HEAD);
-	/* Replies are small and one at a time: a socket that has no room for one belongs to nobody who reads. */
+	/* Replies are small and one at a time: a socket that has no room for one belongs to nobody
+	 * who reads. */
 	if (io_send_fds(client->fd, frame, FRAME_HEAD + len, NULL, 0, MSG_DONTWAIT) !=
 	    (ssize_t)(FRAME_HEAD + len))
 		drop(client);
@@ -154,7 +156,8 @@ static void control_answered(void *user, const Protect__Runner__Reply *reply)
 		wait_readable(client);
 }
 
-/* The length of the frame that has come whole, 0 if more is missing, negative if it can never be. */
+/* The length of the frame that has come whole, 0 if more is missing, negative if it can never be.
+ */
 static int whole_frame(const struct runner_client *client)
 {
 	uint32_t len;
@@ -239,10 +242,10 @@ static void take_client(struct runner_server *server, int fd_owned)
 					 .request_fd = -1,
 					 .op.done = hello_came,
 					 .timer.op.done = hello_time_over};
-	client->timing = loop_timer_start(loop, &client->timer,
-					  clock_now_ns() + HELLO_TIMEOUT_NS) == 0;
-	client->waiting = loop_recv(loop, &client->op, slot, &client->hello,
-				    sizeof(client->hello), MSG_WAITALL) == 0;
+	client->timing =
+		loop_timer_start(loop, &client->timer, clock_now_ns() + HELLO_TIMEOUT_NS) == 0;
+	client->waiting = loop_recv(loop, &client->op, slot, &client->hello, sizeof(client->hello),
+				    MSG_WAITALL) == 0;
 	if (!client->timing || !client->waiting)
 		drop(client);
 }

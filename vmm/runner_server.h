@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The runner's socket (base/runner.h): takes connections, reads what kind they are, and hands them on: IDM to vsock, console to the hub; control requests
- * (proto/runner.proto) are served here, one at a time a connection. Who may connect is decided by who made the socket; still nothing a client sends is trusted.
- * Loop thread.
+ * The runner's socket (base/runner.h): takes connections, reads what kind they are, and hands them
+ * on: IDM to vsock, console to the hub; control requests (proto/runner.proto) are served here, one
+ * at a time a connection. Who may connect is decided by who made the socket; still nothing a client
+ * sends is trusted. Loop thread.
  */
 #pragma once
 
@@ -41,5 +42,6 @@ struct runner_server {
 	struct runner_client clients[RUNNER_CLIENTS_MAX];
 };
 
-/* Serves a listening socket (owned from here on, also on failure). machine is borrowed. Returns 0 or a negative errno. */
+/* Serves a listening socket (owned from here on, also on failure). machine is borrowed. Returns 0
+ * or a negative errno. */
 int runner_server_init(struct runner_server *server, struct machine *machine, int listen_fd);

@@ -36,7 +36,8 @@ static int open_path(const char *path, enum file_use use)
 	return fd < 0 ? -errno : fd;
 }
 
-/* A descriptor that was handed over is duplicated, so that two members naming one cannot close it twice. */
+/* A descriptor that was handed over is duplicated, so that two members naming one cannot close it
+ * twice. */
 static int take_fd(json_int_t number)
 {
 	int fd;
@@ -47,7 +48,8 @@ static int take_fd(json_int_t number)
 	return fd < 0 ? -errno : fd;
 }
 
-static int parse_file(json_t *value, const char *member, enum file_use use, int *fd, struct error *err)
+static int parse_file(json_t *value, const char *member, enum file_use use, int *fd,
+		      struct error *err)
 {
 	const char *path = NULL;
 	json_int_t number = -1;
@@ -56,14 +58,16 @@ static int parse_file(json_t *value, const char *member, enum file_use use, int 
 	if (json_unpack(value, "{s:s!}", "path", &path) == 0) {
 		opened = open_path(path, use);
 		if (opened < 0)
-			return error_set_errno(err, opened, "cannot open the %s '%s'", member, path);
+			return error_set_errno(err, opened, "cannot open the %s '%s'", member,
+					       path);
 	} else if (json_unpack(value, "{s:I!}", "fd", &number) == 0) {
 		opened = take_fd(number);
 		if (opened < 0)
 			return error_set_errno(err, opened, "descriptor %lld of the %s",
 					       (long long)number, member);
 	} else {
-		return error_set(err, -EINVAL, "%s must be {\"path\": \"…\"} or {\"fd\": N}", member);
+		return error_set(err, -EINVAL, "%s must be {\"path\": \"…\"} or {\"fd\": N}",
+				 member);
 	}
 	*fd = opened;
 	return 0;
@@ -74,13 +78,14 @@ static int parse_text(json_t *value, const char *member, char *out, size_t size,
 	const char *text = json_string_value(value);
 
 	if (!text || json_string_length(value) >= size || strlen(text) != json_string_length(value))
-		return error_set(err, -EINVAL, "%s must be text of at most %zu bytes", member, size - 1);
+		return error_set(err, -EINVAL, "%s must be text of at most %zu bytes", member,
+				 size - 1);
 	memcpy(out, text, json_string_length(value) + 1);
 	return 0;
 }
 
-static int parse_number(json_t *value, const char *member, uint64_t min, uint64_t max, uint64_t *out,
-			struct error *err)
+static int parse_number(json_t *value, const char *member, uint64_t min, uint64_t max,
+			uint64_t *out, struct error *err)
 {
 	json_int_t number = json_integer_value(value);
 
@@ -117,9 +122,11 @@ static int parse_disk(json_t *value, struct zone_spec *spec, struct error *err)
 				 SPEC_SERIAL_MAX);
 	for (unsigned i = 0; i < spec->n_disks && r == 0; i++)
 		if (strcmp(spec->disks[i].serial, disk->serial) == 0)
-			return error_set(err, -EEXIST, "two disks have the serial '%s'", disk->serial);
+			return error_set(err, -EEXIST, "two disks have the serial '%s'",
+					 disk->serial);
 	if (r == 0)
-		r = parse_file(file, "disk", read_only ? FILE_READ : FILE_READ_WRITE, &disk->fd, err);
+		r = parse_file(file, "disk", read_only ? FILE_READ : FILE_READ_WRITE, &disk->fd,
+			       err);
 	if (r < 0)
 		return r;
 	disk->read_only = read_only;
@@ -133,8 +140,10 @@ static int parse_disks(json_t *value, struct zone_spec *spec, struct error *err)
 	size_t i;
 
 	if (!json_is_array(value) || json_array_size(value) > SPEC_DISKS_MAX)
-		return error_set(err, -EINVAL, "disks must be an array of at most %d", SPEC_DISKS_MAX);
-	json_array_foreach (value, i, item) {
+		return error_set(err, -EINVAL, "disks must be an array of at most %d",
+				 SPEC_DISKS_MAX);
+	json_array_foreach(value, i, item)
+	{
 		int r = parse_disk(item, spec, err);
 
 		if (r < 0)
@@ -204,7 +213,8 @@ int spec_parse(const char *json, size_t len, struct zone_spec *spec, struct erro
 	if (!json_is_object(root))
 		return error_set(err, -EINVAL, "not a JSON object: line %d: %s", json_err.line,
 				 json_err.text);
-	json_object_foreach (root, key, value) {
+	json_object_foreach(root, key, value)
+	{
 		r = parse_member(key, value, spec, err);
 		if (r < 0)
 			break;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The ZoneSpec: what a runner is to run, as JSON (docs/zone-spec.md). Files are named by path or, by who starts the runner, by an open
- * descriptor: {"path": "…"} or {"fd": N}. Everything is checked here; unknown members are errors.
+ * The ZoneSpec: what a runner is to run, as JSON (docs/zone-spec.md). Files are named by path or,
+ * by who starts the runner, by an open descriptor: {"path": "…"} or {"fd": N}. Everything is
+ * checked here; unknown members are errors.
  */
 #pragma once
 
@@ -13,11 +14,11 @@
 #include "base/uuid.h"
 #include "vmm/layout.h"
 
-#define SPEC_DISKS_MAX 16
-#define SPEC_NAME_MAX 63
+#define SPEC_DISKS_MAX	16
+#define SPEC_NAME_MAX	63
 #define SPEC_SERIAL_MAX 20
-#define SPEC_VCPUS_MAX 64
-#define SPEC_SIZE_MAX (64u * 1024)
+#define SPEC_VCPUS_MAX	64
+#define SPEC_SIZE_MAX	(64u * 1024)
 
 struct spec_disk {
 	int fd;
@@ -40,13 +41,14 @@ struct zone_spec {
 };
 
 /*
- * Reads a spec of len bytes and opens what it names. On success the descriptors belong to *spec: spec_close(). Returns 0, or a negative errno with *err
- * naming the member.
+ * Reads a spec of len bytes and opens what it names. On success the descriptors belong to *spec:
+ * spec_close(). Returns 0, or a negative errno with *err naming the member.
  */
 int spec_parse(const char *json, size_t len, struct zone_spec *spec, struct error *err);
 
 /* Closes what is still open in it; what was taken out is -1. */
 void spec_close(struct zone_spec *spec);
 
-/* Whether text is 1 to SPEC_SERIAL_MAX printable ASCII characters without blanks, fit for a disk's serial. */
+/* Whether text is 1 to SPEC_SERIAL_MAX printable ASCII characters without blanks, fit for a disk's
+ * serial. */
 bool spec_is_serial(const char *text);

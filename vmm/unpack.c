@@ -13,10 +13,10 @@
 #include "base/io.h"
 #include "base/util.h"
 
-#define CHUNK (256u * 1024)
-#define LZ4_BLOCK (8u * 1024 * 1024)
-#define LZ4_LEGACY_MAGIC 0x184c2102u
-#define XZ_MEMORY_MAX (128u * 1024 * 1024)
+#define CHUNK		    (256u * 1024)
+#define LZ4_BLOCK	    (8u * 1024 * 1024)
+#define LZ4_LEGACY_MAGIC    0x184c2102u
+#define XZ_MEMORY_MAX	    (128u * 1024 * 1024)
 #define ZSTD_WINDOW_LOG_MAX 27
 
 static int damaged(struct error *err, const char *format)
@@ -76,7 +76,8 @@ int unpack_plain(struct unpack_source *source, unpack_sink *sink, void *user, st
 	return r < 0 ? r : 0;
 }
 
-static int unpack_lz4(struct unpack_source *source, unpack_sink *sink, void *user, struct error *err)
+static int unpack_lz4(struct unpack_source *source, unpack_sink *sink, void *user,
+		      struct error *err)
 {
 	_cleanup_(buffer_deinit) struct buffer in = {0}, out = {0};
 	uint32_t size;
@@ -104,7 +105,8 @@ static int unpack_lz4(struct unpack_source *source, unpack_sink *sink, void *use
 	return r < 0 ? r : 0;
 }
 
-/* What the three stream libraries have in common: step() turns input into output; 1 = the stream's end. */
+/* What the three stream libraries have in common: step() turns input into output; 1 = the stream's
+ * end. */
 struct stream {
 	const uint8_t *in;
 	size_t in_len;
@@ -160,7 +162,8 @@ static int step_gzip(struct stream *s)
 	return r == Z_STREAM_END ? 1 : r == Z_OK || r == Z_BUF_ERROR ? 0 : -1;
 }
 
-static int unpack_gzip(struct unpack_source *source, unpack_sink *sink, void *user, struct error *err)
+static int unpack_gzip(struct unpack_source *source, unpack_sink *sink, void *user,
+		       struct error *err)
 {
 	z_stream z = {0};
 	struct stream s = {.step = step_gzip, .state = &z};
@@ -216,7 +219,8 @@ static int step_zstd(struct stream *s)
 	return r == 0;
 }
 
-static int unpack_zstd(struct unpack_source *source, unpack_sink *sink, void *user, struct error *err)
+static int unpack_zstd(struct unpack_source *source, unpack_sink *sink, void *user,
+		       struct error *err)
 {
 	ZSTD_DStream *z = ZSTD_createDStream();
 	struct stream s = {.step = step_zstd, .state = z};
@@ -254,5 +258,6 @@ int unpack(struct unpack_source *source, unpack_sink *sink, void *user, struct e
 		if (memcmp(magic, formats[i].magic, formats[i].len) == 0)
 			return formats[i].run(source, sink, user, err);
 	return error_set(err, -ENOEXEC,
-			 "the kernel's payload is packed in an unknown way (lz4, zstd, xz and gzip are known)");
+			 "the kernel's payload is packed in an unknown way (lz4, zstd, xz and gzip "
+			 "are known)");
 }

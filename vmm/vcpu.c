@@ -13,9 +13,9 @@
 #include "base/runner.h"
 #include "vmm/cpuid.h"
 
-#define STACK_SIZE (256u * 1024)
-#define CR0_PE 1u
-#define CR0_ET 0x10u
+#define STACK_SIZE	(256u * 1024)
+#define CR0_PE		1u
+#define CR0_ET		0x10u
 #define RFLAGS_RESERVED 2u
 
 int vcpu_init(struct vcpu *vcpu, struct kvm *kvm, struct bus *bus, unsigned index, unsigned n_vcpus,
@@ -205,7 +205,8 @@ void vcpu_kick_out(struct vcpu *vcpu)
 	if (!vcpu->started)
 		return;
 	atomic_store(&vcpu->stop, true);
-	/* Set before the signal: KVM_RUN returns even if the signal came between the check of stop and the entry. */
+	/* Set before the signal: KVM_RUN returns even if the signal came between the check of stop
+	 * and the entry. */
 	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	pthread_kill(vcpu->thread, SIGUSR1);
 }

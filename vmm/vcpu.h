@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A vCPU and the thread that only runs it: in and out of KVM_RUN, accesses handed to the bus. The loop thread creates, starts and stops it.
+ * A vCPU and the thread that only runs it: in and out of KVM_RUN, accesses handed to the bus. The
+ * loop thread creates, starts and stops it.
  */
 #pragma once
 
@@ -24,7 +25,8 @@ struct vcpu {
 	_Atomic uint64_t exits; /* to this process, for statistics */
 };
 
-/* Makes vCPU `index` of `n_vcpus` in its reset state. kvm and bus are borrowed and outlive it. Returns 0 or a negative errno with *err. */
+/* Makes vCPU `index` of `n_vcpus` in its reset state. kvm and bus are borrowed and outlive it.
+ * Returns 0 or a negative errno with *err. */
 int vcpu_init(struct vcpu *vcpu, struct kvm *kvm, struct bus *bus, unsigned index, unsigned n_vcpus,
 	      struct error *err);
 
@@ -32,7 +34,8 @@ int vcpu_init(struct vcpu *vcpu, struct kvm *kvm, struct bus *bus, unsigned inde
 void vcpu_deinit(struct vcpu *vcpu);
 
 /*
- * 32-bit protected mode at `entry`, paging off, flat segments, EBX = start_info (Xen's x86/HVM direct boot ABI, "PVH").
+ * 32-bit protected mode at `entry`, paging off, flat segments, EBX = start_info (Xen's x86/HVM
+ * direct boot ABI, "PVH").
  */
 int vcpu_enter_pvh(struct vcpu *vcpu, uint32_t entry, uint32_t start_info, struct error *err);
 

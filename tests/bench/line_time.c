@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * line_time MARKER GUEST_MIB COMMAND…: starts COMMAND, reads its standard output until MARKER comes, and prints one line of JSON: {"ms": from before the fork to the
- * marker's last byte, "pss_kib": what the process then holds beside the guest's memory}. Guest memory is what /proc/PID/smaps shows as one
- * mapping of at least GUEST_MIB (or a memfd named guest-memory). Then the process is killed.
+ * line_time MARKER GUEST_MIB COMMAND…: starts COMMAND, reads its standard output until MARKER
+ * comes, and prints one line of JSON: {"ms": from before the fork to the marker's last byte,
+ * "pss_kib": what the process then holds beside the guest's memory}. Guest memory is what
+ * /proc/PID/smaps shows as one mapping of at least GUEST_MIB (or a memfd named guest-memory). Then
+ * the process is killed.
  */
 #include <errno.h>
 #include <signal.h>

@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/* virtio-blk: writes a sector, reads it back, gets the serial; what is out of bounds or unknown fails as a request, not as a device. */
+/* virtio-blk: writes a sector, reads it back, gets the serial; what is out of bounds or unknown
+ * fails as a request, not as a device. */
 #include "virtio.h"
 
-enum { BLK_IN = 0, BLK_OUT = 1, BLK_GET_ID = 8, STATUS_OK = 0, STATUS_IOERR = 1, STATUS_UNSUPP = 2 };
+enum {
+	BLK_IN = 0,
+	BLK_OUT = 1,
+	BLK_GET_ID = 8,
+	STATUS_OK = 0,
+	STATUS_IOERR = 1,
+	STATUS_UNSUPP = 2
+};
 
 static struct queue queue;
 static struct {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guest.h"
 
-#define PORT_UART 0x3f8
+#define PORT_UART  0x3f8
 #define PORT_SLEEP 0x600
 #define PORT_RESET 0x602
-#define SLEEP_S5 0x34
+#define SLEEP_S5   0x34
 
 void print(const char *text)
 {
@@ -15,7 +15,7 @@ void print(const char *text)
 void print_hex(uint32_t value)
 {
 	for (int shift = 28; shift >= 0; shift -= 4)
-		outb(PORT_UART, (uint8_t)"0123456789abcdef"[value >> shift & 15]);
+		outb(PORT_UART, (uint8_t) "0123456789abcdef"[value >> shift & 15]);
 }
 
 void power_off(void)

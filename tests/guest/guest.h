@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What guest programs share: ports, memory, words to the UART, ends. A guest program tests one property of the VMM from inside: it prints what failed and
- * powers off, or prints PASS. 32-bit, no interrupts, general registers only, since some hosts emulate every instruction.
+ * What guest programs share: ports, memory, words to the UART, ends. A guest program tests one
+ * property of the VMM from inside: it prints what failed and powers off, or prints PASS. 32-bit, no
+ * interrupts, general registers only, since some hosts emulate every instruction.
  */
 #pragma once
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Broken rings, one after the other: each ends in NEEDS_RESET, a reset brings the device back, and the zone's other devices never notice.
+ * Broken rings, one after the other: each ends in NEEDS_RESET, a reset brings the device back, and
+ * the zone's other devices never notice.
  */
 #include "virtio.h"
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The PCI bus: absent functions read as ones, BARs can be sized and moved, decoding switched off means nobody answers, and odd accesses
- * anywhere in the window harm nothing.
+ * The PCI bus: absent functions read as ones, BARs can be sized and moved, decoding switched off
+ * means nobody answers, and odd accesses anywhere in the window harm nothing.
  */
 #include "virtio.h"
 
-#define BAR0 0x10u
+#define BAR0  0x10u
 #define MOVED 0xd0000000u
 
 static void check_absent(void)
@@ -26,7 +26,8 @@ static void check_bar(struct device *dev)
 	CHECK(size == 0x4000, size);
 	write32(dev->config + BAR0, MOVED);
 	dev->common = dev->common - (bar & ~15u) + MOVED;
-	CHECK(read16(dev->common + COMMON_NUM_QUEUES) == 1, read16(dev->common + COMMON_NUM_QUEUES));
+	CHECK(read16(dev->common + COMMON_NUM_QUEUES) == 1,
+	      read16(dev->common + COMMON_NUM_QUEUES));
 	write16(dev->config + 4, 0);
 	CHECK(read32(dev->common + COMMON_NUM_QUEUES) == 0xffffffff, 0);
 	write16(dev->config + 4, 2);
@@ -40,7 +41,8 @@ static void check_odd(const struct device *dev)
 	for (uint32_t reg = 0; reg < 4096; reg += 4)
 		(void)read32(dev->config + reg);
 	write16(dev->common + COMMON_QUEUE_SELECT, 0xffff);
-	CHECK(read16(dev->common + COMMON_QUEUE_SIZE) == 0, read16(dev->common + COMMON_QUEUE_SIZE));
+	CHECK(read16(dev->common + COMMON_QUEUE_SIZE) == 0,
+	      read16(dev->common + COMMON_QUEUE_SIZE));
 	write16(dev->common + COMMON_QUEUE_ENABLE, 1);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Queue registers that change after DRIVER_OK are not obeyed (CVE-2026-5747), and a doorbell of a queue that is not there does nothing. */
+/* Queue registers that change after DRIVER_OK are not obeyed (CVE-2026-5747), and a doorbell of a
+ * queue that is not there does nothing. */
 #include "virtio.h"
 
 static struct queue queue;

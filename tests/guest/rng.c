@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* virtio-rng through a whole queue cycle, polled, twice with a reset between: it fills the buffer, and not twice with the same. */
+/* virtio-rng through a whole queue cycle, polled, twice with a reset between: it fills the buffer,
+ * and not twice with the same. */
 #include "virtio.h"
 
 static struct queue queue;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What PVH hands over: command line, initrd, memory map and ACPI tables are where it says, whole, and believable. */
+/* What PVH hands over: command line, initrd, memory map and ACPI tables are where it says, whole,
+ * and believable. */
 #include "guest.h"
 
 struct module {
@@ -52,7 +53,8 @@ void guest_main(const struct start_info *info)
 	CHECK(equal((const char *)(uint32_t)info->cmdline, "one two=3"), info->cmdline);
 	CHECK(info->n_modules == 1, info->n_modules);
 	CHECK(initrd->len == 6 && initrd->address % 4096 == 0, initrd->len);
-	CHECK(read8((uint32_t)initrd->address) == 'i' && read8((uint32_t)initrd->address + 5) == 'd',
+	CHECK(read8((uint32_t)initrd->address) == 'i' &&
+		      read8((uint32_t)initrd->address + 5) == 'd',
 	      read32((uint32_t)initrd->address));
 	for (uint32_t i = 0; i < info->n_memmap; i++)
 		if (map[i].type == 1)

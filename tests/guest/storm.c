@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Doorbells, resets and configuration accesses as fast as they go, with requests in flight: the device answers afterwards. */
+/* Doorbells, resets and configuration accesses as fast as they go, with requests in flight: the
+ * device answers afterwards. */
 #include "virtio.h"
 
 static struct queue queue;

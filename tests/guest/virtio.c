@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtio.h"
 
-#define PCI_COMMAND_MEMORY 2u
-#define PCI_CAPABILITIES 0x34u
-#define CAP_VENDOR 9u
+#define PCI_COMMAND_MEMORY	 2u
+#define PCI_CAPABILITIES	 0x34u
+#define CAP_VENDOR		 9u
 #define VIRTIO_VENDOR_DEVICE(id) (0x10401af4u + ((id) << 16))
-#define SPINS 200000u
+#define SPINS			 200000u
 
 static uint32_t structure(uint32_t config, uint32_t cap)
 {
@@ -16,7 +16,8 @@ static uint32_t structure(uint32_t config, uint32_t cap)
 
 static void find_structures(struct device *dev)
 {
-	for (uint32_t cap = read8(dev->config + PCI_CAPABILITIES); cap; cap = read8(dev->config + cap + 1)) {
+	for (uint32_t cap = read8(dev->config + PCI_CAPABILITIES); cap;
+	     cap = read8(dev->config + cap + 1)) {
 		if (read8(dev->config + cap) != CAP_VENDOR)
 			continue;
 		switch (read8(dev->config + cap + 3)) {

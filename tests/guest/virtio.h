@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A small virtio driver over PCI for guest programs: finds a function, negotiates, sets up queue rings in guest memory and polls them. A hostile program breaks
- * the rings behind its back.
+ * A small virtio driver over PCI for guest programs: finds a function, negotiates, sets up queue
+ * rings in guest memory and polls them. A hostile program breaks the rings behind its back.
  */
 #pragma once
 
 #include "guest.h"
 
-#define ECAM 0xe0000000u
+#define ECAM	   0xe0000000u
 #define QUEUE_SIZE 16u
 
 #define VIRTIO_CONSOLE 3u
-#define VIRTIO_RNG 4u
-#define VIRTIO_BLK 2u
-#define VIRTIO_VSOCK 19u
+#define VIRTIO_RNG     4u
+#define VIRTIO_BLK     2u
+#define VIRTIO_VSOCK   19u
 
 #define STATUS_ACKNOWLEDGE 1u
-#define STATUS_DRIVER 2u
-#define STATUS_DRIVER_OK 4u
+#define STATUS_DRIVER	   2u
+#define STATUS_DRIVER_OK   4u
 #define STATUS_FEATURES_OK 8u
 #define STATUS_NEEDS_RESET 0x40u
 
-#define DESC_NEXT 1u
-#define DESC_WRITE 2u
+#define DESC_NEXT     1u
+#define DESC_WRITE    2u
 #define DESC_INDIRECT 4u
 
 /* Offsets in the common configuration (virtio 1.2 §4.1.4.3). */
@@ -66,7 +66,8 @@ struct queue {
 	uint32_t doorbell;
 } __attribute__((aligned(4096)));
 
-/* The function with this virtio device id (0 if there is none): memory decoding on, structures found. */
+/* The function with this virtio device id (0 if there is none): memory decoding on, structures
+ * found. */
 bool virtio_find(struct device *dev, unsigned id);
 
 /* Reset, acknowledge, take VERSION_1 only, FEATURES_OK. */

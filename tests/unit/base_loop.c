@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The event loop: each operation ends once, cancelled or not; slots come back; deferred work runs at the end of its turn. */
+/* The event loop: each operation ends once, cancelled or not; slots come back; deferred work runs
+ * at the end of its turn. */
 #include "tests/unit/harness.h"
 
 #include <errno.h>
@@ -73,7 +74,8 @@ Test(loop, cancelling_ends_an_operation_once)
 	timer = counted_in(loop, false);
 	stopper = counted_in(loop, true);
 	cr_assert_eq(pipe(pipe_ends), 0);
-	cr_assert_eq(loop_poll(loop, &poll_op.timer.op, loop_slot_add(loop, pipe_ends[0]), POLLIN), 0);
+	cr_assert_eq(loop_poll(loop, &poll_op.timer.op, loop_slot_add(loop, pipe_ends[0]), POLLIN),
+		     0);
 	cr_assert_eq(loop_timer_start(loop, &timer.timer, clock_now_ns() + 100 * NS_PER_S), 0);
 	cr_assert_eq(loop_cancel(loop, &poll_op.timer.op), 0);
 	cr_assert_eq(loop_cancel(loop, &timer.timer.op), 0);

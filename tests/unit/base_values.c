@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The small things of base: UUIDs, ranges, errors of one line, rate limits, files, descriptors over sockets. */
+/* The small things of base: UUIDs, ranges, errors of one line, rate limits, files, descriptors over
+ * sockets. */
 #include "tests/unit/harness.h"
 
 #include <errno.h>

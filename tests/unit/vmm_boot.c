@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Loading kernels: ELF and bzImages with each packing arrive whole in guest memory; damaged ones are refused, whatever byte is wrong. */
+/* Loading kernels: ELF and bzImages with each packing arrive whole in guest memory; damaged ones
+ * are refused, whatever byte is wrong. */
 #include "tests/unit/harness.h"
 
 #include <lz4.h>
@@ -20,8 +21,8 @@
 UNIT_SUITE(boot);
 
 #define PAYLOAD_OFF 0x3000u
-#define TEXT_SIZE 300000u
-#define ENTRY 0x100abcu
+#define TEXT_SIZE   300000u
+#define ENTRY	    0x100abcu
 
 struct kernel {
 	Elf64_Ehdr ehdr;
@@ -94,7 +95,8 @@ static size_t pack_lz4(const struct kernel *k, uint8_t *out, size_t room)
 {
 	uint32_t magic = 0x184c2102, len;
 
-	len = (uint32_t)LZ4_compress_default((const char *)k, (char *)out + 8, sizeof(*k), (int)room - 8);
+	len = (uint32_t)LZ4_compress_default((const char *)k, (char *)out + 8, sizeof(*k),
+					     (int)room - 8);
 	memcpy(out, &magic, 4);
 	memcpy(out + 4, &len, 4);
 	return len + 8;
@@ -118,8 +120,8 @@ static size_t pack_xz(const struct kernel *k, uint8_t *out, size_t room)
 {
 	size_t len = 0;
 
-	cr_assert_eq(lzma_easy_buffer_encode(1, LZMA_CHECK_CRC32, NULL, (const uint8_t *)k, sizeof(*k),
-					     out, &len, room),
+	cr_assert_eq(lzma_easy_buffer_encode(1, LZMA_CHECK_CRC32, NULL, (const uint8_t *)k,
+					     sizeof(*k), out, &len, room),
 		     LZMA_OK);
 	return len;
 }
@@ -129,7 +131,8 @@ static size_t pack_zstd(const struct kernel *k, uint8_t *out, size_t room)
 	return ZSTD_compress(out, room, k, sizeof(*k), 1);
 }
 
-static int boot_fd(int kernel_fd, struct guest_memory *memory, struct boot_entry *entry, struct error *err)
+static int boot_fd(int kernel_fd, struct guest_memory *memory, struct boot_entry *entry,
+		   struct error *err)
 {
 	struct boot_files files = {
 		.kernel_fd = kernel_fd, .initrd_fd = -1, .cmdline = "quiet", .n_vcpus = 2};

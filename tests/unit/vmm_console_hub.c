@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The console's readers: backlog first, the oldest bytes lost when one does not keep up, places free again after a hang-up. */
+/* The console's readers: backlog first, the oldest bytes lost when one does not keep up, places
+ * free again after a hang-up. */
 #include "tests/unit/harness.h"
 
 #include <string.h>

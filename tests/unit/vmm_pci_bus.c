@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The PCI bus as a vCPU reaches it: absent functions, odd accesses, plugging and ejecting through the ACPI registers. */
+/* The PCI bus as a vCPU reaches it: absent functions, odd accesses, plugging and ejecting through
+ * the ACPI registers. */
 #include "tests/unit/harness.h"
 
 #include <pthread.h>
@@ -36,7 +37,8 @@ static void toy_bar_read(struct pci_dev *dev, unsigned bar, uint64_t off, void *
 	memset(data, (int)(bar + off), len);
 }
 
-static void toy_bar_write(struct pci_dev *dev, unsigned bar, uint64_t off, const void *data, unsigned len)
+static void toy_bar_write(struct pci_dev *dev, unsigned bar, uint64_t off, const void *data,
+			  unsigned len)
 {
 	(void)dev, (void)bar, (void)off, (void)data, (void)len;
 }
@@ -82,7 +84,8 @@ static void *vcpu_thread(void *user)
 	return NULL;
 }
 
-/* Runs as_vcpu in a thread of its own against a bus with a toy function in slot 5, until it ends. */
+/* Runs as_vcpu in a thread of its own against a bus with a toy function in slot 5, until it ends.
+ */
 static void run(struct fixture *f, void (*as_vcpu)(struct fixture *f), bool hot)
 {
 	pthread_t thread;

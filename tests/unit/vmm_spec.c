@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The ZoneSpec: what is taken, and that everything else is refused with the member's name and without a leaked descriptor. */
+/* The ZoneSpec: what is taken, and that everything else is refused with the member's name and
+ * without a leaked descriptor. */
 #include "tests/unit/harness.h"
 
 #include <dirent.h>
@@ -62,11 +63,14 @@ Test(spec, refuses_and_says_what)
 		{"{\"kernel\": {\"fd\": -1}}", "descriptor -1"},
 		{"{\"kernel\": {\"path\": \"/dev/null\", \"fd\": 1}}", "kernel must be"},
 		{"{\"kernel\": {\"path\": \"/dev/null\"}, \"memory_mib\": -1}", "memory_mib"},
-		{"{\"kernel\": {\"path\": \"/dev/null\"}, \"memory_mib\": 99999999999}", "memory_mib"},
+		{"{\"kernel\": {\"path\": \"/dev/null\"}, \"memory_mib\": 99999999999}",
+		 "memory_mib"},
 		{"{\"kernel\": {\"path\": \"/dev/null\"}, \"vcpus\": 0}", "vcpus"},
 		{"{\"kernel\": {\"path\": \"/dev/null\"}, \"vcpus\": 65}", "vcpus"},
-		{"{\"kernel\": {\"path\": \"/dev/null\"}, \"cmdline\": \"a\\u0000b\"}", "not a JSON"},
-		{"{\"kernel\": {\"path\": \"/dev/null\"}, \"colour\": 1}", "unknown member 'colour'"},
+		{"{\"kernel\": {\"path\": \"/dev/null\"}, \"cmdline\": \"a\\u0000b\"}",
+		 "not a JSON"},
+		{"{\"kernel\": {\"path\": \"/dev/null\"}, \"colour\": 1}",
+		 "unknown member 'colour'"},
 		{"{\"kernel\": {\"path\": \"/dev/null\"}, \"disks\": [{\"file\": {\"path\": "
 		 "\"/dev/null\"}}]}",
 		 "a disk must have"},
