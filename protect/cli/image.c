@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+/* protect image: pull, import, list, remove. */
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "base/util.h"
+#include "protect/cli/cli.h"
+#include "protect/cli/connect.h"
+#include "protect/cli/import.h"
+#include "protect/cli/output.h"
+
+struct list_options {
+	const char *output;
+};
+
+struct import_options {
+	const char *name;
+};
+
+static const struct arg_option list_options[] = { OUTPUT_OPTION(struct list_options) };
+static const struct arg_option import_options[] = {
+	{ 'n', "name", ARG_STRING, offsetof(struct import_options, name), "NAME[:TAG]", "the name to keep it under", 0, 0, NULL },
+};
+
+static int print_image(const ProtobufCMessage *message)
+{
+	const Protect__Control__Image *image = (const Protect__Control__Image *)message;
+
+	if (!message)
+		return CLI_ERROR;
+	printf("%s %s\n", image->name, image->digest);
+	return output_flush();
+}
+
+static int pull_run(const struct args *args, void *values)
+{
+	Protect__Control__ImagePull pull = PROTECT__CONTROL__IMAGE_PULL__INIT;
+	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
+
+	(void)values;
+	pull.ref = args->operands[0];
+	message = connection_ask(METHOD(IMAGE_PULL), &pull.base, &protect__control__image__descriptor);
+	return print_image(message);
+}
+
+static int import_command(const struct args *args, void *values)
+{
+	const struct import_options *options = values;
+	_cleanup_(connection_freep) struct connection *connection = NULL;
+	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
+	struct import_source source;
+	int r = import_parse(args->operands[0], &source);
+
+	if (r < 0)
+		return CLI_USAGE;
+	if (!r)
+		return args_usage_error(args, "'%s' starts with none of oci:, oci-archive:, docker-archive:", args->operands[0]);
+	connection = connection_new();
+	if (!connection)
+		return CLI_ERROR;
+	message = import_run(connection, &source, options->name);
+	return print_image(message);
+}
+
+static json_t *image_json(const Protect__Control__Image *image)
+{
+	return json_pack("{s:o, s:o, s:I, s:I, s:b, s:i}", "name", output_text(image->name), "digest",
+			 output_text(image->digest), "size_bytes", (json_int_t)image->size_bytes, "created_unix_ms",
+			 (json_int_t)image->created_unix_ms, "kernel", image->kernel, "users", (int)image->users);
+}
+
+static int list_run(const struct args *args, void *values)
+{
+	static const struct output_column columns[] = {
+		{ "NAME", "name" }, { "DIGEST", "digest" }, { "BYTES", "size_bytes" }, { "KERNEL", "kernel" }, { "USERS", "users" },
+	};
+	const struct list_options *options = values;
+	Protect__Control__Empty empty = PROTECT__CONTROL__EMPTY__INIT;
+	_cleanup_(message_freep) ProtobufCMessage *message =
+		connection_ask(METHOD(IMAGE_LIST), &empty.base, &protect__control__image_list__descriptor);
+	const Protect__Control__ImageList *list = (const Protect__Control__ImageList *)message;
+	json_t *array;
+
+	(void)args;
+	if (!message)
+		return CLI_ERROR;
+	array = json_array();
+	for (size_t i = 0; i < list->n_images; i++)
+		json_array_append_new(array, image_json(list->images[i]));
+	return output_list(output_format(options->output), array, columns, ARRAY_SIZE(columns));
+}
+
+static int remove_command(const struct args *args, void *values)
+{
+	(void)values;
+	return destroy_run(METHOD(IMAGE_REMOVE), args, false);
+}
+
+static const struct command commands[] = {
+	{ .name = "pull",
+	  .usage = "HOST[:PORT]/NAME[:TAG|@DIGEST]",
+	  .summary = "Fetch an image from a registry and print its name and digest.",
+	  .details = "https, or http for this machine's own addresses.\n\n"
+		     "Example:\n  protect image pull docker.io/library/busybox:1.36\n",
+	  .operands_min = 1,
+	  .operands_max = 1,
+	  .run = pull_run },
+	{ .name = "import",
+	  .usage = "[OPTION...] oci:DIR[:TAG]|oci-archive:FILE[:TAG]|docker-archive:FILE[:TAG]",
+	  .summary = "Store an image of your own files and print its name and digest.",
+	  .details = "The files are read with your rights and sent to the daemon, which opens none of them.\n"
+		     "Without --name it is called after its file or, from a docker archive, as that says.\n\n"
+		     "Examples:\n  protect image import oci:./web:latest\n"
+		     "  docker save web | protect image import docker-archive:/dev/stdin\n",
+	  OPTIONS(import_options, struct import_options),
+	  .operands_min = 1,
+	  .operands_max = 1,
+	  .run = import_command },
+	{ .name = "list",
+	  .usage = "[OPTION...]",
+	  .summary = "List the images in the store.",
+	  OPTIONS(list_options, struct list_options),
+	  .run = list_run },
+	{ .name = "remove",
+	  .usage = "IMAGE...",
+	  .summary = "Remove images, given by name or digest, that nothing uses.",
+	  .operands_min = 1,
+	  .operands_max = 1000,
+	  .run = remove_command },
+};
+
+const struct command_group image_group = { "image", "images: pull, import, list, remove", commands, ARRAY_SIZE(commands) };

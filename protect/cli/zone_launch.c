@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+/* protect zone launch */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "protect/cli/cli.h"
+#include "protect/cli/connect.h"
+#include "protect/cli/import.h"
+#include "protect/cli/launch.h"
+#include "protect/cli/output.h"
+
+#define MEMORY_MAX_MIB (16u << 20)
+#define CPUS_MAX 65535u
+
+#define AT(field) offsetof(struct zone_launch_values, field)
+
+const struct arg_option zone_launch_options[ZONE_LAUNCH_N_OPTIONS] = {
+	{ 'n', "name", ARG_STRING, AT(name), "NAME", "the zone's name (default: one is made up)", 0, 0, NULL },
+	{ 'W', "wait", ARG_FLAG, AT(wait), NULL, "until the zone is ready", 0, 0, NULL },
+	{ 'k', "kernel", ARG_STRING, AT(kernel), "REF", "the kernel image (default: the one installed)", 0, 0, NULL },
+	{ 0, "max-memory", ARG_NUMBER, AT(max_memory_mib), "MB", "memory the zone can have, in MiB", 1, MEMORY_MAX_MIB, NULL },
+	{ 0, "target-memory", ARG_NUMBER, AT(target_memory_mib), "MB", "memory it starts with (default: all)", 1, MEMORY_MAX_MIB,
+	  NULL },
+	{ 'C', "max-cpus", ARG_NUMBER, AT(max_cpus), "N", "processors the zone can have", 1, CPUS_MAX, NULL },
+	{ 'c', "target-cpus", ARG_NUMBER, AT(target_cpus), "N", "processors it starts with (default: all)", 1, CPUS_MAX, NULL },
+	{ 'e', "env", ARG_LIST, AT(env), "KEY=VALUE", "environment of all that runs in it", 0, 0, NULL },
+};
+
+static int check(const struct args *args, const struct zone_launch_values *values)
+{
+	if (values->max_memory_mib && values->target_memory_mib > values->max_memory_mib)
+		return args_usage_error(args, "--target-memory is more than --max-memory");
+	if (values->max_cpus && values->target_cpus > values->max_cpus)
+		return args_usage_error(args, "--target-cpus is more than --max-cpus");
+	return args_check_env(args, &values->env) < 0 ? CLI_USAGE : CLI_OK;
+}
+
+int zone_launch_run(const struct args *args, void *given)
+{
+	const struct zone_launch_values *values = given;
+	Protect__Control__ZoneLaunch launch = PROTECT__CONTROL__ZONE_LAUNCH__INIT;
+	_cleanup_(connection_freep) struct connection *connection = NULL;
+	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
+	_cleanup_(freep) char *kernel = NULL;
+	int status = check(args, values);
+
+	if (status)
+		return status;
+	connection = connection_new();
+	if (!connection)
+		return CLI_ERROR;
+	if (values->kernel && import_if_local(connection, values->kernel, &kernel) < 0)
+		return CLI_ERROR;
+	if (values->name)
+		launch.name = (char *)(uintptr_t)values->name;
+	if (kernel)
+		launch.kernel = kernel;
+	launch.max_memory_mib = values->max_memory_mib;
+	launch.target_memory_mib = values->target_memory_mib;
+	launch.max_cpus = (uint32_t)values->max_cpus;
+	launch.target_cpus = (uint32_t)values->target_cpus;
+	launch.env = values->env.items;
+	launch.n_env = values->env.n;
+	launch.wait = values->wait;
+	message = connection_call(connection, METHOD(ZONE_LAUNCH), &launch.base, &protect__control__zone__descriptor);
+	if (!message)
+		return CLI_ERROR;
+	puts(((const Protect__Control__Zone *)message)->uuid);
+	return output_flush();
+}
