@@ -18,11 +18,12 @@
 
 #include "base/util.h"
 
-#define SECTOR 512u
-#define QUEUE_SIZE 256u
-#define SEG_MAX (QUEUE_SIZE / 2 - 2)
+#define SECTOR		 512u
+#define QUEUE_SIZE	 256u
+#define SEG_MAX		 (QUEUE_SIZE / 2 - 2)
 #define TRIM_SECTORS_MAX 0x3fffffu
-/* Of one operation: what lies in the page cache is copied within the submission, which must not hold up the loop. */
+/* Of one operation: what lies in the page cache is copied within the submission, which must not
+ * hold up the loop. */
 #define OP_BYTES_MAX (4u << 20)
 
 enum request_kind { REQUEST_READ, REQUEST_WRITE, REQUEST_SYNC, REQUEST_TRIM };
@@ -33,13 +34,13 @@ struct request {
 	struct blk *blk;
 	enum request_kind kind;
 	uint16_t head;
-	bool busy;	/* from its start to its end */
-	bool deferred;	/* waits for room in the loop */
+	bool busy;	 /* from its start to its end */
+	bool deferred;	 /* waits for room in the loop */
 	uint8_t *status; /* guest memory */
 	uint32_t written;
 	uint64_t offset, remaining; /* bytes, of the file and of the request */
 	int trim_mode;
-	unsigned iov_at, n_iov;	/* iov[iov_at, n_iov) is still to do */
+	unsigned iov_at, n_iov; /* iov[iov_at, n_iov) is still to do */
 	size_t cut;		/* by so much the operation's last segment was shortened */
 	unsigned n_op;		/* segments of the operation under way */
 	struct iovec iov[VQ_IOV_MAX];
@@ -154,7 +155,8 @@ static void finish(struct request *request, uint8_t status)
 		complete(blk, request->head, request->status, status, request->written);
 }
 
-/* Picks the segments of the next operation, shortening the last one where the operation would get too long. */
+/* Picks the segments of the next operation, shortening the last one where the operation would get
+ * too long. */
 static void pick_segments(struct request *request)
 {
 	size_t len = 0;
@@ -239,7 +241,8 @@ static void on_transfer(struct request *request, int res)
 	advance(request, (size_t)res);
 	if (request->remaining > 0) {
 		start(request);
-	} else if (request->kind == REQUEST_WRITE && !negotiated(request->blk, VIRTIO_BLK_F_FLUSH)) {
+	} else if (request->kind == REQUEST_WRITE &&
+		   !negotiated(request->blk, VIRTIO_BLK_F_FLUSH)) {
 		/* This driver cannot ask for it: what is completed must be stable (§5.2.6.2). */
 		request->kind = REQUEST_SYNC;
 		start(request);
@@ -261,8 +264,8 @@ static void on_trimmed(struct request *request, int res)
 	if (res == 0)
 		finish(request, VIRTIO_BLK_S_OK);
 	else
-		finish(request, (uint8_t)(res == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP
-							      : VIRTIO_BLK_S_IOERR));
+		finish(request,
+		       (uint8_t)(res == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR));
 }
 
 static void on_done(struct loop_op *op, int res, uint32_t flags)
@@ -390,8 +393,8 @@ static int do_trim(struct blk *blk, bool zero, uint8_t *status)
 	request = new_request(blk, REQUEST_TRIM, status);
 	request->offset = offset;
 	request->remaining = len;
-	request->trim_mode = FALLOC_FL_KEEP_SIZE | (zero && !flags ? FALLOC_FL_ZERO_RANGE
-								   : FALLOC_FL_PUNCH_HOLE);
+	request->trim_mode = FALLOC_FL_KEEP_SIZE |
+			     (zero && !flags ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE);
 	start(request);
 	return IN_FLIGHT;
 }
@@ -432,7 +435,8 @@ static uint8_t *take_status(struct vq_chain *chain)
 	return (uint8_t *)last->iov_base + last->iov_len;
 }
 
-/* Handles the chain just popped. A negative return breaks the device: there is no status byte to write to, or no header. */
+/* Handles the chain just popped. A negative return breaks the device: there is no status byte to
+ * write to, or no header. */
 static int handle_chain(struct blk *blk)
 {
 	uint16_t head = blk->chain.head;
@@ -511,13 +515,11 @@ static const struct virtio_ops blk_ops = {
 
 static uint64_t features_of(bool read_only, bool can_trim)
 {
-	uint64_t features = UINT64_C(1) << VIRTIO_F_VERSION_1 |
-			    UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC |
-			    UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX |
-			    UINT64_C(1) << VIRTIO_BLK_F_SEG_MAX |
-			    UINT64_C(1) << VIRTIO_BLK_F_BLK_SIZE |
-			    UINT64_C(1) << VIRTIO_BLK_F_TOPOLOGY |
-			    UINT64_C(1) << VIRTIO_BLK_F_FLUSH;
+	uint64_t features =
+		UINT64_C(1) << VIRTIO_F_VERSION_1 | UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC |
+		UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX | UINT64_C(1) << VIRTIO_BLK_F_SEG_MAX |
+		UINT64_C(1) << VIRTIO_BLK_F_BLK_SIZE | UINT64_C(1) << VIRTIO_BLK_F_TOPOLOGY |
+		UINT64_C(1) << VIRTIO_BLK_F_FLUSH;
 
 	if (read_only)
 		features |= UINT64_C(1) << VIRTIO_BLK_F_RO;

@@ -11,14 +11,14 @@
 #include "base/util.h"
 
 #define QUEUE_TRANSMIT 1u
-#define CHUNK_LEN 4096u
-#define TURN_LEN (64u * 1024) /* bytes passed on in one turn of the loop */
+#define CHUNK_LEN      4096u
+#define TURN_LEN       (64u * 1024) /* bytes passed on in one turn of the loop */
 
 struct console {
 	struct virtio_dev dev;
 	void (*output)(void *user, const void *data, size_t len);
 	void *user;
-	bool busy;		/* `chain` is under way, up to `done` */
+	bool busy; /* `chain` is under way, up to `done` */
 	uint32_t done;
 	struct vq_chain chain;
 };
@@ -41,7 +41,8 @@ static int activate(struct virtio_dev *dev)
 	return 0;
 }
 
-/* Passes on at most *budget bytes of the present chain, through a copy: the guest may still be writing to its own. */
+/* Passes on at most *budget bytes of the present chain, through a copy: the guest may still be
+ * writing to its own. */
 static void pass_on(struct console *console, uint32_t *budget)
 {
 	uint8_t chunk[CHUNK_LEN];
@@ -58,7 +59,8 @@ static void pass_on(struct console *console, uint32_t *budget)
 	}
 }
 
-/* Works through the queue until it is empty (1), the turn's budget is used up (0), or it is broken (negative). */
+/* Works through the queue until it is empty (1), the turn's budget is used up (0), or it is broken
+ * (negative). */
 static int transmit(struct console *console, struct vq *vq)
 {
 	uint32_t budget = TURN_LEN;

@@ -13,13 +13,14 @@ void virtio_dev_broken(struct virtio_dev *dev, const char *why)
 		return;
 	dev->broken = true;
 	if (log_allowed(&dev->log_limit, 5, &suppressed))
-		log_warning("dev=%s err=guest-broke-device why=\"%s\" suppressed=%u", dev->ops->name,
-			    why, suppressed);
+		log_warning("dev=%s err=guest-broke-device why=\"%s\" suppressed=%u",
+			    dev->ops->name, why, suppressed);
 	if (dev->on_broken)
 		dev->on_broken(dev);
 }
 
-void virtio_config_copy(const void *config, size_t config_len, uint32_t off, void *data, uint32_t len)
+void virtio_config_copy(const void *config, size_t config_len, uint32_t off, void *data,
+			uint32_t len)
 {
 	memset(data, 0, len);
 	if (off >= config_len)

@@ -47,7 +47,8 @@ int mem_iov(const struct mem *mem, gpa_t gpa, uint32_t len, struct iovec *iov, u
 		iov[n].iov_len = part;
 		n++;
 		len -= (uint32_t)part;
-		/* The next byte may be 0 after the last address there is: no region starts again there by wrapping. */
+		/* The next byte may be 0 after the last address there is: no region starts again
+		 * there by wrapping. */
 		if (len > 0 && !checked_add(gpa, part, &gpa))
 			return -EFAULT;
 	}

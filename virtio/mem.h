@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Guest memory as the devices see it: the only place where a guest-physical address becomes a host pointer. The regions
- * do not change while a VMM runs (what is unplugged is punched out of the memfd; the mapping stays), so pointers stay valid.
- * Contents may change under any reader at any time: copy once, then check, then use. Any thread.
+ * Guest memory as the devices see it: the only place where a guest-physical address becomes a host
+ * pointer. The regions do not change while a VMM runs (what is unplugged is punched out of the
+ * memfd; the mapping stays), so pointers stay valid. Contents may change under any reader at any
+ * time: copy once, then check, then use. Any thread.
  */
 #pragma once
 
@@ -24,11 +25,12 @@ struct mem {
 	struct mem_region regions[MEM_REGIONS_MAX];
 };
 
-/* The host address of [gpa, gpa + len), which must lie in one region; NULL otherwise, or when len is 0. */
+/* The host address of [gpa, gpa + len), which must lie in one region; NULL otherwise, or when len
+ * is 0. */
 void *mem_ptr(const struct mem *mem, gpa_t gpa, uint64_t len);
 
 /*
- * Translates [gpa, gpa + len) to at most max iovecs (regions may touch each other). Returns their number, -EFAULT if a byte lies outside of
- * memory, -E2BIG if max is too small, -EINVAL for len 0.
+ * Translates [gpa, gpa + len) to at most max iovecs (regions may touch each other). Returns their
+ * number, -EFAULT if a byte lies outside of memory, -E2BIG if max is too small, -EINVAL for len 0.
  */
 int mem_iov(const struct mem *mem, gpa_t gpa, uint32_t len, struct iovec *iov, unsigned max);

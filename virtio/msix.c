@@ -11,7 +11,8 @@
 
 #define CONTROL 3 /* index into an entry */
 
-int msix_init(struct msix *msix, unsigned n_vectors, const struct pci_host_ops *host_ops, void *host)
+int msix_init(struct msix *msix, unsigned n_vectors, const struct pci_host_ops *host_ops,
+	      void *host)
 {
 	*msix = (struct msix){.host_ops = host_ops, .host = host};
 	if (n_vectors == 0 || n_vectors > MSIX_VECTORS_MAX)

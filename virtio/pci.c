@@ -16,29 +16,29 @@
 #include "virtio/msix.h"
 #include "virtio/regs.h"
 
-#define VENDOR_ID 0x1af4
+#define VENDOR_ID      0x1af4
 #define DEVICE_ID_BASE 0x1040 /* virtio 1.2 §4.1.2 */
 
 /* BAR 0. */
-#define COMMON_OFF 0x0000u
-#define ISR_OFF 0x0100u
-#define DEVICE_OFF 0x1000u
-#define DEVICE_LEN 0x1000u
-#define NOTIFY_OFF 0x2000u
+#define COMMON_OFF    0x0000u
+#define ISR_OFF	      0x0100u
+#define DEVICE_OFF    0x1000u
+#define DEVICE_LEN    0x1000u
+#define NOTIFY_OFF    0x2000u
 #define NOTIFY_STRIDE 4u
-#define TABLE_OFF 0x3000u
-#define TABLE_LEN (MSIX_VECTORS_MAX * PCI_MSIX_ENTRY_SIZE)
-#define PBA_OFF 0x3800u
-#define PBA_LEN 8u
+#define TABLE_OFF     0x3000u
+#define TABLE_LEN     (MSIX_VECTORS_MAX * PCI_MSIX_ENTRY_SIZE)
+#define PBA_OFF	      0x3800u
+#define PBA_LEN	      8u
 
 /* Capabilities in configuration space. Nothing lies beyond the first 256 bytes. */
-#define CONFIG_LEN 256u
-#define CAP_COMMON 0x40u
-#define CAP_ISR 0x50u
-#define CAP_DEVICE 0x60u
-#define CAP_NOTIFY 0x70u
-#define CAP_PCI_CFG 0x84u
-#define CAP_MSIX 0x98u
+#define CONFIG_LEN   256u
+#define CAP_COMMON   0x40u
+#define CAP_ISR	     0x50u
+#define CAP_DEVICE   0x60u
+#define CAP_NOTIFY   0x70u
+#define CAP_PCI_CFG  0x84u
+#define CAP_MSIX     0x98u
 #define PCI_CFG_DATA (CAP_PCI_CFG + 16)
 
 /* A queue's doorbell: an eventfd that the loop always has a read under way on. */
@@ -163,8 +163,8 @@ static void map_doorbells(struct virtio_pci *pci)
 	for (unsigned i = 0; i < pci->n_doorbells; i++) {
 		struct doorbell *bell = &pci->doorbells[i];
 
-		bell->mapped = pci->host_ops->doorbell_add(pci->host, doorbell_gpa(pci, i),
-							   bell->fd) == 0;
+		bell->mapped =
+			pci->host_ops->doorbell_add(pci->host, doorbell_gpa(pci, i), bell->fd) == 0;
 	}
 }
 
@@ -207,7 +207,8 @@ static void bar_write(struct pci_dev *dev, unsigned bar, uint64_t off, const voi
 	} else if (off >= DEVICE_OFF && range_fits(off - DEVICE_OFF, len, DEVICE_LEN)) {
 		write_device(pci, off - DEVICE_OFF, data, len);
 	} else if (off >= NOTIFY_OFF && off < TABLE_OFF) {
-		/* Through the eventfd, as the host does it: a device is never entered from an access. */
+		/* Through the eventfd, as the host does it: a device is never entered from an
+		 * access. */
 		uint64_t queue = (off - NOTIFY_OFF) / NOTIFY_STRIDE;
 
 		if (queue < pci->n_doorbells)
@@ -243,8 +244,7 @@ static void make_caps(struct virtio_pci *pci)
 	add_cap(pci, CAP_DEVICE, CAP_NOTIFY, VIRTIO_PCI_CAP_DEVICE_CFG, plain, DEVICE_OFF,
 		DEVICE_LEN);
 	add_cap(pci, CAP_NOTIFY, CAP_PCI_CFG, VIRTIO_PCI_CAP_NOTIFY_CFG,
-		sizeof(struct virtio_pci_notify_cap), NOTIFY_OFF,
-		pci->n_doorbells * NOTIFY_STRIDE);
+		sizeof(struct virtio_pci_notify_cap), NOTIFY_OFF, pci->n_doorbells * NOTIFY_STRIDE);
 	put32(&pci->config[CAP_NOTIFY + VIRTIO_PCI_NOTIFY_CAP_MULT], NOTIFY_STRIDE);
 	add_cap(pci, CAP_PCI_CFG, CAP_MSIX, VIRTIO_PCI_CAP_PCI_CFG,
 		sizeof(struct virtio_pci_cfg_cap), 0, 0);
@@ -283,7 +283,8 @@ static void make_config(struct virtio_pci *pci, uint32_t bar_address)
 	pci->dev.bars[0] = (struct pci_bar){.len = VIRTIO_PCI_BAR_SIZE, .address = bar_address};
 }
 
-/* The window into the BAR (§4.1.4.9): true with offset and length if the driver set a valid access up. */
+/* The window into the BAR (§4.1.4.9): true with offset and length if the driver set a valid access
+ * up. */
 static bool pci_cfg_access(const struct virtio_pci *pci, uint32_t *off, uint32_t *len)
 {
 	const uint8_t *cap = &pci->config[CAP_PCI_CFG];
@@ -410,7 +411,8 @@ static int make_doorbells(struct virtio_pci *pci)
 	for (unsigned i = 0; i < pci->virtio->ops->n_queues; i++) {
 		struct doorbell *bell = &pci->doorbells[i];
 
-		*bell = (struct doorbell){.op.done = on_doorbell, .pci = pci, .queue = i, .slot = -1};
+		*bell = (struct doorbell){
+			.op.done = on_doorbell, .pci = pci, .queue = i, .slot = -1};
 		bell->fd = eventfd(0, EFD_CLOEXEC);
 		pci->n_doorbells = i + 1;
 		if (bell->fd < 0)

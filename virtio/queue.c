@@ -34,7 +34,8 @@ static uint16_t available_index(const struct vq *vq)
 	return le16toh(__atomic_load_n(&vq->avail->idx, __ATOMIC_ACQUIRE));
 }
 
-/* The driver's used_event lies behind its ring, the device's avail_event behind ours (virtio 1.2 §2.7.6, §2.7.8). */
+/* The driver's used_event lies behind its ring, the device's avail_event behind ours (virtio 1.2
+ * §2.7.6, §2.7.8). */
 static uint16_t used_event(const struct vq *vq)
 {
 	return load16(&vq->avail->ring[vq->size]);
@@ -132,7 +133,8 @@ static int add_segments(const struct vq *vq, struct vq_chain *chain, const struc
 	return 0;
 }
 
-/* Reads the chain that starts at head. Each step takes a segment of non-zero length, and no chain has more than `size`. */
+/* Reads the chain that starts at head. Each step takes a segment of non-zero length, and no chain
+ * has more than `size`. */
 static int read_chain(const struct vq *vq, uint16_t head, struct vq_chain *chain)
 {
 	struct walk walk = {.table = (const uint8_t *)vq->desc, .table_len = vq->size};
@@ -216,7 +218,8 @@ void vq_flush(struct vq *vq)
 		return;
 	__atomic_store_n(&vq->used->idx, htole16(vq->next_used), __ATOMIC_RELEASE);
 	vq->published_used = vq->next_used;
-	/* The driver sets its wish and then looks at idx; we publish idx and then look at its wish. */
+	/* The driver sets its wish and then looks at idx; we publish idx and then look at its wish.
+	 */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (vq->interrupt && wants_interrupt(vq, old))
 		vq->interrupt(vq->interrupt_user);
@@ -277,6 +280,6 @@ size_t vq_copy_out(const struct vq_chain *chain, size_t offset, void *to, size_t
 size_t vq_copy_in(const struct vq_chain *chain, size_t offset, const void *from, size_t len)
 {
 	/* TO_GUEST only reads our side. */
-	return copy(chain->iov + chain->n_out, chain->n_in, offset,
-		    (uint8_t *)(uintptr_t)from, len, TO_GUEST);
+	return copy(chain->iov + chain->n_out, chain->n_in, offset, (uint8_t *)(uintptr_t)from, len,
+		    TO_GUEST);
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The split virtqueue (virtio 1.2 §2.7), device side: the only reader and writer of rings. Every field of the rings is
- * read once into our memory and checked there. Whatever is wrong breaks the queue (-EBADMSG, for good until reset), and
- * the device then sets NEEDS_RESET. A head that is still in flight may not come again; a chain is bounded by the queue's
- * size and VQ_IOV_MAX; zero-length descriptors, loops, readable after writable, and addresses outside memory break it.
+ * The split virtqueue (virtio 1.2 §2.7), device side: the only reader and writer of rings. Every
+ * field of the rings is read once into our memory and checked there. Whatever is wrong breaks the
+ * queue (-EBADMSG, for good until reset), and the device then sets NEEDS_RESET. A head that is
+ * still in flight may not come again; a chain is bounded by the queue's size and VQ_IOV_MAX;
+ * zero-length descriptors, loops, readable after writable, and addresses outside memory break it.
  * INDIRECT_DESC and EVENT_IDX are supported. Owned by the loop thread.
  */
 #pragma once
@@ -16,7 +17,7 @@
 #include "virtio/mem.h"
 
 #define VQ_SIZE_MAX 1024
-#define VQ_IOV_MAX 160 /* segments of one chain, after translation */
+#define VQ_IOV_MAX  160 /* segments of one chain, after translation */
 
 struct vq {
 	const struct mem *mem;
@@ -47,30 +48,35 @@ struct vq_chain {
 };
 
 /*
- * Takes the queue into use with the addresses and the size in it: size a power of two ≤ max_size, rings aligned (16, 2, 4) and wholly in memory.
- * Returns 0 or -EINVAL.
+ * Takes the queue into use with the addresses and the size in it: size a power of two ≤ max_size,
+ * rings aligned (16, 2, 4) and wholly in memory. Returns 0 or -EINVAL.
  */
 int vq_enable(struct vq *vq, bool event_idx);
 
 /* Back to the state before vq_enable(); addresses and size are the transport's to reset. */
 void vq_reset(struct vq *vq);
 
-/* Next chain: 1 and *out, 0 when there is none, -EBADMSG when the guest broke the queue (stays so). */
+/* Next chain: 1 and *out, 0 when there is none, -EBADMSG when the guest broke the queue (stays so).
+ */
 int vq_pop(struct vq *vq, struct vq_chain *out);
 
-/* Gives a chain back with `written` bytes written to it; the guest learns of it at vq_flush(). Out of order is fine. */
+/* Gives a chain back with `written` bytes written to it; the guest learns of it at vq_flush(). Out
+ * of order is fine. */
 void vq_push(struct vq *vq, uint16_t head, uint32_t written);
 
 /* Publishes what was pushed and sends at most one interrupt, if the driver wants one. */
 void vq_flush(struct vq *vq);
 
 /*
- * Asks the driver for a notification of the next buffer, or to be left alone. After vq_want_kicks() true is returned if buffers came in the
- * meantime: pop again before waiting.
+ * Asks the driver for a notification of the next buffer, or to be left alone. After vq_want_kicks()
+ * true is returned if buffers came in the meantime: pop again before waiting.
  */
 bool vq_want_kicks(struct vq *vq);
 void vq_no_kicks(struct vq *vq);
 
-/* Copies between a chain's segments and our memory, at most len bytes from `offset` on; return how many were copied. */
-size_t vq_copy_out(const struct vq_chain *chain, size_t offset, void *to, size_t len);   /* from readable */
-size_t vq_copy_in(const struct vq_chain *chain, size_t offset, const void *from, size_t len); /* to writable */
+/* Copies between a chain's segments and our memory, at most len bytes from `offset` on; return how
+ * many were copied. */
+size_t vq_copy_out(const struct vq_chain *chain, size_t offset, void *to,
+		   size_t len); /* from readable */
+size_t vq_copy_in(const struct vq_chain *chain, size_t offset, const void *from,
+		  size_t len); /* to writable */

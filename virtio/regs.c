@@ -13,8 +13,8 @@
 
 #include "base/util.h"
 
-#define ISR_QUEUE 1u
-#define ISR_CONFIG 2u
+#define ISR_QUEUE     1u
+#define ISR_CONFIG    2u
 #define OFFSET(field) offsetof(struct virtio_pci_common_cfg, field)
 
 static void signal_queue(void *user)
@@ -108,7 +108,7 @@ void virtio_regs_deinit(struct virtio_regs *regs)
 static struct vq *selected(const struct virtio_regs *regs)
 {
 	return regs->queue_select < regs->dev->ops->n_queues ? &regs->queues[regs->queue_select]
-							      : NULL;
+							     : NULL;
 }
 
 static void snapshot_queue(const struct virtio_regs *regs, struct virtio_pci_common_cfg *cfg)
@@ -253,7 +253,8 @@ static void enable_queue(struct virtio_regs *regs, struct vq *vq)
 		virtio_dev_broken(regs->dev, "a queue's size or address");
 }
 
-/* Where a queue is and how long: fixed from its enabling on, and from DRIVER_OK on, until a reset. */
+/* Where a queue is and how long: fixed from its enabling on, and from DRIVER_OK on, until a reset.
+ */
 static void write_queue(struct virtio_regs *regs, uint64_t off, uint32_t value)
 {
 	struct vq *vq = selected(regs);

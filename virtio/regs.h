@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The registers a modern virtio driver sets a device up with (virtio 1.2 §2.1, §4.1.4.3): features, status, queues. They know
- * their layout but not where it is mapped. Invariants: features change only before FEATURES_OK; a queue's registers only while it is
- * disabled and before DRIVER_OK; what is out of order is ignored; the only way back is a reset, which the device
- * drains first. Loop thread only; every value comes from the guest.
+ * The registers a modern virtio driver sets a device up with (virtio 1.2 §2.1, §4.1.4.3): features,
+ * status, queues. They know their layout but not where it is mapped. Invariants: features change
+ * only before FEATURES_OK; a queue's registers only while it is disabled and before DRIVER_OK; what
+ * is out of order is ignored; the only way back is a reset, which the device drains first. Loop
+ * thread only; every value comes from the guest.
  */
 #pragma once
 
@@ -36,7 +37,8 @@ struct virtio_regs {
 	struct virtio_regs_queue *queue_info;
 };
 
-/* Makes the registers of dev, which gets its queues and its transport's functions (but kick_again). 0 or -ENOMEM; deinit is due in both cases. */
+/* Makes the registers of dev, which gets its queues and its transport's functions (but kick_again).
+ * 0 or -ENOMEM; deinit is due in both cases. */
 int virtio_regs_init(struct virtio_regs *regs, struct virtio_dev *dev, const struct mem *mem,
 		     struct msix *msix);
 void virtio_regs_deinit(struct virtio_regs *regs);

@@ -12,15 +12,15 @@
 #include "base/clock.h"
 #include "base/util.h"
 
-#define RATE_BYTES (64u * 1024) /* a second, and at once after a rest */
-#define PAUSE_NS (100 * NS_PER_MS)
+#define RATE_BYTES    (64u * 1024) /* a second, and at once after a rest */
+#define PAUSE_NS      (100 * NS_PER_MS)
 #define GETRANDOM_MAX 256u /* up to here getrandom(2) is never cut short */
 
 struct rng {
 	struct virtio_dev dev;
 	struct loop *loop;
 	struct loop_timer timer;
-	bool waiting; /* the timer is under way */
+	bool waiting;	 /* the timer is under way */
 	uint32_t tokens; /* bytes that may be given */
 	uint64_t refilled_ns;
 	void (*drained)(void *user); /* a reset waits for the timer */
@@ -62,7 +62,8 @@ static void refill(struct rng *rng)
 	rng->refilled_ns = now_ns;
 }
 
-/* Fills as much of the chain as there are tokens for. Returns the bytes written: at least one (§5.4.6.1), or a negative errno. */
+/* Fills as much of the chain as there are tokens for. Returns the bytes written: at least one
+ * (§5.4.6.1), or a negative errno. */
 static int fill(struct rng *rng)
 {
 	const struct vq_chain *chain = &rng->chain;

@@ -14,9 +14,10 @@
 
 UNIT_SUITE(virtio_blk);
 
-#define DISK_LEN (8u << 20)
+#define DISK_LEN     (8u << 20)
 #define DISK_SECTORS (DISK_LEN / 512)
-#define FEATURES (DRIVER_COMMON_FEATURES | 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_SEG_MAX)
+#define FEATURES                                                                                   \
+	(DRIVER_COMMON_FEATURES | 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_SEG_MAX)
 #define TRIM (1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES)
 
 struct disk {
@@ -143,7 +144,8 @@ Test(virtio_blk, writes_and_reads_back)
 	cr_assert_eq(written, 1025);
 	cr_assert_eq(memcmp(bytes + 4096, back, 1024), 0);
 	/* The last sector, and a driver that goes without FLUSH. */
-	cr_assert_eq(request(&disk, VIRTIO_BLK_T_IN, DISK_SECTORS - 1, data, 512, true, &written), 0);
+	cr_assert_eq(request(&disk, VIRTIO_BLK_T_IN, DISK_SECTORS - 1, data, 512, true, &written),
+		     0);
 	cr_assert(driver_reset(&disk.d));
 	driver_start(&disk.d, DRIVER_COMMON_FEATURES, 256);
 	cr_assert_eq(request(&disk, VIRTIO_BLK_T_OUT, 1, data, 512, false, &written), 0);
@@ -193,7 +195,8 @@ Test(virtio_blk, any_framing)
 	end(&disk);
 }
 
-/* Longer than one operation may be, over the border of the memory regions, and each segment in its place. */
+/* Longer than one operation may be, over the border of the memory regions, and each segment in its
+ * place. */
 Test(virtio_blk, long_requests_go_in_parts)
 {
 	struct disk disk;
@@ -203,7 +206,8 @@ Test(virtio_blk, long_requests_go_in_parts)
 
 	start(&disk, false, FEATURES);
 	segments[n++] = (struct segment){disk.header, 16, false};
-	/* 8 MiB to 3 MiB of memory: the third and the eighth overlap others, the last 2.5 MiB do not. */
+	/* 8 MiB to 3 MiB of memory: the third and the eighth overlap others, the last 2.5 MiB do
+	 * not. */
 	for (unsigned i = 0; i < 5; i++)
 		segments[n++] = (struct segment){DRIVER_DATA + 0x10000, 0x119800, true};
 	segments[n++] = (struct segment){DRIVER_DATA + 0x10000, DISK_LEN - 5 * 0x119800, true};
@@ -214,8 +218,10 @@ Test(virtio_blk, long_requests_go_in_parts)
 	cr_assert(driver_wait_used(&disk.d, 0, NULL, &written));
 	cr_assert_eq(written, DISK_LEN + 1);
 	cr_assert_eq(*(uint8_t *)driver_at(&disk.d, disk.status), 0);
-	for (uint32_t sector = (5 * 0x119800 / 512 + 63) / 64 * 64; sector < DISK_SECTORS; sector += 64) {
-		memcpy(&value, driver_at(&disk.d, DRIVER_DATA + 0x10000 + sector * 512 - 5 * 0x119800), 4);
+	for (uint32_t sector = (5 * 0x119800 / 512 + 63) / 64 * 64; sector < DISK_SECTORS;
+	     sector += 64) {
+		memcpy(&value,
+		       driver_at(&disk.d, DRIVER_DATA + 0x10000 + sector * 512 - 5 * 0x119800), 4);
 		cr_assert_eq(value, sector);
 	}
 	end(&disk);
@@ -254,14 +260,18 @@ Test(virtio_blk, out_of_range_and_uneven)
 	start(&disk, false, FEATURES);
 	data = driver_alloc(&disk.d, 4096);
 	cr_assert_eq(request(&disk, VIRTIO_BLK_T_IN, DISK_SECTORS, data, 512, true, &written), 1);
-	cr_assert_eq(request(&disk, VIRTIO_BLK_T_IN, DISK_SECTORS - 1, data, 1024, true, &written), 1);
+	cr_assert_eq(request(&disk, VIRTIO_BLK_T_IN, DISK_SECTORS - 1, data, 1024, true, &written),
+		     1);
 	cr_assert_eq(request(&disk, VIRTIO_BLK_T_IN, UINT64_MAX, data, 512, true, &written), 1);
-	cr_assert_eq(request(&disk, VIRTIO_BLK_T_OUT, UINT64_MAX / 512 + 1, data, 512, false, &written), 1);
+	cr_assert_eq(
+		request(&disk, VIRTIO_BLK_T_OUT, UINT64_MAX / 512 + 1, data, 512, false, &written),
+		1);
 	cr_assert_eq(request(&disk, VIRTIO_BLK_T_OUT, 1ull << 55, data, 512, false, &written), 1);
 	cr_assert_eq(request(&disk, VIRTIO_BLK_T_IN, 0, data, 511, true, &written), 1);
 	cr_assert_eq(request(&disk, VIRTIO_BLK_T_IN, 0, data, 512, false, &written), 1);
 	cr_assert_eq(request(&disk, VIRTIO_BLK_T_OUT, 0, data, 512, true, &written), 1);
-	cr_assert_eq(request(&disk, VIRTIO_BLK_T_IN, 0, 0, 0, true, &written), 0, "nothing to read");
+	cr_assert_eq(request(&disk, VIRTIO_BLK_T_IN, 0, 0, 0, true, &written), 0,
+		     "nothing to read");
 	cr_assert_eq(request(&disk, 77, 0, data, 512, true, &written), VIRTIO_BLK_S_UNSUPP);
 	cr_assert_eq(request(&disk, VIRTIO_BLK_T_DISCARD, 0, data, 16, false, &written),
 		     VIRTIO_BLK_S_UNSUPP, "not negotiated");
@@ -305,7 +315,8 @@ Test(virtio_blk, serial)
 
 static uint8_t trim(struct disk *disk, uint32_t type, uint64_t sector, uint32_t n, uint32_t flags)
 {
-	struct virtio_blk_discard_write_zeroes range = {.sector = sector, .num_sectors = n, .flags = flags};
+	struct virtio_blk_discard_write_zeroes range = {
+		.sector = sector, .num_sectors = n, .flags = flags};
 	gpa_t data = driver_alloc(&disk->d, 16);
 	uint32_t written;
 
@@ -352,7 +363,8 @@ Test(virtio_blk, file_cut_short_under_the_device)
 
 	start(&disk, false, FEATURES);
 	cr_assert_eq(ftruncate(disk.fd, 512), 0);
-	cr_assert_eq(request(&disk, VIRTIO_BLK_T_IN, 0, DRIVER_DATA + 0x1000, 1024, true, &written), 1);
+	cr_assert_eq(request(&disk, VIRTIO_BLK_T_IN, 0, DRIVER_DATA + 0x1000, 1024, true, &written),
+		     1);
 	end(&disk);
 }
 
@@ -374,13 +386,19 @@ Test(virtio_blk, hostile_chains_only_break_the_device)
 	start(&disk, false, FEATURES);
 	set_header(&disk, disk.header, VIRTIO_BLK_T_IN, 0);
 	expect_broken(&disk, (struct segment[]){{disk.header, 16, false}}, 1);
-	expect_broken(&disk, (struct segment[]){{disk.header, 15, false}, {disk.status, 1, true}}, 2);
+	expect_broken(&disk, (struct segment[]){{disk.header, 15, false}, {disk.status, 1, true}},
+		      2);
 	expect_broken(&disk, (struct segment[]){{disk.status, 1, true}}, 1);
-	expect_broken(&disk, (struct segment[]){{disk.header, 16, false}, {disk.status, 0, true}}, 2);
-	expect_broken(&disk, (struct segment[]){{disk.header, 16, false}, {DRIVER_RAM_LEN, 1, true}}, 2);
-	expect_broken(&disk, (struct segment[]){{UINT64_MAX, 16, false}, {disk.status, 1, true}}, 2);
-	expect_broken(&disk, (struct segment[]){{disk.status, 1, true}, {disk.header, 16, false}}, 2);
-	cr_assert_eq(request(&disk, VIRTIO_BLK_T_IN, 64, DRIVER_DATA + 0x1000, 512, true, &written), 0);
+	expect_broken(&disk, (struct segment[]){{disk.header, 16, false}, {disk.status, 0, true}},
+		      2);
+	expect_broken(&disk,
+		      (struct segment[]){{disk.header, 16, false}, {DRIVER_RAM_LEN, 1, true}}, 2);
+	expect_broken(&disk, (struct segment[]){{UINT64_MAX, 16, false}, {disk.status, 1, true}},
+		      2);
+	expect_broken(&disk, (struct segment[]){{disk.status, 1, true}, {disk.header, 16, false}},
+		      2);
+	cr_assert_eq(request(&disk, VIRTIO_BLK_T_IN, 64, DRIVER_DATA + 0x1000, 512, true, &written),
+		     0);
 	end(&disk);
 }
 
@@ -388,7 +406,8 @@ Test(virtio_blk, hostile_chains_only_break_the_device)
 Test(virtio_blk, head_in_flight_again)
 {
 	struct disk disk;
-	struct segment segments[] = {{0, 16, false}, {DRIVER_DATA + 0x1000, 512, true}, {0, 1, true}};
+	struct segment segments[] = {
+		{0, 16, false}, {DRIVER_DATA + 0x1000, 512, true}, {0, 1, true}};
 	uint16_t head;
 
 	start(&disk, false, FEATURES);

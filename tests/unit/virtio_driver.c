@@ -17,7 +17,7 @@
 #include "base/util.h"
 
 #define MSIX_CAP 0x98u
-#define RINGS 0x10000u
+#define RINGS	 0x10000u
 
 static int irq_alloc(void *host, int *fd)
 {
@@ -80,7 +80,8 @@ static void doorbell_remove(void *host, gpa_t gpa, int fd)
 	struct driver *d = host;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(d->doorbells); i++)
-		if (d->doorbells[i].used && d->doorbells[i].gpa == gpa && d->doorbells[i].eventfd == fd)
+		if (d->doorbells[i].used && d->doorbells[i].gpa == gpa &&
+		    d->doorbells[i].eventfd == fd)
 			d->doorbells[i].used = false;
 }
 
@@ -96,7 +97,8 @@ static const struct pci_host_ops host_ops = {
 int driver_init(struct driver *d)
 {
 	*d = (struct driver){.next_data = DRIVER_DATA};
-	d->ram = mmap(NULL, DRIVER_RAM_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	d->ram = mmap(NULL, DRIVER_RAM_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		      0);
 	if (d->ram == MAP_FAILED)
 		return -errno;
 	d->mem.n_regions = 2;
@@ -260,8 +262,9 @@ static struct vring_desc make_desc(const struct segment *segment, bool last, uin
 {
 	return (struct vring_desc){.addr = segment->gpa,
 				   .len = segment->len,
-				   .flags = (uint16_t)((segment->writable ? VRING_DESC_F_WRITE : 0) |
-						       (last ? 0 : VRING_DESC_F_NEXT)),
+				   .flags =
+					   (uint16_t)((segment->writable ? VRING_DESC_F_WRITE : 0) |
+						      (last ? 0 : VRING_DESC_F_NEXT)),
 				   .next = next};
 }
 
@@ -292,8 +295,8 @@ uint16_t driver_add_indirect(struct driver *d, unsigned queue, const struct segm
 	for (unsigned i = 0; i < n; i++)
 		table[i] = make_desc(&segments[i], i + 1 == n, (uint16_t)(i + 1));
 	q->next_desc = (uint16_t)((head + 1) % q->size);
-	q->desc[head] = (struct vring_desc){
-		.addr = table_gpa, .len = len, .flags = VRING_DESC_F_INDIRECT};
+	q->desc[head] =
+		(struct vring_desc){.addr = table_gpa, .len = len, .flags = VRING_DESC_F_INDIRECT};
 	driver_make_available(d, queue, head);
 	return head;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A virtio driver in this process, honest or hostile, for the tests of virtio/: guest memory in two adjoining regions, a PCI host that
- * keeps interrupts and doorbells in tables, and rings written by hand. No assertions of a test framework, so fuzz targets use it too.
+ * A virtio driver in this process, honest or hostile, for the tests of virtio/: guest memory in two
+ * adjoining regions, a PCI host that keeps interrupts and doorbells in tables, and rings written by
+ * hand. No assertions of a test framework, so fuzz targets use it too.
  */
 #pragma once
 
@@ -14,16 +15,15 @@
 #include "virtio/device.h"
 #include "virtio/pci.h"
 
-#define DRIVER_RAM_LEN (4u << 20)
-#define DRIVER_REGION_LEN (2u << 20) /* the second region starts here */
-#define DRIVER_DATA 0x100000u	     /* free for buffers from here on */
-#define DRIVER_QUEUES 4u
-#define DRIVER_BAR 0xe0000000u
-#define DRIVER_TABLE 0x3000u /* where the MSI-X table is */
-#define DRIVER_PBA 0x3800u
-#define DRIVER_COMMON_FEATURES                                                                     \
-	(1ull << 32 /* VERSION_1 */ | 1ull << VIRTIO_RING_F_INDIRECT_DESC)
-#define DRIVER_EVENT_IDX (1ull << VIRTIO_RING_F_EVENT_IDX)
+#define DRIVER_RAM_LEN	       (4u << 20)
+#define DRIVER_REGION_LEN      (2u << 20) /* the second region starts here */
+#define DRIVER_DATA	       0x100000u  /* free for buffers from here on */
+#define DRIVER_QUEUES	       4u
+#define DRIVER_BAR	       0xe0000000u
+#define DRIVER_TABLE	       0x3000u /* where the MSI-X table is */
+#define DRIVER_PBA	       0x3800u
+#define DRIVER_COMMON_FEATURES (1ull << 32 /* VERSION_1 */ | 1ull << VIRTIO_RING_F_INDIRECT_DESC)
+#define DRIVER_EVENT_IDX       (1ull << VIRTIO_RING_F_EVENT_IDX)
 
 struct driver_irq {
 	bool used, routed;
@@ -66,7 +66,8 @@ struct segment {
 	bool writable;
 };
 
-/* Guest memory and a loop; driver_attach() then puts dev behind PCI. 0 or a negative errno. driver_deinit() ends all of it. */
+/* Guest memory and a loop; driver_attach() then puts dev behind PCI. 0 or a negative errno.
+ * driver_deinit() ends all of it. */
 int driver_init(struct driver *d);
 int driver_attach(struct driver *d, struct virtio_dev *dev);
 void driver_detach(struct driver *d);
@@ -78,7 +79,8 @@ void driver_reg_write(struct driver *d, unsigned off, unsigned len, uint64_t val
 uint8_t driver_status(struct driver *d);
 void driver_set_status(struct driver *d, uint8_t status);
 
-/* Everything an ordinary driver does until DRIVER_OK, MSI-X included (vector 0: configuration, q + 1: queue q). */
+/* Everything an ordinary driver does until DRIVER_OK, MSI-X included (vector 0: configuration, q +
+ * 1: queue q). */
 void driver_start(struct driver *d, uint64_t features, uint16_t queue_size);
 void driver_enable_msix(struct driver *d);
 void driver_setup_queue(struct driver *d, unsigned queue, uint16_t size);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The PCI transport before drivers that keep the rules and drivers that do not; the device behind it is a console. */
+/* The PCI transport before drivers that keep the rules and drivers that do not; the device behind
+ * it is a console. */
 #include "tests/unit/harness.h"
 #include "tests/unit/virtio_driver.h"
 
@@ -13,7 +14,7 @@
 
 UNIT_SUITE(virtio_pci);
 
-#define MSIX_CAP 0x98u
+#define MSIX_CAP    0x98u
 #define PCI_CFG_CAP 0x84u
 
 struct output {
@@ -270,7 +271,8 @@ Test(virtio_pci, masked_vectors_fire_when_unmasked)
 	cr_assert_eq(driver_interrupts(&d, 2), 1);
 	cr_assert_eq(d.irqs[2].address, 0xfee01000);
 
-	config_write(&d, MSIX_CAP + PCI_MSIX_FLAGS, 2, PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
+	config_write(&d, MSIX_CAP + PCI_MSIX_FLAGS, 2,
+		     PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
 	say(&d);
 	cr_assert(driver_wait_used(&d, 1, NULL, NULL));
 	cr_assert_eq(driver_interrupts(&d, 2), 0);

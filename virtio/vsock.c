@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtio/vsock.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <linux/vm_sockets.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_ring.h>
+#include <linux/virtio_vsock.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/util.h"
+#include "virtio/vsock_conn.h"
+
+#define QUEUE_RX     0u
+#define QUEUE_TX     1u
+#define N_QUEUES     3u /* and one for events, of which there are none */
+#define QUEUE_SIZE   128u
+#define PORTS_MAX    16u
+#define REFUSALS_MAX 128u
+#define PACKET_MAX   (64u * 1024)
+#define HEADER_LEN   ((uint32_t)sizeof(struct virtio_vsock_hdr))
+
+/* Below the 2 s after which Linux gives up: so nobody is joined to a connection that is forgotten
+ * there. */
+#define WAIT_NS (1500 * NS_PER_MS)
+#define TICK_NS (250 * NS_PER_MS)
+
+/* A port of the host that is served; fd: whoever waits for the guest there, or -1. */
+struct port {
+	uint32_t number;
+	int fd;
+};
+
+/* An RST for a connection that does not exist. */
+struct refusal {
+	uint32_t guest_port, host_port;
+};
+
+struct vsock {
+	struct virtio_dev dev;
+	struct loop *loop;
+	uint64_t guest_cid;
+	unsigned n_ports;
+	struct port ports[PORTS_MAX];
+	struct vsock_conn *conns[VSOCK_CONNECTIONS_MAX];
+	unsigned next_conn; /* whose turn it is */
+	unsigned refusals_at, n_refusals;
+	struct refusal refusals[REFUSALS_MAX];
+	struct loop_op pump_op;
+	bool pump_pending;
+	struct loop_timer tick;
+	bool tick_pending;
+	void (*drained)(void *user); /* a reset waits */
+	void *drained_user;
+	struct vq_chain chain; /* the one being looked at */
+};
+
+static struct vsock *from_dev(struct virtio_dev *dev)
+{
+	return container_of(dev, struct vsock, dev);
+}
+
+static void schedule_pump(void *user)
+{
+	struct vsock *vsock = user;
+
+	if (vsock->pump_pending)
+		return;
+	vsock->pump_pending = true;
+	loop_defer(vsock->loop, &vsock->pump_op);
+}
+
+static void config_read(struct virtio_dev *dev, uint32_t off, void *data, uint32_t len)
+{
+	const struct virtio_vsock_config config = {.guest_cid = htole64(from_dev(dev)->guest_cid)};
+
+	virtio_config_copy(&config, sizeof(config), off, data, len);
+}
+
+static int activate(struct virtio_dev *dev)
+{
+	schedule_pump(from_dev(dev));
+	return 0;
+}
+
+/* Connections and ports. */
+
+static struct port *find_port(struct vsock *vsock, uint32_t number)
+{
+	for (unsigned i = 0; i < vsock->n_ports; i++)
+		if (vsock->ports[i].number == number)
+			return &vsock->ports[i];
+	return NULL;
+}
+
+static struct vsock_conn *find_conn(struct vsock *vsock, uint32_t guest_port, uint32_t host_port)
+{
+	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
+		struct vsock_conn *conn = vsock->conns[i];
+
+		if (conn && conn->state != VSOCK_CONN_DEAD && conn->guest_port == guest_port &&
+		    conn->host_port == host_port)
+			return conn;
+	}
+	return NULL;
+}
+
+static struct vsock_conn *find_by_port(struct vsock *vsock, uint32_t host_port,
+				       enum vsock_conn_state state)
+{
+	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
+		struct vsock_conn *conn = vsock->conns[i];
+
+		if (conn && conn->state == state && conn->host_port == host_port)
+			return conn;
+	}
+	return NULL;
+}
+
+static void join(struct vsock_conn *conn, int fd)
+{
+	if (vsock_conn_join(conn, fd) < 0)
+		vsock_conn_kill(conn, true);
+	conn->changed(conn->user);
+}
+
+static void start_tick(struct vsock *vsock)
+{
+	if (vsock->tick_pending)
+		return;
+	vsock->tick_pending = true;
+	if (loop_timer_start(vsock->loop, &vsock->tick, clock_now_ns() + TICK_NS) < 0)
+		loop_defer(vsock->loop, &vsock->tick.op);
+}
+
+/* Connections that waited too long for somebody on the host are refused. */
+static void on_tick(struct loop_op *op, int res, uint32_t flags)
+{
+	struct vsock *vsock = container_of(op, struct vsock, tick.op);
+	uint64_t now_ns = clock_now_ns();
+	bool more = false;
+
+	(void)res;
+	(void)flags;
+	vsock->tick_pending = false;
+	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
+		struct vsock_conn *conn = vsock->conns[i];
+
+		if (!conn || conn->state != VSOCK_CONN_WAITING)
+			continue;
+		if (now_ns >= conn->deadline_ns)
+			vsock_conn_kill(conn, true);
+		else
+			more = true;
+	}
+	if (more && !vsock->drained)
+		start_tick(vsock);
+	schedule_pump(vsock);
+}
+
+int virtio_vsock_listen(struct virtio_dev *dev, uint32_t port)
+{
+	struct vsock *vsock = from_dev(dev);
+
+	if (find_port(vsock, port))
+		return 0;
+	if (vsock->n_ports == PORTS_MAX)
+		return -ENOSPC;
+	vsock->ports[vsock->n_ports++] = (struct port){.number = port, .fd = -1};
+	return 0;
+}
+
+int virtio_vsock_offer(struct virtio_dev *dev, uint32_t number, int fd)
+{
+	_cleanup_(close_fdp) int owned = fd;
+	struct vsock *vsock = from_dev(dev);
+	struct vsock_conn *conn;
+	struct port *port;
+	int r;
+
+	r = virtio_vsock_listen(dev, number);
+	if (r == 0)
+		r = io_set_nonblock(owned, 0); /* the loop waits only on blocking files */
+	if (r < 0)
+		return r;
+	port = find_port(vsock, number);
+	close_fdp(&port->fd);
+	conn = find_by_port(vsock, number, VSOCK_CONN_OPEN);
+	if (conn)
+		vsock_conn_kill(conn, true);
+	conn = find_by_port(vsock, number, VSOCK_CONN_WAITING);
+	if (conn)
+		join(conn, steal_fd(&owned));
+	else
+		port->fd = steal_fd(&owned);
+	return 0;
+}
+
+/* From the guest. */
+
+static void refuse(struct vsock *vsock, uint32_t guest_port, uint32_t host_port)
+{
+	unsigned at = (vsock->refusals_at + vsock->n_refusals) % REFUSALS_MAX;
+
+	vsock->refusals[at] = (struct refusal){.guest_port = guest_port, .host_port = host_port};
+	vsock->n_refusals++;
+	schedule_pump(vsock);
+}
+
+static struct vsock_conn *add_conn(struct vsock *vsock, uint32_t guest_port, uint32_t host_port)
+{
+	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
+		if (vsock->conns[i])
+			continue;
+		vsock->conns[i] =
+			vsock_conn_new(vsock->loop, guest_port, host_port, schedule_pump, vsock);
+		return vsock->conns[i];
+	}
+	return NULL;
+}
+
+/* An RST still due for an earlier connection of the same ports would hit the new one: the guest has
+ * forgotten the old. */
+static void forget_old(struct vsock *vsock, uint32_t guest_port, uint32_t host_port)
+{
+	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
+		struct vsock_conn *conn = vsock->conns[i];
+
+		if (conn && conn->state == VSOCK_CONN_DEAD && conn->guest_port == guest_port &&
+		    conn->host_port == host_port)
+			conn->rst_due = false;
+	}
+}
+
+static void on_request(struct vsock *vsock, const struct virtio_vsock_hdr *header)
+{
+	uint32_t guest_port = le32toh(header->src_port), host_port = le32toh(header->dst_port);
+	struct port *port = find_port(vsock, host_port);
+	struct vsock_conn *conn, *older;
+
+	forget_old(vsock, guest_port, host_port);
+	older = find_by_port(vsock, host_port, VSOCK_CONN_WAITING);
+	conn = port ? add_conn(vsock, guest_port, host_port) : NULL;
+	if (!conn) {
+		refuse(vsock, guest_port, host_port);
+		return;
+	}
+	vsock_conn_set_credit(conn, le32toh(header->buf_alloc), le32toh(header->fwd_cnt));
+	if (older)
+		vsock_conn_kill(older, true);
+	if (port->fd >= 0) {
+		join(conn, steal_fd(&port->fd));
+	} else {
+		conn->deadline_ns = clock_now_ns() + WAIT_NS;
+		start_tick(vsock);
+	}
+}
+
+/* A packet on a connection that is open. Returns a negative errno if it ends the connection. */
+static int on_open_packet(struct vsock *vsock, struct vsock_conn *conn,
+			  const struct virtio_vsock_hdr *header)
+{
+	uint32_t len = le32toh(header->len);
+
+	vsock_conn_set_credit(conn, le32toh(header->buf_alloc), le32toh(header->fwd_cnt));
+	switch (le16toh(header->op)) {
+	case VIRTIO_VSOCK_OP_RW:
+		if (len > PACKET_MAX || len > vsock->chain.out_len - HEADER_LEN)
+			return -EBADMSG;
+		return vsock_conn_receive(conn, &vsock->chain, HEADER_LEN, len);
+	case VIRTIO_VSOCK_OP_SHUTDOWN:
+		vsock_conn_guest_shutdown(conn, le32toh(header->flags));
+		return 0;
+	case VIRTIO_VSOCK_OP_CREDIT_UPDATE:
+		return 0;
+	case VIRTIO_VSOCK_OP_CREDIT_REQUEST:
+		conn->credit_update_due = true;
+		return 0;
+	default:
+		return -EBADMSG;
+	}
+}
+
+static void on_packet(struct vsock *vsock, const struct virtio_vsock_hdr *header)
+{
+	uint32_t guest_port = le32toh(header->src_port), host_port = le32toh(header->dst_port);
+	struct vsock_conn *conn = find_conn(vsock, guest_port, host_port);
+	uint16_t op = le16toh(header->op);
+
+	/* Nobody else can have sent it, and there is nobody but the host to send it to (§5.10.6.2).
+	 */
+	if (le64toh(header->src_cid) != vsock->guest_cid ||
+	    le64toh(header->dst_cid) != VMADDR_CID_HOST)
+		return;
+	if (le16toh(header->type) != VIRTIO_VSOCK_TYPE_STREAM) {
+		if (op != VIRTIO_VSOCK_OP_RST)
+			refuse(vsock, guest_port, host_port);
+	} else if (conn && op == VIRTIO_VSOCK_OP_RST) {
+		vsock_conn_kill(conn, false);
+	} else if (conn &&
+		   (conn->state == VSOCK_CONN_WAITING || on_open_packet(vsock, conn, header) < 0)) {
+		vsock_conn_kill(conn, true);
+	} else if (!conn && op == VIRTIO_VSOCK_OP_REQUEST) {
+		on_request(vsock, header);
+	} else if (!conn && op != VIRTIO_VSOCK_OP_RST) {
+		refuse(vsock, guest_port, host_port);
+	}
+	schedule_pump(vsock);
+}
+
+/*
+ * Takes packets from the guest: 1 when there are no more, 0 when it stopped before that, negative
+ * when the queue is broken. Every packet may need a refusal, so without room for one the rest stays
+ * in the queue until the guest has taken some.
+ */
+static int receive(struct vsock *vsock, struct vq *vq)
+{
+	for (unsigned n = 0; n < vq->size; n++) {
+		struct virtio_vsock_hdr header;
+		int r;
+
+		if (vsock->n_refusals == REFUSALS_MAX)
+			return 1; /* the pump comes back when there is room */
+		r = vq_pop(vq, &vsock->chain);
+		if (r <= 0)
+			return r < 0 ? r : 1;
+		if (vsock->chain.n_in > 0 ||
+		    vq_copy_out(&vsock->chain, 0, &header, HEADER_LEN) != HEADER_LEN)
+			return -EBADMSG;
+		on_packet(vsock, &header);
+		vq_push(vq, vsock->chain.head, 0);
+	}
+	return 0;
+}
+
+static void pump_tx(struct vsock *vsock)
+{
+	struct vq *vq = &vsock->dev.queues[QUEUE_TX];
+	int r;
+
+	if (vsock->n_refusals == REFUSALS_MAX || !vq->enabled)
+		return;
+	vq_no_kicks(vq);
+	r = receive(vsock, vq);
+	if (r < 0)
+		virtio_dev_broken(&vsock->dev, "its transmit queue");
+	else if (vsock->n_refusals < REFUSALS_MAX && (r == 0 || vq_want_kicks(vq)))
+		vsock->dev.kick_again(&vsock->dev, QUEUE_TX);
+}
+
+/* To the guest. */
+
+static struct virtio_vsock_hdr make_header(const struct vsock *vsock, uint32_t guest_port,
+					   uint32_t host_port)
+{
+	return (struct virtio_vsock_hdr){
+		.src_cid = htole64(VMADDR_CID_HOST),
+		.dst_cid = htole64(vsock->guest_cid),
+		.src_port = htole32(host_port),
+		.dst_port = htole32(guest_port),
+		.type = htole16(VIRTIO_VSOCK_TYPE_STREAM),
+		.op = htole16(VIRTIO_VSOCK_OP_RST),
+	};
+}
+
+/* The next connection in turn that has a packet for the guest. */
+static struct vsock_conn *next_due(struct vsock *vsock)
+{
+	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
+		unsigned at = (vsock->next_conn + i) % VSOCK_CONNECTIONS_MAX;
+
+		if (vsock->conns[at] && vsock_conn_due(vsock->conns[at])) {
+			vsock->next_conn = (at + 1) % VSOCK_CONNECTIONS_MAX;
+			return vsock->conns[at];
+		}
+	}
+	return NULL;
+}
+
+static void send_refusal(struct vsock *vsock)
+{
+	const struct refusal *refusal = &vsock->refusals[vsock->refusals_at];
+	struct virtio_vsock_hdr header =
+		make_header(vsock, refusal->guest_port, refusal->host_port);
+
+	vq_copy_in(&vsock->chain, 0, &header, HEADER_LEN);
+	vq_push(&vsock->dev.queues[QUEUE_RX], vsock->chain.head, HEADER_LEN);
+	vsock->refusals_at = (vsock->refusals_at + 1) % REFUSALS_MAX;
+	vsock->n_refusals--;
+}
+
+static void send_packet(struct vsock *vsock, struct vsock_conn *conn)
+{
+	struct virtio_vsock_hdr header = make_header(vsock, conn->guest_port, conn->host_port);
+	uint32_t room = vsock->chain.in_len - HEADER_LEN, len;
+	const void *payload;
+
+	vsock_conn_take(conn, vsock_conn_due(conn), room < PACKET_MAX ? room : PACKET_MAX, &header,
+			&payload);
+	len = le32toh(header.len);
+	vq_copy_in(&vsock->chain, 0, &header, HEADER_LEN);
+	if (len > 0)
+		vq_copy_in(&vsock->chain, HEADER_LEN, payload, len);
+	vq_push(&vsock->dev.queues[QUEUE_RX], vsock->chain.head, HEADER_LEN + len);
+	vsock_conn_taken(conn, len);
+}
+
+/* A buffer of the guest's for one packet: 1, 0 when there is none, negative when the queue is
+ * broken. */
+static int take_buffer(struct vsock *vsock, struct vq *vq)
+{
+	int r = vq_pop(vq, &vsock->chain);
+
+	if (r == 0 && vq_want_kicks(vq))
+		r = vq_pop(vq, &vsock->chain);
+	/* One byte of data at least, or a packet of data would carry none for ever. */
+	if (r == 1 && (vsock->chain.n_out > 0 || vsock->chain.in_len <= HEADER_LEN))
+		return -EBADMSG;
+	return r;
+}
+
+static void pump_rx(struct vsock *vsock)
+{
+	struct vq *vq = &vsock->dev.queues[QUEUE_RX];
+
+	vq_no_kicks(vq);
+	for (unsigned n = 0; n < vq->size; n++) {
+		struct vsock_conn *conn = vsock->n_refusals > 0 ? NULL : next_due(vsock);
+		int r;
+
+		if (!conn && vsock->n_refusals == 0)
+			return;
+		r = take_buffer(vsock, vq);
+		if (r < 0)
+			virtio_dev_broken(&vsock->dev, "its receive queue");
+		if (r <= 0)
+			return;
+		if (conn)
+			send_packet(vsock, conn);
+		else
+			send_refusal(vsock);
+	}
+	vsock->dev.kick_again(&vsock->dev, QUEUE_RX);
+}
+
+/* The device as a whole. */
+
+static void reap(struct vsock *vsock)
+{
+	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
+		if (vsock->conns[i] && vsock_conn_is_idle(vsock->conns[i])) {
+			vsock_conn_free(vsock->conns[i]);
+			vsock->conns[i] = NULL;
+		}
+}
+
+static void maybe_drained(struct vsock *vsock)
+{
+	void (*drained)(void *user) = vsock->drained;
+
+	if (!drained || vsock->pump_pending || vsock->tick_pending)
+		return;
+	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
+		if (vsock->conns[i])
+			return;
+	vsock->drained = NULL;
+	drained(vsock->drained_user);
+}
+
+/* The end of a turn: moves what can be moved both ways, and tells the guest once. */
+static void on_pump(struct loop_op *op, int res, uint32_t flags)
+{
+	struct vsock *vsock = container_of(op, struct vsock, pump_op);
+	struct virtio_dev *dev = &vsock->dev;
+	bool was_full = vsock->n_refusals == REFUSALS_MAX;
+
+	(void)res;
+	(void)flags;
+	vsock->pump_pending = false;
+	if (dev->active && !dev->broken) {
+		pump_rx(vsock);
+		if (was_full && !dev->broken)
+			pump_tx(vsock);
+		vq_flush(&dev->queues[QUEUE_RX]);
+		vq_flush(&dev->queues[QUEUE_TX]);
+	}
+	reap(vsock);
+	maybe_drained(vsock);
+}
+
+static void kick(struct virtio_dev *dev, unsigned queue)
+{
+	struct vsock *vsock = from_dev(dev);
+
+	if (queue == QUEUE_TX)
+		pump_tx(vsock);
+	schedule_pump(vsock);
+}
+
+static void reset(struct virtio_dev *dev, void (*drained)(void *user), void *user)
+{
+	struct vsock *vsock = from_dev(dev);
+
+	vsock->drained = drained;
+	vsock->drained_user = user;
+	vsock->n_refusals = 0;
+	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
+		if (vsock->conns[i]) {
+			vsock_conn_kill(vsock->conns[i], false);
+			vsock->conns[i]->rst_due = false;
+		}
+	if (vsock->tick_pending)
+		loop_cancel(vsock->loop, &vsock->tick.op); /* or it ends by itself soon */
+	reap(vsock);
+	maybe_drained(vsock);
+}
+
+static void destroy(struct virtio_dev *dev)
+{
+	struct vsock *vsock = from_dev(dev);
+
+	for (unsigned i = 0; i < vsock->n_ports; i++)
+		close_fdp(&vsock->ports[i].fd);
+	free(vsock);
+}
+
+static const struct virtio_ops vsock_ops = {
+	.id = VIRTIO_ID_VSOCK,
+	.pci_class = 0x078000, /* communication controller, other */
+	.name = "vsock",
+	.n_queues = N_QUEUES,
+	.queue_size_max = QUEUE_SIZE,
+	.config_read = config_read,
+	.activate = activate,
+	.kick = kick,
+	.reset = reset,
+	.destroy = destroy,
+};
+
+int virtio_vsock_new(struct virtio_dev **out, struct loop *loop, uint64_t guest_cid)
+{
+	struct vsock *vsock = calloc(1, sizeof(*vsock));
+
+	if (!vsock)
+		return -ENOMEM;
+	vsock->dev.ops = &vsock_ops;
+	vsock->dev.offered = UINT64_C(1) << VIRTIO_F_VERSION_1 |
+			     UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC |
+			     UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX;
+	vsock->loop = loop;
+	vsock->guest_cid = guest_cid;
+	vsock->pump_op.done = on_pump;
+	vsock->tick.op.done = on_tick;
+	*out = &vsock->dev;
+	return 0;
+}
