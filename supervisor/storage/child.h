@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Helper programs (mksquashfs, unsquashfs): started without a shell, with a fixed environment and
+ * only the three standard descriptors, default signals, and reaped by the thread that started them.
+ * Any thread.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/*
+ * Starts argv[0] (searched in /usr/bin:/bin:/usr/sbin:/sbin) with the borrowed descriptors as its
+ * 0, 1, 2 (negative = /dev/null). Returns the process id or a negative errno with *err set.
+ */
+pid_t child_start(const char *const argv[], int in_fd, int out_fd, int err_fd, struct error *err);
+
+/* Waits for the end. Returns the exit status, or 128 + the signal's number. */
+int child_wait(pid_t pid);
+
+/* SIGKILL, then waits. */
+void child_kill(pid_t pid);
+
+/*
+ * Runs argv and collects at most max bytes of its output, with a NUL behind them; the caller frees
+ * *out. A child that writes more is killed. Returns the exit status (≥ 0), -EFBIG, or another
+ * negative errno with *err set.
+ */
+int child_output(const char *const argv[], size_t max, char **out, size_t *len, struct error *err);

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "supervisor/storage/layer_reader.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+
+#define CHUNK_SIZE (64u * 1024)
+
+struct file_source {
+	int fd; /* borrowed */
+	uint64_t offset;
+};
+
+/* Two libarchive readers in a row: `raw` undoes the compression, `tar` parses what comes out, and
+ * the hash sits between. */
+struct layer_reader {
+	struct archive *raw, *tar;
+	struct digest_stream *hash;
+	layer_read_fn read;
+	void *context;
+	uint64_t *budget;
+	const char *what;
+	struct file_source *file; /* ours, of layer_reader_open_fd() */
+	int failure;		  /* negative errno that a callback met; libarchive would hide it */
+	char packed[CHUNK_SIZE];
+	char plain[CHUNK_SIZE];
+};
+
+static ssize_t read_file(void *context, void *buf, size_t len)
+{
+	struct file_source *file = context;
+	ssize_t n = io_pread_full(file->fd, buf, len, file->offset);
+
+	if (n > 0)
+		file->offset += (uint64_t)n;
+	return n;
+}
+
+static la_ssize_t read_packed(struct archive *archive, void *context, const void **buf)
+{
+	struct layer_reader *reader = context;
+	ssize_t n = reader->read(reader->context, reader->packed, sizeof(reader->packed));
+
+	if (n < 0) {
+		reader->failure = (int)n;
+		archive_set_error(archive, (int)-n, "read failed");
+		return ARCHIVE_FATAL;
+	}
+	*buf = reader->packed;
+	return n;
+}
+
+/* The next uncompressed bytes, counted and hashed. Returns their number or a negative errno. */
+static ssize_t next_plain(struct layer_reader *reader)
+{
+	la_ssize_t n = archive_read_data(reader->raw, reader->plain, sizeof(reader->plain));
+
+	if (n < 0)
+		return reader->failure ? reader->failure : -EBADMSG;
+	if ((uint64_t)n > *reader->budget)
+		return -EFBIG;
+	*reader->budget -= (uint64_t)n;
+	digest_add(reader->hash, reader->plain, (size_t)n);
+	return n;
+}
+
+static la_ssize_t read_plain(struct archive *archive, void *context, const void **buf)
+{
+	struct layer_reader *reader = context;
+	ssize_t n = next_plain(reader);
+
+	if (n < 0) {
+		reader->failure = (int)n;
+		archive_set_error(archive, (int)-n, "read failed");
+		return ARCHIVE_FATAL;
+	}
+	*buf = reader->plain;
+	return n;
+}
+
+static int fail(struct layer_reader *reader, struct archive *archive, struct error *err)
+{
+	const char *text = archive_error_string(archive);
+
+	if (reader->failure == -EFBIG)
+		return error_set(err, -EFBIG,
+				 "%s is larger than allowed when unpacked; raise --max-size",
+				 reader->what);
+	if (reader->failure == -ECANCELED)
+		return error_set(err, -ECANCELED, "cancelled");
+	if (reader->failure && reader->failure != -EBADMSG)
+		return error_set_errno(err, reader->failure, "cannot read %s", reader->what);
+	return error_set(err, -EBADMSG, "%s is damaged: %s", reader->what,
+			 text ? text : "not a tar archive");
+}
+
+static int open_raw(struct layer_reader *reader, struct error *err)
+{
+	struct archive_entry *entry;
+	struct archive *raw = archive_read_new();
+
+	reader->raw = raw;
+	if (!raw)
+		return error_set(err, -ENOMEM, "out of memory");
+	archive_read_support_filter_gzip(raw);
+	archive_read_support_filter_zstd(raw);
+	archive_read_support_format_raw(raw);
+	archive_read_support_format_empty(raw);
+	if (archive_read_open(raw, reader, NULL, read_packed, NULL) != ARCHIVE_OK)
+		return fail(reader, raw, err);
+	/* ARCHIVE_EOF: no bytes at all; the tar reader then finds none either. */
+	if (archive_read_next_header(raw, &entry) < ARCHIVE_WARN)
+		return fail(reader, raw, err);
+	return 0;
+}
+
+static int open_tar(struct layer_reader *reader, struct error *err)
+{
+	struct archive *tar = archive_read_new();
+
+	reader->tar = tar;
+	reader->hash = digest_begin();
+	if (!tar || !reader->hash)
+		return error_set(err, -ENOMEM, "out of memory");
+	archive_read_support_format_tar(tar);
+	archive_read_support_format_empty(tar);
+	if (archive_read_open(tar, reader, NULL, read_plain, NULL) != ARCHIVE_OK)
+		return fail(reader, tar, err);
+	return 0;
+}
+
+int layer_reader_open(struct layer_reader **out, layer_read_fn read, void *context,
+		      uint64_t *budget, const char *what, struct error *err)
+{
+	_cleanup_(layer_reader_closep) struct layer_reader *reader = calloc(1, sizeof(*reader));
+	int r;
+
+	if (!reader)
+		return error_set(err, -ENOMEM, "out of memory");
+	reader->read = read;
+	reader->context = context;
+	reader->budget = budget;
+	reader->what = what;
+	r = open_raw(reader, err);
+	if (r == 0)
+		r = open_tar(reader, err);
+	if (r < 0)
+		return r;
+	*out = steal_ptr(&reader);
+	return 0;
+}
+
+int layer_reader_open_fd(struct layer_reader **out, int fd, uint64_t *budget, const char *what,
+			 struct error *err)
+{
+	_cleanup_(freep) struct file_source *file = calloc(1, sizeof(*file));
+	int r;
+
+	if (!file)
+		return error_set(err, -ENOMEM, "out of memory");
+	file->fd = fd;
+	r = layer_reader_open(out, read_file, file, budget, what, err);
+	if (r == 0)
+		(*out)->file = steal_ptr(&file);
+	return r;
+}
+
+int layer_reader_next(struct layer_reader *reader, struct archive_entry **entry, struct error *err)
+{
+	int r = archive_read_next_header(reader->tar, entry);
+
+	if (r == ARCHIVE_EOF)
+		return 0;
+	/* A warning is about names that cannot be converted; the bytes are there. */
+	return r == ARCHIVE_OK || r == ARCHIVE_WARN ? 1 : fail(reader, reader->tar, err);
+}
+
+ssize_t layer_reader_data(struct layer_reader *reader, void *buf, size_t len, struct error *err)
+{
+	la_ssize_t n = archive_read_data(reader->tar, buf, len);
+
+	return n < 0 ? fail(reader, reader->tar, err) : n;
+}
+
+int layer_reader_finish(struct layer_reader *reader, struct digest *diff_id, struct error *err)
+{
+	ssize_t n;
+
+	while ((n = next_plain(reader)) > 0)
+		;
+	if (n < 0) {
+		reader->failure = (int)n;
+		return fail(reader, reader->raw, err);
+	}
+	digest_end(steal_ptr(&reader->hash), diff_id);
+	return 0;
+}
+
+void layer_reader_close(struct layer_reader *reader)
+{
+	if (!reader)
+		return;
+	archive_read_free(reader->tar);
+	archive_read_free(reader->raw);
+	digest_drop(reader->hash);
+	free(reader->file);
+	free(reader);
+}

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+/* protect-storage: options, then the service or one command. */
+#include <errno.h>
+#include <getopt.h>
+#include <grp.h>
+#include <locale.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <curl/curl.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "supervisor/storage/oneshot.h"
+#include "supervisor/storage/server.h"
+
+#define DEFAULT_STORE	"/var/lib/protect-storage"
+#define DEFAULT_SOCKET	"/run/protect-storage/storage.sock"
+#define DEFAULT_USER	"protect"
+#define DEFAULT_MAX_GIB 20
+
+struct options {
+	const char *store, *socket, *allow_uid, *kernel_layout, *base_initrd, *name, *output;
+	mode_t socket_mode;
+	uint64_t max_bytes;
+};
+
+enum option_id {
+	OPT_STORE = 256,
+	OPT_SOCKET,
+	OPT_MODE,
+	OPT_UID,
+	OPT_KERNEL,
+	OPT_BASE,
+	OPT_MAX,
+	OPT_NAME,
+	OPT_OUTPUT
+};
+
+static const struct option long_options[] = {
+	{"store", required_argument, NULL, OPT_STORE},
+	{"socket", required_argument, NULL, OPT_SOCKET},
+	{"socket-mode", required_argument, NULL, OPT_MODE},
+	{"allow-uid", required_argument, NULL, OPT_UID},
+	{"kernel-layout", required_argument, NULL, OPT_KERNEL},
+	{"base-initrd", required_argument, NULL, OPT_BASE},
+	{"max-size", required_argument, NULL, OPT_MAX},
+	{"name", required_argument, NULL, OPT_NAME},
+	{"output", required_argument, NULL, OPT_OUTPUT},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+static void print_help(void)
+{
+	puts("usage: protect-storage [OPTION…]                                  serve images to "
+	     "protect-daemon\n"
+	     "       protect-storage [OPTION…] import "
+	     "oci:DIR[:TAG]|oci-archive:FILE|docker-archive:FILE [--name N]\n"
+	     "       protect-storage [OPTION…] prepare-kernel REF|oci:DIR[:TAG] --output DIR\n"
+	     "       protect-storage [OPTION…] list\n"
+	     "\n"
+	     "  --store DIR          where images are kept (default " DEFAULT_STORE ")\n"
+	     "  --socket PATH        where to listen (default " DEFAULT_SOCKET ")\n"
+	     "  --socket-mode MODE   its permissions, octal (default 0660)\n"
+	     "  --allow-uid USER     who may connect besides root, a name or number "
+	     "(default " DEFAULT_USER ")\n"
+	     "  --kernel-layout DIR  OCI layout of the default zone kernel, imported at start\n"
+	     "  --base-initrd FILE   the base initramfs of zones\n"
+	     "  --max-size SIZE      the largest image, unpacked; bytes or with K, M, G (default "
+	     "20G)");
+}
+
+static int parse_size(const char *text, uint64_t *out)
+{
+	static const char units[] = "KMG";
+	char *end;
+	const char *unit;
+	uint64_t value;
+
+	if (text[0] < '0' || text[0] > '9')
+		return -EINVAL;
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	unit = *end ? strchr(units, *end) : NULL;
+	if (errno || (*end && (!unit || end[1])) || value == 0)
+		return -EINVAL;
+	for (const char *u = units; unit && u <= unit; u++)
+		if (!checked_mul(value, KIB, &value))
+			return -EINVAL;
+	*out = value;
+	return 0;
+}
+
+static int take_option(struct options *options, int id, const char *value)
+{
+	char *end;
+	unsigned long mode;
+
+	switch (id) {
+	case OPT_STORE:
+		options->store = value;
+		return 0;
+	case OPT_SOCKET:
+		options->socket = value;
+		return 0;
+	case OPT_MODE:
+		mode = strtoul(value, &end, 8);
+		options->socket_mode = (mode_t)mode;
+		return *end || !*value || mode > 0777 ? -EINVAL : 0;
+	case OPT_UID:
+		options->allow_uid = value;
+		return 0;
+	case OPT_KERNEL:
+		options->kernel_layout = value;
+		return 0;
+	case OPT_BASE:
+		options->base_initrd = value;
+		return 0;
+	case OPT_MAX:
+		return parse_size(value, &options->max_bytes);
+	case OPT_NAME:
+		options->name = value;
+		return 0;
+	case OPT_OUTPUT:
+		options->output = value;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int usage_error(const char *text, const char *what)
+{
+	fprintf(stderr, "protect-storage: %s%s (see protect-storage --help)\n", text, what);
+	return 2;
+}
+
+/* The user id of a name or a number. 0 (root, who is always allowed) if there is no such user. */
+static uid_t find_user(const char *text)
+{
+	const struct passwd *user = getpwnam(text);
+	char *end;
+	unsigned long number;
+
+	if (user)
+		return user->pw_uid;
+	number = strtoul(text, &end, 10);
+	if (*text && !*end && number < UINT32_MAX)
+		return (uid_t)number;
+	log_warning("storage: no such user, only root may connect user=%s", text);
+	return 0;
+}
+
+/* A command run by root works as the store's owner, so that the service can use what it leaves
+ * there. */
+static int become_owner(const char *path, struct error *err)
+{
+	struct stat st;
+
+	if (geteuid() != 0 || stat(path, &st) < 0 || st.st_uid == 0)
+		return 0;
+	if (setgroups(0, NULL) < 0 || setresgid(st.st_gid, st.st_gid, st.st_gid) < 0 ||
+	    setresuid(st.st_uid, st.st_uid, st.st_uid) < 0)
+		return error_set_errno(err, -errno, "cannot become the owner of the store %s",
+				       path);
+	return 0;
+}
+
+struct startup {
+	struct storage *storage;
+	const struct options *options;
+};
+
+/* Brings the default kernel into the store and makes its initrd, so that the first zone does not
+ * wait for it. */
+static void import_kernel(void *context)
+{
+	const struct startup *startup = context;
+	struct error err = ERROR_NULL;
+	struct store_image image;
+	struct job job = JOB_NONE;
+	int fds[KERNEL_FILES];
+	int r;
+
+	if (startup->options->kernel_layout) {
+		r = ops_import_layout(startup->storage, startup->options->kernel_layout, NULL,
+				      OPS_DEFAULT_KERNEL, &job, &image, &err);
+		if (r == 0)
+			r = ops_open_kernel(startup->storage, "", fds, &image, &err);
+		for (unsigned i = 0; r == 0 && i < KERNEL_FILES; i++)
+			close(fds[i]);
+		if (r < 0)
+			log_error("storage: no default kernel err=\"%s\"", err.text);
+	}
+	log_info("storage: ready socket=%s store=%s", startup->options->socket,
+		 startup->options->store);
+}
+
+static int run_service(struct storage *storage, const struct options *options, struct error *err)
+{
+	struct server_options server = {.path = options->socket,
+					.mode = options->socket_mode,
+					.allowed_uid = find_user(options->allow_uid)};
+	struct startup startup = {.storage = storage, .options = options};
+
+	return server_run(storage, &server, import_kernel, &startup, err);
+}
+
+static int run_command(struct storage *storage, const struct options *options, char **args, int n,
+		       struct error *err)
+{
+	if (n == 0)
+		return run_service(storage, options, err);
+	if (strcmp(args[0], "import") == 0 && n == 2)
+		return oneshot_import(storage, args[1], options->name, err);
+	if (strcmp(args[0], "prepare-kernel") == 0 && n == 2 && options->output)
+		return oneshot_prepare_kernel(storage, args[1], options->output, err);
+	if (strcmp(args[0], "list") == 0 && n == 1)
+		return oneshot_list(storage, err);
+	return error_set(err, -EINVAL,
+			 "cannot understand '%s' and what follows (see protect-storage --help)",
+			 args[0]);
+}
+
+/* What must be so before the first thread, the first file and the first foreign byte. */
+static void prepare_process(void)
+{
+	sigset_t signals;
+
+	umask(077);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	setlocale(LC_CTYPE, "C.UTF-8"); /* libarchive converts names by it */
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+static int run(const struct options *options, char **args, int n)
+{
+	struct storage storage = {.base = KERNEL_BASE_INIT(options->base_initrd)};
+	struct error err = ERROR_NULL;
+	int r = n ? become_owner(options->store, &err) : 0;
+
+	if (r == 0)
+		r = store_open(&storage.store, options->store, options->max_bytes, &err);
+	if (r == 0)
+		r = run_command(&storage, options, args, n, &err);
+	store_close(storage.store);
+	if (r < 0)
+		fprintf(stderr, "protect-storage: %s\n", err.text[0] ? err.text : strerror(-r));
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = {.store = DEFAULT_STORE,
+				  .socket = DEFAULT_SOCKET,
+				  .socket_mode = 0660,
+				  .allow_uid = DEFAULT_USER,
+				  .max_bytes = DEFAULT_MAX_GIB * GIB};
+	int id, status;
+
+	while ((id = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+		if (id == 'h') {
+			print_help();
+			return EXIT_SUCCESS;
+		}
+		if (id == '?')
+			return 2;
+		if (take_option(&options, id, optarg) < 0)
+			return usage_error("this value is not valid: ", optarg);
+	}
+	prepare_process();
+	/* Commands stop at Ctrl-C as any program does: there is no loop that would read the signal.
+	 */
+	if (optind < argc) {
+		sigset_t none;
+
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+	}
+	status = run(&options, argv + optind, argc - optind);
+	curl_global_cleanup();
+	return status;
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The operations of proto/storage.proto, and the same for the one-shot commands. Blocking code;
+ * each call belongs to one thread, and any number of threads may be in here at once.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "supervisor/storage/job.h"
+#include "supervisor/storage/kernel.h"
+#include "supervisor/storage/store.h"
+
+#define OPS_DEFAULT_KERNEL "localhost/zone-kernel:default"
+#define OPS_PACKET_MAX	   (64u * 1024)
+
+/* What every operation works on. Made by main, outlives all threads. */
+struct storage {
+	struct store *store;
+	struct kernel_base base;
+};
+
+/* Serves one connection (borrowed): reads the request, does it, answers. What a client does wrong
+ * only ends its own operation. */
+void ops_serve(struct storage *storage, int socket);
+
+/* Pulls an image from a registry. Returns 0 or a negative errno with *err set. */
+int ops_pull(struct storage *storage, const char *ref, struct job *job, struct store_image *image,
+	     struct error *err);
+
+/* Imports an archive from a descriptor (borrowed; file or pipe). name empty = what the archive
+ * says, tag empty = its only image. */
+int ops_import_fd(struct storage *storage, int fd, const char *name, const char *tag,
+		  struct job *job, struct store_image *image, struct error *err);
+
+/* Imports from an OCI layout folder. tag may be NULL; name as in ops_import_fd(). */
+int ops_import_layout(struct storage *storage, const char *path, const char *tag, const char *name,
+		      struct job *job, struct store_image *image, struct error *err);
+
+/* Opens a kernel's three files; ref empty = the default kernel. The caller closes them. 0 or a
+ * negative errno with *err set. */
+int ops_open_kernel(struct storage *storage, const char *ref, int fds[KERNEL_FILES],
+		    struct store_image *image, struct error *err);

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "supervisor/storage/pack.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "supervisor/storage/child.h"
+#include "supervisor/storage/layers_emit.h"
+
+#define PIPE_SIZE  (1024 * 1024)
+#define CHUNK_SIZE (256u * 1024)
+#define OUTPUT_MAX (64u * 1024)
+/* What mksquashfs may hold in memory; its own default is a quarter of the machine's. */
+#define MKSQUASHFS_MEMORY "256M"
+
+struct pack {
+	struct archive *tar;
+	struct job *job;
+	uint64_t done;
+	char *chunk;
+};
+
+static int write_failed(struct pack *pack, struct error *err)
+{
+	/* mksquashfs says why it stopped reading; see explain(). */
+	return archive_errno(pack->tar) == EPIPE
+		       ? -EPIPE
+		       : error_set(err, -EIO, "cannot write the merged tar: %s",
+				   archive_error_string(pack->tar));
+}
+
+static int put_header(struct pack *pack, struct archive_entry *entry, struct error *err)
+{
+	int r = archive_write_header(pack->tar, entry);
+
+	return r == ARCHIVE_OK || r == ARCHIVE_WARN ? 0 : write_failed(pack, err);
+}
+
+/* squashfs keeps unsigned 32-bit seconds. */
+static void set_mtime(struct archive_entry *to, int64_t mtime_s)
+{
+	int64_t clamped = mtime_s < 0 ? 0 : mtime_s > UINT32_MAX ? UINT32_MAX : mtime_s;
+
+	archive_entry_set_mtime(to, clamped, 0);
+}
+
+static int put_dir(struct pack *pack, const struct layers_node *node, struct error *err)
+{
+	const struct layers_dir *dir = &node->inode->dir;
+	struct archive_entry *entry = archive_entry_new();
+	char path[LAYERS_PATH_MAX];
+	int r;
+
+	if (!entry)
+		return error_set(err, -ENOMEM, "out of memory");
+	layers_path(node, path);
+	archive_entry_set_pathname(entry, path);
+	archive_entry_set_mode(entry, S_IFDIR | (dir->mode & 07777));
+	archive_entry_set_uid(entry, dir->uid);
+	archive_entry_set_gid(entry, dir->gid);
+	set_mtime(entry, dir->mtime_s);
+	if (dir->xattrs)
+		layers_copy_xattrs(dir->xattrs, entry);
+	r = put_header(pack, entry, err);
+	archive_entry_free(entry);
+	return r;
+}
+
+static int put_dirs(struct pack *pack, struct layers_plan *plan, struct error *err)
+{
+	int r = 0;
+
+	for (struct layers_node *n = layers_next(layers_plan_root(plan)); n && r == 0;
+	     n = layers_next(n))
+		if (S_ISDIR(n->inode->type))
+			r = put_dir(pack, n, err);
+	return r;
+}
+
+static int put_data(struct pack *pack, struct layer_reader *reader, uint64_t size,
+		    struct error *err)
+{
+	while (size) {
+		size_t want = size < CHUNK_SIZE ? (size_t)size : CHUNK_SIZE;
+		ssize_t n = layer_reader_data(reader, pack->chunk, want, err);
+
+		if (n < 0)
+			return (int)n;
+		if (n == 0)
+			return error_set(err, -EBADMSG, "a file ends before its size");
+		if (archive_write_data(pack->tar, pack->chunk, (size_t)n) != n)
+			return write_failed(pack, err);
+		size -= (uint64_t)n;
+		pack->done += (uint64_t)n;
+		if (job_progress(pack->job, "packing", pack->done, 0) < 0)
+			return error_set(err, -ECANCELED, "cancelled");
+	}
+	return 0;
+}
+
+/* A new entry with only what we let through: no flags, ACLs, times but mtime, or names of users. */
+static struct archive_entry *clean_copy(struct archive_entry *from, const char *path)
+{
+	struct archive_entry *to = archive_entry_new();
+
+	if (!to)
+		return NULL;
+	archive_entry_set_pathname(to, path);
+	archive_entry_set_mode(to,
+			       archive_entry_filetype(from) | (archive_entry_perm(from) & 07777));
+	archive_entry_set_uid(to, archive_entry_uid(from));
+	archive_entry_set_gid(to, archive_entry_gid(from));
+	set_mtime(to, archive_entry_mtime(from));
+	if (archive_entry_filetype(from) == S_IFREG)
+		archive_entry_set_size(to, archive_entry_size(from));
+	else
+		archive_entry_set_size(to, 0);
+	if (archive_entry_filetype(from) == S_IFLNK)
+		archive_entry_copy_symlink(to, archive_entry_symlink(from));
+	if (archive_entry_filetype(from) == S_IFCHR || archive_entry_filetype(from) == S_IFBLK) {
+		archive_entry_set_rdevmajor(to, archive_entry_rdevmajor(from));
+		archive_entry_set_rdevminor(to, archive_entry_rdevminor(from));
+	}
+	layers_copy_xattrs(from, to);
+	return to;
+}
+
+static int put_links(struct pack *pack, const char *target, struct layers_node *const *names,
+		     uint32_t n, struct error *err)
+{
+	struct archive_entry *entry = archive_entry_new();
+	char path[LAYERS_PATH_MAX];
+	int r = entry ? 0 : error_set(err, -ENOMEM, "out of memory");
+
+	for (uint32_t i = 0; i < n && r == 0; i++) {
+		layers_path(names[i], path);
+		archive_entry_clear(entry);
+		archive_entry_set_pathname(entry, path);
+		archive_entry_set_mode(entry, S_IFREG | 0644);
+		archive_entry_set_hardlink(entry, target);
+		archive_entry_set_size(entry, 0);
+		r = put_header(pack, entry, err);
+	}
+	archive_entry_free(entry);
+	return r;
+}
+
+static int put_entry(void *context, struct layers_node *const *names, uint32_t n,
+		     struct archive_entry *from, struct layer_reader *reader, struct error *err)
+{
+	struct pack *pack = context;
+	char path[LAYERS_PATH_MAX];
+	struct archive_entry *entry;
+	int r;
+
+	layers_path(names[0], path);
+	entry = clean_copy(from, path);
+	if (!entry)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = put_header(pack, entry, err);
+	if (r == 0 && archive_entry_filetype(from) == S_IFREG)
+		r = put_data(pack, reader, (uint64_t)archive_entry_size(from), err);
+	archive_entry_free(entry);
+	return r < 0 ? r : put_links(pack, path, names + 1, n - 1, err);
+}
+
+static int write_tar(struct pack *pack, int fd, struct layers_plan *plan, const int *fds,
+		     uint32_t n, uint64_t *budget, struct error *err)
+{
+	const struct layers_sink sink = {.entry = put_entry, .context = pack};
+	int r;
+
+	archive_write_set_format_pax_restricted(pack->tar);
+	/* Names as bytes, and attributes in the one form that mksquashfs reads without looking for
+	 * the other. */
+	if (archive_write_set_options(pack->tar, "hdrcharset=BINARY,xattrheader=SCHILY") !=
+	    ARCHIVE_OK)
+		return error_set(err, -EIO, "libarchive: %s", archive_error_string(pack->tar));
+	archive_write_set_bytes_per_block(pack->tar, 64 * 1024);
+	if (archive_write_open_fd(pack->tar, fd) != ARCHIVE_OK)
+		return write_failed(pack, err);
+	r = put_dirs(pack, plan, err);
+	if (r == 0)
+		r = layers_emit(plan, fds, n, budget, &sink, err);
+	if (r == 0 && archive_write_close(pack->tar) != ARCHIVE_OK)
+		r = write_failed(pack, err);
+	return r;
+}
+
+/* Turns what mksquashfs printed into an error: its last line that says something. */
+static int explain(int log_fd, int status, struct error *err)
+{
+	_cleanup_(freep) char *text = NULL;
+	char *line = NULL;
+	size_t len = 0;
+
+	if (lseek(log_fd, 0, SEEK_SET) == 0 && io_read_fd(log_fd, OUTPUT_MAX, &text, &len) == 0) {
+		if (strstr(text, strerror(ENOSPC)))
+			return -ENOSPC;
+		for (char *save = NULL, *l = strtok_r(text, "\n", &save); l;
+		     l = strtok_r(NULL, "\n", &save))
+			if (strncmp(l, "FATAL", 5) == 0 || !line)
+				line = l;
+	}
+	return error_set(err, -EIO, "mksquashfs ended with %d: %.200s", status,
+			 line ? line : "no reason given");
+}
+
+static pid_t start(const char *out, const struct layers_dir *root, int in_fd, int log_fd,
+		   struct error *err)
+{
+	char mode[16], uid[16], gid[16], time[16];
+	int64_t mtime_s = root->mtime_s < 0	       ? 0
+			  : root->mtime_s > UINT32_MAX ? UINT32_MAX
+						       : root->mtime_s;
+	const char *const argv[] = {"mksquashfs",
+				    "-",
+				    out,
+				    "-tar",
+				    "-noappend",
+				    "-quiet",
+				    "-no-progress",
+				    "-comp",
+				    "lz4",
+				    "-mkfs-time",
+				    "0",
+				    "-mem",
+				    MKSQUASHFS_MEMORY,
+				    "-root-mode",
+				    mode,
+				    "-root-uid",
+				    uid,
+				    "-root-gid",
+				    gid,
+				    "-root-time",
+				    time,
+				    NULL};
+
+	/* Without these the root folder would be 0777. */
+	snprintf(mode, sizeof(mode), "%o", root->mode & 07777);
+	snprintf(uid, sizeof(uid), "%u", root->uid);
+	snprintf(gid, sizeof(gid), "%u", root->gid);
+	snprintf(time, sizeof(time), "%u", (unsigned)mtime_s);
+	return child_start(argv, in_fd, log_fd, log_fd, err);
+}
+
+static int run(struct pack *pack, struct layers_plan *plan, const int *fds, uint32_t n,
+	       uint64_t *budget, const char *out, struct error *err)
+{
+	_cleanup_(close_fdp) int log_fd = memfd_create("mksquashfs", MFD_CLOEXEC);
+	_cleanup_(close_fdp) int from = -1;
+	_cleanup_(close_fdp) int to = -1;
+	int pipe_fds[2], r, status;
+	pid_t pid;
+
+	if (log_fd < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return error_set_errno(err, -errno, "cannot make a pipe");
+	from = pipe_fds[0];
+	to = pipe_fds[1];
+	fcntl(to, F_SETPIPE_SZ, PIPE_SIZE); /* only faster */
+	pid = start(out, &layers_plan_root(plan)->inode->dir, from, log_fd, err);
+	if (pid < 0)
+		return pid;
+	close_fdp(&from);
+	r = write_tar(pack, to, plan, fds, n, budget, err);
+	if (r < 0 && r != -EPIPE) {
+		child_kill(pid);
+		return r;
+	}
+	close_fdp(&to);
+	status = child_wait(pid);
+	return status || r < 0 ? explain(log_fd, status, err) : 0;
+}
+
+int pack_squashfs(struct layers_plan *plan, const int *fds, uint32_t n, uint64_t *budget,
+		  const char *out, struct job *job, struct error *err)
+{
+	struct pack pack = {.tar = archive_write_new(), .job = job, .chunk = malloc(CHUNK_SIZE)};
+	int r;
+
+	if (pack.tar && pack.chunk)
+		r = run(&pack, plan, fds, n, budget, out, err);
+	else
+		r = error_set(err, -ENOMEM, "out of memory");
+	if (pack.tar) {
+		archive_write_fail(pack.tar);
+		archive_write_free(pack.tar);
+	}
+	free(pack.chunk);
+	if (r < 0)
+		unlink(out);
+	return r;
+}
