@@ -21,13 +21,31 @@ struct error {
 	}
 
 /*
- * Sets *err (NULL is allowed and ignored) unless it already holds an error, and returns code, so
- * that a caller can write `return error_set(err, -ENOENT, "...")`. code is a negative errno.
- * Control bytes in the result become '?'.
+ * Sets *err (NULL is allowed and ignored) unless it already holds an error. Control bytes in the
+ * result become '?'. Use the macros below.
  */
-int error_set(struct error *err, int code, const char *format, ...)
+void error_format(struct error *err, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* As error_set(), with ": <strerror(-code)>" appended. */
-int error_set_errno(struct error *err, int code, const char *format, ...)
+/* As error_format(), with ": <strerror(-code)>" appended. */
+void error_format_errno(struct error *err, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/*
+ * Set *err as above and have the value of code, a negative errno, so that a caller can write
+ * `return error_set(err, -ENOENT, "no zone '%s'", name)`. Macros, so that compilers and analyzers
+ * see which value is returned.
+ */
+#define error_set(err, code, ...)                                                                  \
+	({                                                                                         \
+		int code_ = (code);                                                                \
+		error_format((err), code_, __VA_ARGS__);                                           \
+		code_;                                                                             \
+	})
+
+#define error_set_errno(err, code, ...)                                                            \
+	({                                                                                         \
+		int code_ = (code);                                                                \
+		error_format_errno((err), code_, __VA_ARGS__);                                     \
+		code_;                                                                             \
+	})

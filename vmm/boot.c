@@ -115,7 +115,7 @@ static int load_initrd(const struct mem *mem, int fd, uint64_t kernel_end,
 		       struct pvh_module *module, struct error *err)
 {
 	const struct mem_region *low = &mem->regions[0];
-	uint64_t size, start;
+	uint64_t size = 0, start;
 	ssize_t n;
 	int r;
 
@@ -192,7 +192,7 @@ int boot_load(const struct guest_memory *memory, const struct boot_files *files,
 	      struct boot_entry *entry, struct error *err)
 {
 	struct pvh_module initrd = {0};
-	uint64_t kernel_end;
+	uint64_t kernel_end = 0;
 	int r;
 
 	r = load_kernel(&memory->mem, files->kernel_fd, &entry->entry, &kernel_end, err);

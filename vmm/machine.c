@@ -77,6 +77,8 @@ static int add_devices(struct machine *machine)
 	if (r == 0)
 		r = plug(machine, SLOT_VSOCK, machine->vsock);
 	if (r == 0)
+		r = virtio_vsock_listen(machine->vsock, IDM_PORT);
+	if (r == 0)
 		r = virtio_rng_new(&rng, machine->loop);
 	if (r == 0)
 		r = plug(machine, SLOT_RNG, rng);

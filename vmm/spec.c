@@ -163,7 +163,7 @@ static int parse_uuid(json_t *value, struct zone_spec *spec, struct error *err)
 
 static int parse_member(const char *key, json_t *value, struct zone_spec *spec, struct error *err)
 {
-	uint64_t number;
+	uint64_t number = 0;
 	int r;
 
 	if (strcmp(key, "uuid") == 0)
