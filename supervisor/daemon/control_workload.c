@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The methods about workloads. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "supervisor/daemon/exec.h"
+#include "supervisor/daemon/workload.h"
+#include "supervisor/daemon/zone.h"
+
+/* The workload a request names; NULL after the ticket was answered with why not. */
+static struct workload *find(struct daemon *d, struct ticket ticket, const char *ref)
+{
+	struct error err = ERROR_NULL;
+	struct workload *w = workload_find(d, ref, &err);
+
+	if (!w)
+		server_fail_error(d, ticket, &err);
+	return w;
+}
+
+void control_workload_launch(struct daemon *d, struct ticket ticket, const void *message)
+{
+	workload_launch(d, ticket, message);
+}
+
+void control_workload_list(struct daemon *d, struct ticket ticket, const void *message)
+{
+	Protect__Control__WorkloadList list = PROTECT__CONTROL__WORKLOAD_LIST__INIT;
+	_cleanup_(freep) Protect__Control__Workload *workloads = calloc(d->n_workloads + 1, sizeof(*workloads));
+	_cleanup_(freep) Protect__Control__Workload **pointers = calloc(d->n_workloads + 1, sizeof(*pointers));
+
+	(void)message;
+	if (!workloads || !pointers) {
+		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
+		return;
+	}
+	for (struct workload *w = d->workloads; w; w = w->next) {
+		workload_message(w, &workloads[list.n_workloads]);
+		pointers[list.n_workloads] = &workloads[list.n_workloads];
+		list.n_workloads++;
+	}
+	list.workloads = pointers;
+	server_reply(d, ticket, &list.base);
+}
+
+void control_workload_resolve(struct daemon *d, struct ticket ticket, const void *message)
+{
+	const Protect__Control__Ref *ref = message;
+	struct workload *w = find(d, ticket, ref->ref);
+
+	if (w)
+		workload_reply(w, ticket);
+}
+
+void control_workload_logs(struct daemon *d, struct ticket ticket, const void *message)
+{
+	const Protect__Control__Logs *request = message;
+	struct workload *w = find(d, ticket, request->ref);
+
+	if (w)
+		follow_start(d, &w->followers, w->log, w->phase == WORKLOAD_PHASE_STOPPED, ticket, request);
+}
+
+void control_workload_exec(struct daemon *d, struct ticket ticket, const void *message)
+{
+	const Protect__Control__Exec *request = message;
+	struct workload *w = find(d, ticket, request->ref);
+
+	if (!w)
+		return;
+	if (w->phase == WORKLOAD_PHASE_RUNNING && zone_session(w->zone))
+		exec_start(d, ticket, w->zone, w->row.uuid, request->process);
+	else
+		server_fail(d, ticket, -ESHUTDOWN, "workload '%s' does not run; 'protect workload list' shows its state",
+			    w->row.name);
+}
+
+void control_workload_stop(struct daemon *d, struct ticket ticket, const void *message)
+{
+	const Protect__Control__Stop *request = message;
+	struct workload *w = find(d, ticket, request->ref);
+
+	if (w)
+		workload_stop(w, ticket, request->timeout_ms);
+}
+
+void control_workload_destroy(struct daemon *d, struct ticket ticket, const void *message)
+{
+	const Protect__Control__Destroy *request = message;
+	struct workload *w = find(d, ticket, request->ref);
+
+	if (w)
+		workload_destroy(w, ticket, request->wait);
+}
+
+void control_workload_wait(struct daemon *d, struct ticket ticket, const void *message)
+{
+	const Protect__Control__Ref *ref = message;
+	struct workload *w = find(d, ticket, ref->ref);
+
+	if (w)
+		workload_wait(w, ticket);
+}

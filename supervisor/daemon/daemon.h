@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What the parts of the daemon share. Everything here belongs to the one loop thread.
+ *
+ * Who may point to whom: the daemon owns zones, workloads, execs, clients. A workload and an exec point to their zone, which
+ * outlives them. Nothing points to a client: what is owed to one is a ticket (numbers), so that a client can vanish at
+ * any moment. Calls and streams that point to an object are forgotten or reset before it is freed; a zone is freed only after
+ * its link has closed.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "supervisor/daemon/hub.h"
+#include "supervisor/daemon/ledger.h"
+#include "supervisor/daemon/state.h"
+
+struct client;
+struct exec;
+struct image_op;
+struct workload;
+struct zone;
+
+#define WORKLOADS_MAX 1024u
+#define EXECS_MAX 512u
+
+struct daemon_options {
+	const char *socket, *state_dir, *run_dir, *launch_socket, *storage_socket;
+	const char *kernel_cmdline; /* added to the default one; may be NULL */
+	uint64_t default_memory_mib;
+	uint32_t default_cpus;
+	uint32_t uid_count;
+	uint32_t boot_timeout_s;
+};
+
+/* A request of a client that is owed an answer; client 0 = none. */
+struct ticket {
+	uint64_t client;
+	uint64_t request;
+};
+
+/* Clients that wait for the same thing. */
+struct waiters {
+	struct ticket *tickets;
+	unsigned n;
+};
+
+struct daemon {
+	struct hub hub;
+	struct daemon_options options;
+	struct state *state;
+	struct ledger ledger;
+	uint8_t *slots; /* uid slots in use, one byte each */
+	struct zone *zones;
+	struct workload *workloads;
+	unsigned n_workloads;
+	struct exec *execs;
+	unsigned n_execs;
+	struct image_op *image_ops;
+	struct client *clients;
+	unsigned n_clients;
+	uint64_t next_client;
+	int listener;
+	struct watch *listener_watch;
+};
+
+/* The wall clock in milliseconds since 1970. */
+uint64_t daemon_unix_ms(void);
+
+/* Whether text can name a zone or workload: a letter or digit, then letters, digits, '.', '_', '-', at most 63; not a UUID. */
+bool daemon_name_is_good(const char *name);
+
+/* Copies text that comes from a zone, a runner or a service for showing: control bytes become '?', what is too long is cut. */
+void daemon_copy_text(char *out, size_t size, const char *text);
+
+/* Tears down what hangs on a client of this id, which has gone. */
+void daemon_client_gone(struct daemon *d, uint64_t client);

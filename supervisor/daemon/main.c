@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * protect-daemon: zones and workloads of this host. It runs as user protect without any capability, in one thread. It can be
+ * killed at any moment: zones go on, and the next one takes them up again from the state file and the runners' sockets.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "supervisor/daemon/exec.h"
+#include "supervisor/daemon/server.h"
+#include "supervisor/daemon/workload.h"
+#include "supervisor/daemon/zone.h"
+
+#define RING_ENTRIES 1024u
+#define SLOTS_MAX 32768u
+#define SLOTS_OTHER 512u /* clients, calls, the daemon's own */
+#define SLOTS_ZONE 4u	 /* control, IDM, console, pidfd */
+
+static const char usage[] =
+	"usage: protect-daemon [options]\n"
+	"  --socket PATH          control socket (/run/protect/daemon.sock)\n"
+	"  --state DIR            what outlives a restart (/var/lib/protect)\n"
+	"  --run DIR              folders of zones (/run/protect)\n"
+	"  --launch-socket PATH   protect-launch (" LAUNCH_SOCKET ")\n"
+	"  --storage-socket PATH  protect-storage (/run/protect-storage/storage.sock)\n"
+	"  --default-memory MIB   of a zone that asks for none (256)\n"
+	"  --default-cpus N       of a zone that asks for none (1)\n"
+	"  --memory-budget MIB    what all zones may have together (MemTotal less 512 MiB or 10 %)\n"
+	"  --vcpu-budget N        what all zones may have together (4 for each CPU)\n"
+	"  --kernel-cmdline TEXT  added to the kernel command line of zones\n"
+	"  --uid-count N          user ids of protect-launch (4096)\n"
+	"  --boot-timeout SEC     for a zone to report ready (300)\n";
+
+enum {
+	OPT_SOCKET = 1,
+	OPT_STATE,
+	OPT_RUN,
+	OPT_LAUNCH,
+	OPT_STORAGE,
+	OPT_MEMORY,
+	OPT_CPUS,
+	OPT_MEMORY_BUDGET,
+	OPT_VCPU_BUDGET,
+	OPT_CMDLINE,
+	OPT_UIDS,
+	OPT_BOOT,
+	OPT_HELP,
+};
+
+static const struct option long_options[] = {
+	{"socket", required_argument, NULL, OPT_SOCKET},
+	{"state", required_argument, NULL, OPT_STATE},
+	{"run", required_argument, NULL, OPT_RUN},
+	{"launch-socket", required_argument, NULL, OPT_LAUNCH},
+	{"storage-socket", required_argument, NULL, OPT_STORAGE},
+	{"default-memory", required_argument, NULL, OPT_MEMORY},
+	{"default-cpus", required_argument, NULL, OPT_CPUS},
+	{"memory-budget", required_argument, NULL, OPT_MEMORY_BUDGET},
+	{"vcpu-budget", required_argument, NULL, OPT_VCPU_BUDGET},
+	{"kernel-cmdline", required_argument, NULL, OPT_CMDLINE},
+	{"uid-count", required_argument, NULL, OPT_UIDS},
+	{"boot-timeout", required_argument, NULL, OPT_BOOT},
+	{"help", no_argument, NULL, OPT_HELP},
+	{NULL, 0, NULL, 0},
+};
+
+static int parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out)
+{
+	unsigned long long value;
+	char *end;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno || end == text || *end || value < min || value > max) {
+		fprintf(stderr, "protect-daemon: '%s' is not a number from %u to %u\n", text, min, max);
+		return -EINVAL;
+	}
+	*out = (uint32_t)value;
+	return 0;
+}
+
+static int parse_size(const char *text, uint64_t *out)
+{
+	uint32_t value;
+	int r = parse_number(text, 1, INT32_MAX, &value);
+
+	if (r == 0)
+		*out = value;
+	return r;
+}
+
+static int parse_option(int option, struct daemon *d)
+{
+	struct daemon_options *o = &d->options;
+
+	switch (option) {
+	case OPT_SOCKET:
+		o->socket = optarg;
+		return 0;
+	case OPT_STATE:
+		o->state_dir = optarg;
+		return 0;
+	case OPT_RUN:
+		o->run_dir = optarg;
+		return 0;
+	case OPT_LAUNCH:
+		o->launch_socket = optarg;
+		return 0;
+	case OPT_STORAGE:
+		o->storage_socket = optarg;
+		return 0;
+	case OPT_MEMORY:
+		return parse_size(optarg, &o->default_memory_mib);
+	case OPT_CPUS:
+		return parse_number(optarg, 1, LEDGER_ZONE_VCPUS_MAX, &o->default_cpus);
+	case OPT_MEMORY_BUDGET:
+		return parse_size(optarg, &d->ledger.memory_total_mib);
+	case OPT_VCPU_BUDGET:
+		return parse_number(optarg, 1, 65536, &d->ledger.vcpus_total);
+	case OPT_CMDLINE:
+		o->kernel_cmdline = optarg;
+		return 0;
+	case OPT_UIDS:
+		return parse_number(optarg, 1, 65536, &o->uid_count);
+	case OPT_BOOT:
+		return parse_number(optarg, 1, 86400, &o->boot_timeout_s);
+	case OPT_HELP:
+		fputs(usage, stdout);
+		exit(EXIT_SUCCESS);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int parse_options(int argc, char **argv, struct daemon *d)
+{
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+		if (parse_option(option, d) < 0)
+			return -EINVAL;
+	if (optind == argc)
+		return 0;
+	fprintf(stderr, "protect-daemon: unknown argument '%s'\n", argv[optind]);
+	return -EINVAL;
+}
+
+/* As many descriptors as we may have: each zone takes several, and the ring's table counts against the same limit. */
+static unsigned raise_limits(uint32_t zones)
+{
+	unsigned long long wanted = SLOTS_OTHER + (unsigned long long)zones * SLOTS_ZONE;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+		if (wanted > limit.rlim_cur)
+			wanted = limit.rlim_cur;
+	}
+	return (unsigned)(wanted < SLOTS_MAX ? wanted : SLOTS_MAX);
+}
+
+static int load_zone(void *user, struct zone_row *row)
+{
+	struct daemon *d = user;
+	struct zone *zone = zone_new(d, row);
+
+	if (!zone)
+		return -ENOMEM;
+	zone->phase = ZONE_PHASE_ENDED;
+	if (row->slot == SLOT_NONE)
+		return 0;
+	if (row->slot < d->options.uid_count)
+		d->slots[row->slot] = 1;
+	ledger_adopt(&d->ledger, row->memory_mib, row->vcpus);
+	return 0;
+}
+
+static int load_workload(void *user, struct workload_row *row)
+{
+	struct daemon *d = user;
+	struct error err = ERROR_NULL;
+	struct zone *zone = zone_find(d, row->zone, &err);
+	struct workload *w;
+
+	if (!zone)
+		return state_delete_workload(d->state, row->uuid);
+	w = workload_new(zone, row);
+	if (!w)
+		return -ENOMEM;
+	w->agent_knows = w->disk_attached = true;
+	w->destroy_wanted = row->state == PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_DESTROYING;
+	if (row->state == PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_RUNNING)
+		w->phase = WORKLOAD_PHASE_RUNNING;
+	else if (row->state == PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_CREATING || w->destroy_wanted)
+		w->phase = WORKLOAD_PHASE_ADOPT;
+	else
+		w->phase = WORKLOAD_PHASE_STOPPED;
+	return 0;
+}
+
+static int load_state(struct daemon *d, struct error *err)
+{
+	char path[256];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/daemon.db", d->options.state_dir);
+	r = state_open(path, &d->state, err);
+	if (r < 0)
+		return r;
+	r = state_each_zone(d->state, load_zone, d);
+	if (r == 0)
+		r = state_each_workload(d->state, load_workload, d);
+	if (r < 0)
+		return error_set_errno(err, r, "%s cannot be read", path);
+	for (struct zone *z = d->zones, *next; z; z = next) {
+		next = z->next;
+		if (z->row.slot == SLOT_NONE)
+			workloads_zone_ended(z);
+		zone_adopt(z);
+	}
+	return 0;
+}
+
+static void got_signal(void *user, uint32_t events)
+{
+	struct daemon *d = user;
+
+	(void)events;
+	loop_stop(d->hub.loop);
+}
+
+static int watch_signals(struct daemon *d, int *fd, struct watch **watch)
+{
+	sigset_t set;
+	int r;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	signal(SIGPIPE, SIG_IGN);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	*fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (*fd < 0)
+		return -errno;
+	r = watch_new(&d->hub, *fd, got_signal, d, watch);
+	if (r == 0)
+		watch_set(*watch, POLLIN);
+	return r;
+}
+
+static int start(struct daemon *d, struct error *err)
+{
+	char zones[256];
+
+	d->slots = calloc(d->options.uid_count, 1);
+	if (!d->slots)
+		return error_set(err, -ENOMEM, "out of memory");
+	snprintf(zones, sizeof(zones), "%s/zones", d->options.run_dir);
+	if (mkdir(zones, 0750) < 0 && errno != EEXIST)
+		return error_set_errno(err, -errno, "folder %s", zones);
+	if (load_state(d, err) < 0)
+		return err->code;
+	return server_start(d, err);
+}
+
+static void stop(struct daemon *d)
+{
+	server_stop(d);
+	execs_free(d);
+	workloads_free(d);
+	zones_free(d);
+	/* Twice: what ends in the first sweep may have written to others. */
+	links_sweep(&d->hub);
+	links_sweep(&d->hub);
+	d->state = state_close(d->state);
+	free(d->slots);
+}
+
+int main(int argc, char **argv)
+{
+	static struct daemon d = {.options = {.socket = "/run/protect/daemon.sock",
+					      .state_dir = "/var/lib/protect",
+					      .run_dir = "/run/protect",
+					      .launch_socket = LAUNCH_SOCKET,
+					      .storage_socket = "/run/protect-storage/storage.sock",
+					      .default_memory_mib = 256,
+					      .default_cpus = 1,
+					      .uid_count = LAUNCH_UID_COUNT,
+					      .boot_timeout_s = 300},
+				  .listener = -1};
+	_cleanup_(close_fdp) int signals = -1;
+	struct error err = ERROR_NULL;
+	struct watch *signal_watch = NULL;
+	int r;
+
+	ledger_init(&d.ledger);
+	if (parse_options(argc, argv, &d) < 0)
+		return EXIT_FAILURE;
+	umask(077);
+	r = hub_init(&d.hub, RING_ENTRIES, raise_limits(d.options.uid_count));
+	if (r < 0) {
+		error_set_errno(&err, r, "io_uring cannot be used (see sysctl kernel.io_uring_disabled)");
+	} else {
+		r = watch_signals(&d, &signals, &signal_watch);
+		if (r == 0)
+			r = start(&d, &err);
+	}
+	if (r == 0) {
+		log_info("socket=%s memory_mib=%llu vcpus=%u ready", d.options.socket,
+			 (unsigned long long)d.ledger.memory_total_mib, d.ledger.vcpus_total);
+		r = loop_run(d.hub.loop);
+	}
+	if (r < 0)
+		log_error("err=\"%s\"", err.code ? err.text : strerror(-r));
+	stop(&d);
+	watch_free(signal_watch);
+	if (d.hub.loop)
+		hub_deinit(&d.hub);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

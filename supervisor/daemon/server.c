@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "supervisor/daemon/server.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "supervisor/daemon/link.h"
+
+struct client {
+	struct client *next;
+	struct daemon *daemon;
+	uint64_t id;
+	struct link *link;
+};
+
+struct method {
+	const ProtobufCMessageDescriptor *type;
+	void (*run)(struct daemon *d, struct ticket ticket, const void *message);
+};
+
+#define EMPTY &protect__control__empty__descriptor
+#define REF &protect__control__ref__descriptor
+
+static const struct method methods[] = {
+	[PROTECT__CONTROL__METHOD__METHOD_HOST_STATUS] = {EMPTY, control_host_status},
+	[PROTECT__CONTROL__METHOD__METHOD_ZONE_LAUNCH] = {&protect__control__zone_launch__descriptor,
+							  control_zone_launch},
+	[PROTECT__CONTROL__METHOD__METHOD_ZONE_LIST] = {EMPTY, control_zone_list},
+	[PROTECT__CONTROL__METHOD__METHOD_ZONE_RESOLVE] = {REF, control_zone_resolve},
+	[PROTECT__CONTROL__METHOD__METHOD_ZONE_LOGS] = {&protect__control__logs__descriptor, control_zone_logs},
+	[PROTECT__CONTROL__METHOD__METHOD_ZONE_EXEC] = {&protect__control__exec__descriptor, control_zone_exec},
+	[PROTECT__CONTROL__METHOD__METHOD_ZONE_METRICS] = {REF, control_zone_metrics},
+	[PROTECT__CONTROL__METHOD__METHOD_ZONE_DESTROY] = {&protect__control__destroy__descriptor,
+							   control_zone_destroy},
+	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_LAUNCH] = {&protect__control__workload_launch__descriptor,
+							      control_workload_launch},
+	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_LIST] = {EMPTY, control_workload_list},
+	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_RESOLVE] = {REF, control_workload_resolve},
+	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_LOGS] = {&protect__control__logs__descriptor,
+							    control_workload_logs},
+	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_EXEC] = {&protect__control__exec__descriptor,
+							    control_workload_exec},
+	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_STOP] = {&protect__control__stop__descriptor,
+							    control_workload_stop},
+	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_DESTROY] = {&protect__control__destroy__descriptor,
+							       control_workload_destroy},
+	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_WAIT] = {REF, control_workload_wait},
+	[PROTECT__CONTROL__METHOD__METHOD_IMAGE_PULL] = {&protect__control__image_pull__descriptor,
+							 control_image_pull},
+	[PROTECT__CONTROL__METHOD__METHOD_IMAGE_IMPORT] = {&protect__control__image_import__descriptor,
+							   control_image_import},
+	[PROTECT__CONTROL__METHOD__METHOD_IMAGE_LIST] = {EMPTY, control_image_list},
+	[PROTECT__CONTROL__METHOD__METHOD_IMAGE_REMOVE] = {REF, control_image_remove},
+	[PROTECT__CONTROL__METHOD__METHOD_EXEC_RESIZE] = {&protect__control__exec_resize__descriptor,
+							  control_exec_resize},
+	[PROTECT__CONTROL__METHOD__METHOD_EXEC_SIGNAL] = {&protect__control__exec_signal__descriptor,
+							  control_exec_signal},
+};
+
+static void got_request(void *user, struct idm *idm, uint64_t id, uint32_t number, const void *data, size_t len)
+{
+	struct client *client = user;
+	struct ticket ticket = {.client = client->id, .request = id};
+	ProtobufCMessage *message;
+
+	if (number >= ARRAY_SIZE(methods) || !methods[number].run) {
+		idm_reply(idm, id, -ENOSYS, "this protect-daemon does not know the request; are both of one version?",
+			  NULL, 0);
+		return;
+	}
+	message = protobuf_c_message_unpack(methods[number].type, NULL, len, data);
+	if (!message) {
+		idm_reply(idm, id, -EBADMSG, "the request cannot be read; are both of one version?", NULL, 0);
+		return;
+	}
+	methods[number].run(client->daemon, ticket, message);
+	protobuf_c_message_free_unpacked(message, NULL);
+}
+
+static const struct idm_handler handler = {.request = got_request};
+
+static struct client *find_client(struct daemon *d, uint64_t id)
+{
+	for (struct client *c = d->clients; c; c = c->next)
+		if (c->id == id)
+			return c;
+	return NULL;
+}
+
+struct idm *server_session(struct daemon *d, uint64_t client)
+{
+	struct client *c = find_client(d, client);
+
+	return c ? link_idm(c->link) : NULL;
+}
+
+static void client_closed(void *user, int error)
+{
+	struct client *client = user;
+	struct daemon *d = client->daemon;
+	uint64_t id = client->id;
+
+	for (struct client **place = &d->clients; *place; place = &(*place)->next)
+		if (*place == client) {
+			*place = client->next;
+			break;
+		}
+	d->n_clients--;
+	log_debug("client=%llu err=%d gone", (unsigned long long)id, -error);
+	free(client);
+	daemon_client_gone(d, id);
+	if (d->listener_watch)
+		watch_set(d->listener_watch, POLLIN);
+}
+
+static void add_client(struct daemon *d, int fd)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (!client) {
+		close(fd);
+		return;
+	}
+	client->daemon = d;
+	client->id = ++d->next_client;
+	if (link_new(&d->hub, fd, IDM_SERVER, &handler, client_closed, client, &client->link) < 0) {
+		free(client);
+		return;
+	}
+	client->next = d->clients;
+	d->clients = client;
+	d->n_clients++;
+}
+
+static void accept_client(void *user, uint32_t events)
+{
+	struct daemon *d = user;
+	int fd = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)events;
+	if (fd >= 0)
+		add_client(d, fd);
+	/* A full house: newcomers wait in the kernel's queue until someone leaves. */
+	if (d->n_clients >= SERVER_CLIENTS_MAX)
+		watch_set(d->listener_watch, 0);
+}
+
+int server_start(struct daemon *d, struct error *err)
+{
+	int r;
+
+	d->listener = io_unix_listen(d->options.socket, SOCK_STREAM, 0660);
+	if (d->listener < 0)
+		return error_set_errno(err, d->listener, "control socket %s", d->options.socket);
+	r = io_set_nonblock(d->listener, 1);
+	if (r == 0)
+		r = watch_new(&d->hub, d->listener, accept_client, d, &d->listener_watch);
+	if (r < 0)
+		return error_set_errno(err, r, "control socket %s", d->options.socket);
+	watch_set(d->listener_watch, POLLIN);
+	return 0;
+}
+
+void server_stop(struct daemon *d)
+{
+	d->listener_watch = watch_free(d->listener_watch);
+	close_fdp(&d->listener);
+	for (struct client *c = d->clients; c; c = c->next)
+		link_close(c->link);
+}
+
+void server_reply_raw(struct daemon *d, struct ticket ticket, const void *payload, size_t len)
+{
+	struct idm *idm = server_session(d, ticket.client);
+
+	if (idm)
+		idm_reply(idm, ticket.request, 0, NULL, payload, len);
+}
+
+void server_reply(struct daemon *d, struct ticket ticket, const ProtobufCMessage *message)
+{
+	size_t len = protobuf_c_message_get_packed_size(message);
+	_cleanup_(freep) uint8_t *payload = malloc(len ? len : 1);
+
+	if (!payload) {
+		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
+		return;
+	}
+	protobuf_c_message_pack(message, payload);
+	server_reply_raw(d, ticket, payload, len);
+}
+
+void server_reply_empty(struct daemon *d, struct ticket ticket)
+{
+	server_reply_raw(d, ticket, "", 0);
+}
+
+void server_fail(struct daemon *d, struct ticket ticket, int code, const char *format, ...)
+{
+	struct idm *idm = server_session(d, ticket.client);
+	char text[ERROR_TEXT_MAX];
+	va_list args;
+
+	if (!idm)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	idm_reply(idm, ticket.request, code < 0 ? code : -EIO, text, NULL, 0);
+}
+
+void server_fail_error(struct daemon *d, struct ticket ticket, const struct error *err)
+{
+	server_fail(d, ticket, err->code, "%s", err->text);
+}
+
+bool server_progress(struct daemon *d, struct ticket ticket, const char *text, uint64_t done, uint64_t total)
+{
+	Protect__Control__Progress progress = PROTECT__CONTROL__PROGRESS__INIT;
+	struct idm *idm = server_session(d, ticket.client);
+	char shown[ERROR_TEXT_MAX];
+	uint8_t payload[ERROR_TEXT_MAX + 64];
+	size_t len;
+
+	if (!idm)
+		return false;
+	daemon_copy_text(shown, sizeof(shown), text);
+	progress.request_id = ticket.request;
+	progress.text = shown;
+	progress.done = done;
+	progress.total = total;
+	len = protect__control__progress__pack(&progress, payload);
+	idm_event(idm, PROTECT__CONTROL__EVENT_KIND__EVENT_PROGRESS, payload, len);
+	return true;
+}
+
+void waiters_add(struct daemon *d, struct waiters *waiters, struct ticket ticket)
+{
+	struct ticket *tickets = realloc(waiters->tickets, (waiters->n + 1) * sizeof(*tickets));
+
+	if (!tickets) {
+		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
+		return;
+	}
+	tickets[waiters->n++] = ticket;
+	waiters->tickets = tickets;
+}
+
+static void waiters_clear(struct waiters *waiters)
+{
+	free(waiters->tickets);
+	*waiters = (struct waiters){0};
+}
+
+void waiters_reply(struct daemon *d, struct waiters *waiters, const ProtobufCMessage *message)
+{
+	for (unsigned i = 0; i < waiters->n; i++)
+		server_reply(d, waiters->tickets[i], message);
+	waiters_clear(waiters);
+}
+
+void waiters_fail(struct daemon *d, struct waiters *waiters, const struct error *err)
+{
+	for (unsigned i = 0; i < waiters->n; i++)
+		server_fail_error(d, waiters->tickets[i], err);
+	waiters_clear(waiters);
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "supervisor/daemon/state.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/util.h"
+
+#define SCHEMA_VERSION 1
+
+enum statement {
+	PUT_ZONE,
+	PUT_WORKLOAD,
+	DELETE_ZONE,
+	DELETE_WORKLOAD,
+	EACH_ZONE,
+	EACH_WORKLOAD,
+	N_STATEMENTS,
+};
+
+#define ZONE_COLUMNS                                                                               \
+	"uuid, name, state, reason, kernel, kernel_digest, memory_mib, vcpus, slot, env, "         \
+	"kernel_release, created_unix_ms, create_ms, ready_ms"
+#define WORKLOAD_COLUMNS                                                                           \
+	"uuid, name, zone, state, reason, image, image_digest, stop_signal, terminal, exit_code, " \
+	"created_unix_ms"
+
+static const char schema[] =
+	"BEGIN IMMEDIATE;"
+	"CREATE TABLE IF NOT EXISTS zones (uuid TEXT PRIMARY KEY, name TEXT NOT NULL, state INTEGER NOT NULL,"
+	" reason TEXT NOT NULL, kernel TEXT NOT NULL, kernel_digest TEXT NOT NULL, memory_mib INTEGER NOT NULL,"
+	" vcpus INTEGER NOT NULL, slot INTEGER UNIQUE, env TEXT, kernel_release TEXT NOT NULL,"
+	" created_unix_ms INTEGER NOT NULL, create_ms INTEGER NOT NULL, ready_ms INTEGER NOT NULL) STRICT;"
+	"CREATE TABLE IF NOT EXISTS workloads (uuid TEXT PRIMARY KEY, name TEXT NOT NULL, zone TEXT NOT NULL,"
+	" state INTEGER NOT NULL, reason TEXT NOT NULL, image TEXT NOT NULL, image_digest TEXT NOT NULL,"
+	" stop_signal TEXT NOT NULL, terminal INTEGER NOT NULL, exit_code INTEGER,"
+	" created_unix_ms INTEGER NOT NULL) STRICT;"
+	"PRAGMA user_version = 1;"
+	"COMMIT;";
+
+static const char *const sql[N_STATEMENTS] = {
+	[PUT_ZONE] = "INSERT INTO zones (" ZONE_COLUMNS ") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)"
+		     " ON CONFLICT (uuid) DO UPDATE SET name=?2, state=?3, reason=?4, kernel=?5,"
+		     " kernel_digest=?6, memory_mib=?7, vcpus=?8, slot=?9, env=?10, kernel_release=?11,"
+		     " created_unix_ms=?12, create_ms=?13, ready_ms=?14",
+	[PUT_WORKLOAD] = "INSERT INTO workloads (" WORKLOAD_COLUMNS ") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)"
+			 " ON CONFLICT (uuid) DO UPDATE SET name=?2, zone=?3, state=?4, reason=?5, image=?6,"
+			 " image_digest=?7, stop_signal=?8, terminal=?9, exit_code=?10, created_unix_ms=?11",
+	[DELETE_ZONE] = "DELETE FROM zones WHERE uuid = ?1",
+	[DELETE_WORKLOAD] = "DELETE FROM workloads WHERE uuid = ?1",
+	[EACH_ZONE] = "SELECT " ZONE_COLUMNS " FROM zones ORDER BY rowid",
+	[EACH_WORKLOAD] = "SELECT " WORKLOAD_COLUMNS " FROM workloads ORDER BY rowid",
+};
+
+struct state {
+	sqlite3 *db;
+	sqlite3_stmt *statements[N_STATEMENTS];
+};
+
+struct state *state_close(struct state *state)
+{
+	if (!state)
+		return NULL;
+	for (unsigned i = 0; i < N_STATEMENTS; i++)
+		sqlite3_finalize(state->statements[i]);
+	sqlite3_close(state->db);
+	free(state);
+	return NULL;
+}
+
+static int read_version(void *user, int n, char **values, char **names)
+{
+	(void)n;
+	(void)names;
+	*(int *)user = atoi(values[0]);
+	return 0;
+}
+
+static int prepare(struct state *state)
+{
+	int version = 0, r;
+
+	r = sqlite3_exec(state->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", NULL, NULL, NULL);
+	if (r == SQLITE_OK)
+		r = sqlite3_exec(state->db, "PRAGMA user_version", read_version, &version, NULL);
+	if (r == SQLITE_OK && version > SCHEMA_VERSION)
+		return -EPROTONOSUPPORT;
+	if (r == SQLITE_OK && version == 0)
+		r = sqlite3_exec(state->db, schema, NULL, NULL, NULL);
+	for (unsigned i = 0; r == SQLITE_OK && i < N_STATEMENTS; i++)
+		r = sqlite3_prepare_v3(state->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &state->statements[i],
+				       NULL);
+	return r == SQLITE_OK ? 0 : -EIO;
+}
+
+int state_open(const char *path, struct state **out, struct error *err)
+{
+	struct state *state = calloc(1, sizeof(*state));
+	int r;
+
+	if (!state)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = sqlite3_open_v2(path, &state->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
+	r = r == SQLITE_OK ? prepare(state) : -EIO;
+	if (r == -EPROTONOSUPPORT)
+		error_set(err, r, "%s was written by a newer protect-daemon", path);
+	else if (r < 0)
+		error_set(err, r, "%s: %s", path, state->db ? sqlite3_errmsg(state->db) : "out of memory");
+	if (r < 0) {
+		state_close(state);
+		return r;
+	}
+	*out = state;
+	return 0;
+}
+
+static void bind_text(sqlite3_stmt *s, int place, const char *text)
+{
+	sqlite3_bind_text(s, place, text, -1, SQLITE_STATIC);
+}
+
+/* Runs a statement that gives no rows, and makes it ready for the next time. */
+static int run(struct state *state, sqlite3_stmt *s)
+{
+	int r = sqlite3_step(s);
+
+	if (r != SQLITE_DONE)
+		log_error("state=\"%s\" err=\"%s\"", sqlite3_sql(s), sqlite3_errmsg(state->db));
+	sqlite3_reset(s);
+	sqlite3_clear_bindings(s);
+	return r == SQLITE_DONE ? 0 : -EIO;
+}
+
+int state_put_zone(struct state *state, const struct zone_row *row)
+{
+	sqlite3_stmt *s = state->statements[PUT_ZONE];
+
+	bind_text(s, 1, row->uuid);
+	bind_text(s, 2, row->name);
+	sqlite3_bind_int64(s, 3, row->state);
+	bind_text(s, 4, row->reason);
+	bind_text(s, 5, row->kernel);
+	bind_text(s, 6, row->kernel_digest);
+	sqlite3_bind_int64(s, 7, (sqlite3_int64)row->memory_mib);
+	sqlite3_bind_int64(s, 8, row->vcpus);
+	if (row->slot != SLOT_NONE)
+		sqlite3_bind_int64(s, 9, row->slot);
+	if (row->env_json)
+		bind_text(s, 10, row->env_json);
+	bind_text(s, 11, row->kernel_release);
+	sqlite3_bind_int64(s, 12, (sqlite3_int64)row->created_unix_ms);
+	sqlite3_bind_int64(s, 13, (sqlite3_int64)row->create_ms);
+	sqlite3_bind_int64(s, 14, (sqlite3_int64)row->ready_ms);
+	return run(state, s);
+}
+
+int state_put_workload(struct state *state, const struct workload_row *row)
+{
+	sqlite3_stmt *s = state->statements[PUT_WORKLOAD];
+
+	bind_text(s, 1, row->uuid);
+	bind_text(s, 2, row->name);
+	bind_text(s, 3, row->zone);
+	sqlite3_bind_int64(s, 4, row->state);
+	bind_text(s, 5, row->reason);
+	bind_text(s, 6, row->image);
+	bind_text(s, 7, row->image_digest);
+	bind_text(s, 8, row->stop_signal);
+	sqlite3_bind_int64(s, 9, row->terminal);
+	if (row->has_exit_code)
+		sqlite3_bind_int64(s, 10, row->exit_code);
+	sqlite3_bind_int64(s, 11, (sqlite3_int64)row->created_unix_ms);
+	return run(state, s);
+}
+
+static int delete_row(struct state *state, enum statement statement, const char *uuid)
+{
+	sqlite3_stmt *s = state->statements[statement];
+
+	bind_text(s, 1, uuid);
+	return run(state, s);
+}
+
+int state_delete_zone(struct state *state, const char *uuid)
+{
+	return delete_row(state, DELETE_ZONE, uuid);
+}
+
+int state_delete_workload(struct state *state, const char *uuid)
+{
+	return delete_row(state, DELETE_WORKLOAD, uuid);
+}
+
+static void get_text(sqlite3_stmt *s, int place, char *out, size_t size)
+{
+	const unsigned char *text = sqlite3_column_text(s, place);
+
+	snprintf(out, size, "%s", text ? (const char *)text : "");
+}
+
+static uint64_t get_u64(sqlite3_stmt *s, int place)
+{
+	return (uint64_t)sqlite3_column_int64(s, place);
+}
+
+static void read_zone(sqlite3_stmt *s, struct zone_row *row)
+{
+	*row = (struct zone_row){.slot = SLOT_NONE};
+	get_text(s, 0, row->uuid, sizeof(row->uuid));
+	get_text(s, 1, row->name, sizeof(row->name));
+	row->state = (uint32_t)get_u64(s, 2);
+	get_text(s, 3, row->reason, sizeof(row->reason));
+	get_text(s, 4, row->kernel, sizeof(row->kernel));
+	get_text(s, 5, row->kernel_digest, sizeof(row->kernel_digest));
+	row->memory_mib = get_u64(s, 6);
+	row->vcpus = (uint32_t)get_u64(s, 7);
+	if (sqlite3_column_type(s, 8) != SQLITE_NULL)
+		row->slot = (uint32_t)get_u64(s, 8);
+	if (sqlite3_column_type(s, 9) != SQLITE_NULL)
+		row->env_json = strdup((const char *)sqlite3_column_text(s, 9));
+	get_text(s, 10, row->kernel_release, sizeof(row->kernel_release));
+	row->created_unix_ms = get_u64(s, 11);
+	row->create_ms = get_u64(s, 12);
+	row->ready_ms = get_u64(s, 13);
+}
+
+static void read_workload(sqlite3_stmt *s, struct workload_row *row)
+{
+	*row = (struct workload_row){0};
+	get_text(s, 0, row->uuid, sizeof(row->uuid));
+	get_text(s, 1, row->name, sizeof(row->name));
+	get_text(s, 2, row->zone, sizeof(row->zone));
+	row->state = (uint32_t)get_u64(s, 3);
+	get_text(s, 4, row->reason, sizeof(row->reason));
+	get_text(s, 5, row->image, sizeof(row->image));
+	get_text(s, 6, row->image_digest, sizeof(row->image_digest));
+	get_text(s, 7, row->stop_signal, sizeof(row->stop_signal));
+	row->terminal = get_u64(s, 8) != 0;
+	row->has_exit_code = sqlite3_column_type(s, 9) != SQLITE_NULL;
+	row->exit_code = sqlite3_column_int(s, 9);
+	row->created_unix_ms = get_u64(s, 10);
+}
+
+static int finish_each(struct state *state, sqlite3_stmt *s, int step, int r)
+{
+	sqlite3_reset(s);
+	if (r < 0)
+		return r;
+	if (step == SQLITE_DONE)
+		return 0;
+	log_error("state=\"%s\" err=\"%s\"", sqlite3_sql(s), sqlite3_errmsg(state->db));
+	return -EIO;
+}
+
+int state_each_zone(struct state *state, int (*fn)(void *user, struct zone_row *row), void *user)
+{
+	sqlite3_stmt *s = state->statements[EACH_ZONE];
+	int step, r = 0;
+
+	while ((step = sqlite3_step(s)) == SQLITE_ROW && r >= 0) {
+		struct zone_row row;
+
+		read_zone(s, &row);
+		r = fn(user, &row);
+	}
+	return finish_each(state, s, step, r);
+}
+
+int state_each_workload(struct state *state, int (*fn)(void *user, struct workload_row *row), void *user)
+{
+	sqlite3_stmt *s = state->statements[EACH_WORKLOAD];
+	int step, r = 0;
+
+	while ((step = sqlite3_step(s)) == SQLITE_ROW && r >= 0) {
+		struct workload_row row;
+
+		read_workload(s, &row);
+		r = fn(user, &row);
+	}
+	return finish_each(state, s, step, r);
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What must outlive the daemon: one row a zone, one row a workload, in SQLite (write-ahead log, synchronous=FULL), so that a
+ * row that was put is there after any kill. Every put writes the whole row, in one transaction. One thread. The file is ours
+ * alone, but an older or damaged one is refused rather than believed.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/uuid.h"
+
+#define NAME_SIZE 64	/* of a zone or workload, with its NUL: it is also a host name */
+#define IMAGE_SIZE 256	/* of a reference */
+#define DIGEST_SIZE 128
+#define REASON_SIZE 256
+#define RELEASE_SIZE 96
+#define SIGNAL_SIZE 32
+#define SLOT_NONE UINT32_MAX
+
+struct zone_row {
+	char uuid[UUID_TEXT_SIZE];
+	char name[NAME_SIZE];
+	uint32_t state; /* protect.control.ZoneStateKind */
+	char reason[REASON_SIZE];
+	char kernel[IMAGE_SIZE];
+	char kernel_digest[DIGEST_SIZE];
+	uint64_t memory_mib;
+	uint32_t vcpus;
+	uint32_t slot;	/* uid slot; SLOT_NONE once its resources are given back */
+	char *env_json; /* array of K=V; owned by whoever has the row; NULL = none */
+	char kernel_release[RELEASE_SIZE];
+	uint64_t created_unix_ms, create_ms, ready_ms;
+};
+
+struct workload_row {
+	char uuid[UUID_TEXT_SIZE];
+	char name[NAME_SIZE];
+	char zone[UUID_TEXT_SIZE];
+	uint32_t state; /* protect.control.WorkloadStateKind */
+	char reason[REASON_SIZE];
+	char image[IMAGE_SIZE];
+	char image_digest[DIGEST_SIZE];
+	char stop_signal[SIGNAL_SIZE];
+	bool terminal;
+	bool has_exit_code;
+	int32_t exit_code;
+	uint64_t created_unix_ms;
+};
+
+struct state;
+
+/* Opens or makes the file. Returns 0 or a negative errno with text. state_close() takes NULL and returns NULL. */
+int state_open(const char *path, struct state **out, struct error *err);
+struct state *state_close(struct state *state);
+
+/* Make or replace a row. Return 0 or -EIO, which is logged: the caller goes on, memory is right. */
+int state_put_zone(struct state *state, const struct zone_row *row);
+int state_put_workload(struct state *state, const struct workload_row *row);
+
+/* Delete a row, if there is one. Same returns. */
+int state_delete_zone(struct state *state, const char *uuid);
+int state_delete_workload(struct state *state, const char *uuid);
+
+/*
+ * Call fn for each row in the order of creation. env_json is handed over to fn; the rest of the row is borrowed. Return 0, a negative
+ * value of fn at once, or -EIO.
+ */
+int state_each_zone(struct state *state, int (*fn)(void *user, struct zone_row *row), void *user);
+int state_each_workload(struct state *state, int (*fn)(void *user, struct workload_row *row), void *user);

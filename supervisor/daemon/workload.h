@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Workloads: OCI images that run in zones. The files: workload.c the list and what happens to a running one,
+ * workload_launch.c from the request to running, workload_end.c from a failure or destroy to nothing left.
+ *
+ * Both streams of a workload are always open and its last output is kept; an attached client gets the bytes as well, and
+ * then the zone gets credit only for what the client took. A workload never outlives its zone.
+ */
+#pragma once
+
+#include "proto/agent.pb-c.h"
+#include "proto/control.pb-c.h"
+#include "proto/storage.pb-c.h"
+#include "supervisor/daemon/daemon.h"
+#include "supervisor/daemon/follow.h"
+#include "supervisor/daemon/server.h"
+#include "supervisor/daemon/splice.h"
+#include "supervisor/daemon/storage_client.h"
+
+#define WORKLOAD_SERIAL_SIZE 21 /* of its disk: "w-" and 16 digits of its UUID */
+
+enum workload_phase {
+	WORKLOAD_PHASE_IMAGE,  /* storage is asked for the image */
+	WORKLOAD_PHASE_ZONE,   /* its zone is not ready yet */
+	WORKLOAD_PHASE_ATTACH, /* the runner is asked to attach the image */
+	WORKLOAD_PHASE_START,  /* the agent is asked to start it */
+	WORKLOAD_PHASE_RUNNING,
+	WORKLOAD_PHASE_STOPPED, /* its main process ended, or it failed */
+	WORKLOAD_PHASE_ADOPT,	/* an earlier daemon left it half made: ended as soon as the agent answers */
+	WORKLOAD_PHASE_REMOVE,	/* the agent is asked to forget it */
+	WORKLOAD_PHASE_DETACH,	/* the runner is asked to detach the image */
+};
+
+struct workload {
+	struct workload *next;
+	struct daemon *daemon;
+	struct zone *zone;
+	struct workload_row row;
+	enum workload_phase phase;
+
+	struct ticket launcher; /* is owed an answer */
+	bool launcher_waits, pulled;
+	Protect__Control__WorkloadLaunch *request; /* ours, until it runs */
+	Protect__Storage__Image *image;		   /* ours, until it runs */
+	int disk;				   /* the image's file, until it is attached */
+	struct storage_call *storage;
+	uint64_t call; /* to the agent, while calling */
+	bool calling;
+	bool agent_knows, disk_attached;
+	struct error failure;
+
+	struct ticket attached; /* the launch whose streams are joined */
+	struct splice out, err;
+	struct ring *log;
+	struct followers followers;
+	struct timer stop_timer;
+	struct waiters ended; /* wait, stop */
+	struct waiters gone;  /* destroy with wait */
+	bool destroy_wanted;
+};
+
+/* workload.c */
+
+/* A fresh workload in the list, without a row in the state. Returns NULL without memory. */
+struct workload *workload_new(struct zone *zone, const struct workload_row *row);
+
+/* Takes it out of the list, deletes its row, answers who waits for that, and frees it. */
+void workload_remove(struct workload *w);
+
+/* Finds by UUID or name. NULL with text. */
+struct workload *workload_find(struct daemon *d, const char *ref, struct error *err);
+
+/* Sets what others see and puts the row. */
+void workload_set_state(struct workload *w, Protect__Control__WorkloadStateKind state);
+
+/* Fills a message with what it is now; strings are borrowed from it and its zone. */
+void workload_message(const struct workload *w, Protect__Control__Workload *out);
+
+/* Answers a ticket with it. */
+void workload_reply(struct workload *w, struct ticket ticket);
+
+/* How many run or are being made in a zone. */
+uint32_t workloads_in_zone(const struct zone *zone);
+
+/* Its main process ended; the output is complete. */
+void workload_set_exited(struct workload *w, const Protect__Agent__Exited *exited);
+
+/* An event of a zone: finds the workload and does the above. */
+void workload_exited(struct zone *zone, const Protect__Agent__Exited *exited);
+
+/* What the agent says it has, after a new connection. */
+void workloads_listed(struct zone *zone, const Protect__Agent__ZoneState *state);
+
+/* Answers the ticket once its main process has ended and its output was handed over. */
+void workload_wait(struct workload *w, struct ticket ticket);
+
+/* The stop signal, and SIGKILL for all of it after the grace time. Answers the ticket as workload_wait(). */
+void workload_stop(struct workload *w, struct ticket ticket, uint32_t grace_ms);
+
+/* Opens both streams in its zone's session. Returns 0 or a negative errno. */
+int workload_open_streams(struct workload *w);
+
+/* Tells those who wait for the end, if all was handed over. */
+void workload_settle(struct workload *w);
+
+/* The number of a signal from its name or number as in an image's configuration; SIGTERM if it means nothing. */
+uint32_t workload_signal_number(const char *text);
+
+/* What a request of a client launched and is attached to. Returns false if there is none. */
+bool workload_of_request(struct daemon *d, uint64_t client, uint64_t request, struct workload **out);
+
+/* Frees all at the daemon's own end. */
+void workloads_free(struct daemon *d);
+
+/* workload_launch.c */
+
+/* The request METHOD_WORKLOAD_LAUNCH. Answers the ticket, now or later. */
+void workload_launch(struct daemon *d, struct ticket ticket, const Protect__Control__WorkloadLaunch *request);
+
+/* A zone became ready: those that waited for it go on. */
+void workloads_zone_ready(struct zone *zone);
+
+/* The serial of its disk. */
+void workload_serial(const struct workload *w, char serial[static WORKLOAD_SERIAL_SIZE]);
+
+/* Frees what only the launch needed. */
+void workload_drop_launch(struct workload *w);
+
+/* workload_end.c */
+
+/* Ends one that cannot go on. Who launched it is told, and then it is gone; otherwise it stays in the list as failed. */
+void workload_fail(struct workload *w, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Destroys it. Answers the ticket, at once or (wait) when nothing of it is left. */
+void workload_destroy(struct workload *w, struct ticket ticket, bool wait);
+
+/* Its zone's runner has gone: nothing can be asked any more. */
+void workloads_zone_ended(struct zone *zone);
+
+/* Its zone goes: so do they. */
+void workloads_remove_in_zone(struct zone *zone);

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "supervisor/daemon/zone.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "supervisor/daemon/workload.h"
+
+struct zone *zone_new(struct daemon *d, const struct zone_row *row)
+{
+	struct zone *zone = calloc(1, sizeof(*zone));
+	struct zone **place = &d->zones;
+
+	if (!zone)
+		return NULL;
+	zone->log = ring_new(RING_BYTES);
+	if (!zone->log) {
+		free(zone);
+		return NULL;
+	}
+	zone->daemon = d;
+	zone->row = *row;
+	zone->pidfd = zone->console_fd = -1;
+	while (*place)
+		place = &(*place)->next;
+	*place = zone;
+	return zone;
+}
+
+static struct zone *look_up(struct daemon *d, const char *ref)
+{
+	struct uuid uuid;
+	bool is_uuid = uuid_parse(ref, &uuid) == 0;
+	char text[UUID_TEXT_SIZE];
+
+	if (is_uuid)
+		uuid_format(&uuid, text);
+	for (struct zone *z = d->zones; z; z = z->next)
+		if (strcmp(is_uuid ? z->row.uuid : z->row.name, is_uuid ? text : ref) == 0)
+			return z;
+	return NULL;
+}
+
+struct zone *zone_find(struct daemon *d, const char *ref, struct error *err)
+{
+	struct zone *zone = look_up(d, ref);
+
+	if (!zone)
+		error_set(err, -ENOENT, "no zone '%s'; 'protect zone list' shows them", ref);
+	return zone;
+}
+
+struct zone *zone_find_ready(struct daemon *d, const char *ref, struct error *err)
+{
+	struct zone *zone = zone_find(d, ref, err);
+
+	if (!zone || zone_session(zone))
+		return zone;
+	if (zone->row.state == PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_EXITED ||
+	    zone->row.state == PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_FAILED)
+		error_set(err, -ESHUTDOWN, "zone '%s' has ended (%s); destroy it and launch another", zone->row.name,
+			  zone->row.reason);
+	else if (zone->row.state == PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_DESTROYING)
+		error_set(err, -ESHUTDOWN, "zone '%s' is being destroyed", zone->row.name);
+	else
+		error_set(err, -EAGAIN,
+			  "zone '%s' is not ready yet; try again, or launch it with --wait", zone->row.name);
+	return NULL;
+}
+
+void zone_set_state(struct zone *zone, Protect__Control__ZoneStateKind state)
+{
+	zone->row.state = state;
+	state_put_zone(zone->daemon->state, &zone->row);
+}
+
+void zone_message(const struct zone *zone, Protect__Control__Zone *out)
+{
+	const struct zone_row *row = &zone->row;
+
+	protect__control__zone__init(out);
+	out->uuid = (char *)(uintptr_t)row->uuid;
+	out->name = (char *)(uintptr_t)row->name;
+	out->state = row->state;
+	out->reason = (char *)(uintptr_t)row->reason;
+	out->kernel = (char *)(uintptr_t)row->kernel;
+	out->kernel_release = (char *)(uintptr_t)row->kernel_release;
+	out->max_memory_mib = out->target_memory_mib = row->memory_mib;
+	out->max_cpus = out->target_cpus = row->vcpus;
+	out->created_unix_ms = row->created_unix_ms;
+	out->create_ms = row->create_ms;
+	out->ready_ms = row->ready_ms;
+	out->pid = zone->phase == ZONE_PHASE_ENDED ? 0 : (uint32_t)zone->pid;
+	out->workloads = workloads_in_zone(zone);
+}
+
+int zone_path(const struct zone *zone, const char *file, char *out, size_t size)
+{
+	int n = snprintf(out, size, "%s/zones/%s%s%s", zone->daemon->options.run_dir, zone->row.uuid,
+			 *file ? "/" : "", file);
+
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+int zone_slot_take(struct daemon *d, uint32_t *slot, struct error *err)
+{
+	for (uint32_t i = 0; i < d->options.uid_count; i++)
+		if (!d->slots[i]) {
+			d->slots[i] = 1;
+			*slot = i;
+			return 0;
+		}
+	return error_set(err, -ENOSPC, "all %u user ids of zones are in use; destroy a zone", d->options.uid_count);
+}
+
+void zone_slot_release(struct daemon *d, uint32_t slot)
+{
+	if (slot < d->options.uid_count)
+		d->slots[slot] = 0;
+}
+
+static void remove_folder(const struct zone *zone)
+{
+	static const char *const files[] = {"runner.sock", "exit", "log"};
+	char path[256];
+	_cleanup_(close_fdp) int dir = -1;
+
+	if (zone_path(zone, "", path, sizeof(path)) < 0)
+		return;
+	dir = open(path, O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (dir < 0)
+		return;
+	for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		unlinkat(dir, files[i], 0);
+	if (rmdir(path) < 0)
+		log_warning("zone=%s path=%s err=\"%s\"", zone->row.uuid, path, strerror(errno));
+}
+
+void zone_try_free(struct zone *zone)
+{
+	if (!zone->removed || zone->agent)
+		return;
+	followers_drop(&zone->followers);
+	timer_stop(&zone->timer);
+	timer_stop(&zone->reconnect);
+	free(zone->gone.tickets);
+	free(zone->row.env_json);
+	ring_free(zone->log);
+	free(zone);
+}
+
+void zone_remove(struct zone *zone)
+{
+	struct daemon *d = zone->daemon;
+
+	for (struct zone **place = &d->zones; *place; place = &(*place)->next)
+		if (*place == zone) {
+			*place = zone->next;
+			break;
+		}
+	workloads_remove_in_zone(zone);
+	remove_folder(zone);
+	state_delete_zone(d->state, zone->row.uuid);
+	log_info("zone=%s name=%s removed", zone->row.uuid, zone->row.name);
+	zone->removed = true;
+	for (unsigned i = 0; i < zone->gone.n; i++)
+		server_reply_empty(d, zone->gone.tickets[i]);
+	zone->gone.n = 0;
+	zone_try_free(zone);
+}
+
+void zones_free(struct daemon *d)
+{
+	while (d->zones) {
+		struct zone *zone = d->zones;
+
+		d->zones = zone->next;
+		zone->storage = storage_cancel(zone->storage);
+		zone->launch = launch_cancel(zone->launch);
+		zone_disconnect(zone);
+		zone->death = watch_free(zone->death);
+		close_fdp(&zone->pidfd);
+		zone->removed = true;
+		zone_try_free(zone);
+	}
+}

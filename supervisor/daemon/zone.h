@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Zones: what the daemon knows of each, and the life of its runner. The files: zone.c the list, zone_launch.c from the request
+ * to ready, zone_agent.c the connections to a running one, zone_end.c from whatever ends it to nothing left. A zone, its
+ * runner included, is not trusted: what comes from either is text to be cleaned or a number to be checked.
+ *
+ * phase says what is under way, row.state what others see. Resources (ledger, uid slot) are held exactly while row.slot is
+ * not SLOT_NONE: from before anything exists until the runner is reaped.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "proto/control.pb-c.h"
+#include "supervisor/daemon/daemon.h"
+#include "supervisor/daemon/follow.h"
+#include "supervisor/daemon/launch_client.h"
+#include "supervisor/daemon/link.h"
+#include "supervisor/daemon/runner_client.h"
+#include "supervisor/daemon/server.h"
+#include "supervisor/daemon/storage_client.h"
+
+enum zone_phase {
+	ZONE_PHASE_KERNEL, /* storage is asked for the kernel; there is no runner */
+	ZONE_PHASE_SPAWN,  /* launch is asked for a runner */
+	ZONE_PHASE_BOOT,   /* the runner runs, its zone has not reported ready */
+	ZONE_PHASE_READY,
+	ZONE_PHASE_ENDING, /* the runner was told to end */
+	ZONE_PHASE_REAP,   /* the runner ended; launch is asked how */
+	ZONE_PHASE_ENDED,  /* nothing is held any more */
+};
+
+struct zone {
+	struct zone *next;
+	struct daemon *daemon;
+	struct zone_row row;
+	enum zone_phase phase;
+	uint64_t requested_ns; /* 0: launched by an earlier daemon */
+
+	struct ticket launcher; /* is owed an answer, once started or (waits) once ready */
+	bool launcher_waits;
+	struct waiters gone; /* of Destroy with wait */
+	bool destroy_wanted, removed, pulled;
+	bool was_ready;
+	struct error failure; /* why we ended it, if we did */
+
+	struct storage_call *storage;
+	struct launch_call *launch;
+	struct timer timer; /* of the phase */
+	uint64_t reap_since_ns;
+	bool kill_sent;
+
+	pid_t pid;
+	int pidfd;
+	struct watch *death;
+	struct runner_client *control;
+	struct link *agent;
+	bool agent_usable; /* bootstrapped over the present link, or found so */
+	struct timer reconnect;
+	int console_fd;
+	struct watch *console;
+	struct ring *log;
+	struct followers followers;
+};
+
+/* zone.c */
+
+/* A fresh zone in the list, without a row in the state. Takes env_json in row over. Returns NULL without memory. */
+struct zone *zone_new(struct daemon *d, const struct zone_row *row);
+
+/* Finds by UUID or name. NULL with text. */
+struct zone *zone_find(struct daemon *d, const char *ref, struct error *err);
+
+/* As zone_find(), but it must be ready to be talked to. */
+struct zone *zone_find_ready(struct daemon *d, const char *ref, struct error *err);
+
+/* Sets what others see and puts the row. */
+void zone_set_state(struct zone *zone, Protect__Control__ZoneStateKind state);
+
+/* Fills a message with what the zone is now; strings are borrowed from it. */
+void zone_message(const struct zone *zone, Protect__Control__Zone *out);
+
+/* The path of a file in the zone's own folder. Returns 0 or -ENAMETOOLONG. */
+int zone_path(const struct zone *zone, const char *file, char *out, size_t size);
+
+/* Takes a uid slot (-ENOSPC with text) and gives it back. */
+int zone_slot_take(struct daemon *d, uint32_t *slot, struct error *err);
+void zone_slot_release(struct daemon *d, uint32_t slot);
+
+/* Takes it out of the list and deletes its row, its folder and its workloads; frees it now or when its link has closed. */
+void zone_remove(struct zone *zone);
+
+/* Frees a removed zone if its link has closed. */
+void zone_try_free(struct zone *zone);
+
+/* Frees all at the daemon's own end; runners are left alone. */
+void zones_free(struct daemon *d);
+
+/* zone_launch.c */
+
+/* The request METHOD_ZONE_LAUNCH. Answers the ticket, now or later. */
+void zone_launch(struct daemon *d, struct ticket ticket, const Protect__Control__ZoneLaunch *request);
+
+/* The zone reported ready. */
+void zone_ready(struct zone *zone, const char *kernel_release);
+
+/* Waits for the zone to report ready, for so long as the options say. */
+void zone_start_boot_timer(struct zone *zone);
+
+/* zone_agent.c */
+
+/* Connects control, IDM and console of a running runner. Returns 0 or a negative errno. */
+int zone_connect(struct zone *zone);
+
+/* Closes what zone_connect() opened, after reading what is left of the console. */
+void zone_disconnect(struct zone *zone);
+
+/* The session with the zone's agent, NULL while there is none or it is not bootstrapped. */
+struct idm *zone_session(const struct zone *zone);
+
+/* A zone that an earlier daemon left: takes it up again, or finds that it ended. */
+void zone_adopt(struct zone *zone);
+
+/* zone_end.c */
+
+/* Ends a zone that cannot go on; code is a negative errno. The first reason counts. */
+void zone_fail(struct zone *zone, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Destroys it: ends it if need be, then removes it. Answers the ticket when the request says so. */
+void zone_destroy(struct zone *zone, struct ticket ticket, bool wait);
+
+/* Its runner has gone, by the look of a connection or its pidfd. */
+void zone_runner_gone(struct zone *zone);
+
+/* There never was a runner: gives back what it held and removes it, the launcher being told why. */
+void zone_undo(struct zone *zone);
+
+/* Asks launch for the end of the runner until it is there. */
+void zone_reap(struct zone *zone);

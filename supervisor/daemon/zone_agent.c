@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The connections to a running zone: control and console to its runner, IDM through the runner to zone-init. A lost IDM
+ * connection is made again until the runner ends; a fresh one starts with BOOTSTRAP, any other with LIST.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/runner.h"
+#include "proto/agent.pb-c.h"
+#include "supervisor/daemon/exec.h"
+#include "supervisor/daemon/spec.h"
+#include "supervisor/daemon/workload.h"
+#include "supervisor/daemon/zone.h"
+
+#define ENTROPY_BYTES 64u
+#define RECONNECT_NS (200 * NS_PER_MS)
+#define CONSOLE_CHUNK 16384u
+#define CONSOLE_BUDGET 16u /* chunks in one go */
+
+static int connect_agent(struct zone *zone, bool fresh);
+
+static void reconnect(void *user)
+{
+	struct zone *zone = user;
+
+	if (connect_agent(zone, false) < 0)
+		timer_set(&zone->daemon->hub, &zone->reconnect, clock_now_ns() + RECONNECT_NS, reconnect, zone);
+}
+
+static bool is_running(const struct zone *zone)
+{
+	return zone->phase == ZONE_PHASE_BOOT || zone->phase == ZONE_PHASE_READY;
+}
+
+static void agent_closed(void *user, int error)
+{
+	struct zone *zone = user;
+
+	zone->agent = NULL;
+	zone->agent_usable = false;
+	execs_zone_lost(zone);
+	if (is_running(zone)) {
+		log_warning("zone=%s err=\"%s\" idm connection lost", zone->row.uuid, strerror(-error));
+		timer_set(&zone->daemon->hub, &zone->reconnect, clock_now_ns() + RECONNECT_NS, reconnect, zone);
+	}
+	zone_try_free(zone);
+}
+
+static void agent_event(void *user, struct idm *idm, uint32_t kind, const void *data, size_t len)
+{
+	struct zone *zone = user;
+	Protect__Agent__Exited *exited;
+
+	(void)idm;
+	if (kind != PROTECT__AGENT__EVENT_KIND__EVENT_EXITED)
+		return;
+	exited = protect__agent__exited__unpack(NULL, len, data);
+	if (!exited)
+		return;
+	if (!exec_exited(zone, exited))
+		workload_exited(zone, exited);
+	protect__agent__exited__free_unpacked(exited, NULL);
+}
+
+static const struct idm_handler handler = {.event = agent_event};
+
+/* A zone that does not even take its bootstrap cannot become ready; a lost connection may. */
+static void bootstrapped(void *user, int error, const char *text, const void *payload, size_t len)
+{
+	struct zone *zone = user;
+	Protect__Agent__ZoneReady *ready;
+
+	if (error == -ECONNRESET || zone->phase != ZONE_PHASE_BOOT)
+		return;
+	ready = error ? NULL : protect__agent__zone_ready__unpack(NULL, len, payload);
+	if (!ready) {
+		zone_fail(zone, error ? error : -EPROTO, "zone '%s' could not be set up: %s", zone->row.name,
+			  error ? text : "its answer cannot be read");
+		return;
+	}
+	zone->agent_usable = true;
+	zone_ready(zone, ready->kernel_release);
+	protect__agent__zone_ready__free_unpacked(ready, NULL);
+}
+
+/* The zone's environment as an array of borrowed strings. The caller frees it. */
+static char **env_strings(json_t *list, size_t *n)
+{
+	char **strings = calloc(json_array_size(list) + 1, sizeof(*strings));
+
+	*n = 0;
+	for (size_t i = 0; strings && i < json_array_size(list); i++) {
+		const char *text = json_string_value(json_array_get(list, i));
+
+		if (text)
+			strings[(*n)++] = (char *)(uintptr_t)text;
+	}
+	return strings;
+}
+
+static int send_bootstrap(struct zone *zone, Protect__Agent__Bootstrap *message)
+{
+	size_t len = protect__agent__bootstrap__get_packed_size(message);
+	_cleanup_(freep) uint8_t *payload = malloc(len);
+
+	if (!payload)
+		return -ENOMEM;
+	protect__agent__bootstrap__pack(message, payload);
+	return idm_call(link_idm(zone->agent), PROTECT__AGENT__METHOD__METHOD_BOOTSTRAP, payload, len, 0,
+			bootstrapped, zone, NULL);
+}
+
+static int bootstrap(struct zone *zone)
+{
+	Protect__Agent__Bootstrap message = PROTECT__AGENT__BOOTSTRAP__INIT;
+	json_t *env = zone->row.env_json ? json_loads(zone->row.env_json, 0, NULL) : NULL;
+	_cleanup_(freep) char **strings = env_strings(env, &message.n_env);
+	char addons[] = SPEC_ADDONS_SERIAL;
+	uint8_t entropy[ENTROPY_BYTES];
+	struct timespec now;
+	int r = -EIO;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	message.zone_uuid = zone->row.uuid;
+	message.hostname = zone->row.name;
+	message.entropy.data = entropy;
+	message.entropy.len = sizeof(entropy);
+	message.time_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+	message.env = strings;
+	message.addons_serial = addons;
+	if (strings && getrandom(entropy, sizeof(entropy), 0) == (ssize_t)sizeof(entropy))
+		r = send_bootstrap(zone, &message);
+	explicit_bzero(entropy, sizeof(entropy));
+	json_decref(env);
+	return r;
+}
+
+/* What runs in a zone that was set up before: this daemon's memory is brought in line with it. */
+static void listed(void *user, int error, const char *text, const void *payload, size_t len)
+{
+	struct zone *zone = user;
+	Protect__Agent__ZoneState *state;
+
+	if (error == -ECONNRESET || !is_running(zone))
+		return;
+	state = error ? NULL : protect__agent__zone_state__unpack(NULL, len, payload);
+	if (!state) {
+		log_warning("zone=%s err=\"%s\" agent cannot list", zone->row.uuid, error ? text : "bad answer");
+		link_close(zone->agent);
+		return;
+	}
+	if (!state->bootstrapped) {
+		if (zone->phase == ZONE_PHASE_READY)
+			zone_fail(zone, -EIO, "zone '%s': its agent has forgotten it", zone->row.name);
+		else if (bootstrap(zone) < 0)
+			link_close(zone->agent);
+	} else {
+		zone->agent_usable = true;
+		if (zone->phase == ZONE_PHASE_BOOT)
+			zone_ready(zone, "");
+		workloads_listed(zone, state);
+	}
+	protect__agent__zone_state__free_unpacked(state, NULL);
+}
+
+static int connect_agent(struct zone *zone, bool fresh)
+{
+	char path[256];
+	int r = zone_path(zone, "runner.sock", path, sizeof(path));
+	int fd = r < 0 ? r : runner_connect(path, RUNNER_IDM);
+
+	if (fd < 0)
+		return fd;
+	r = link_new(&zone->daemon->hub, fd, IDM_CLIENT, &handler, agent_closed, zone, &zone->agent);
+	if (r < 0)
+		return r;
+	if (fresh)
+		return bootstrap(zone);
+	return idm_call(link_idm(zone->agent), PROTECT__AGENT__METHOD__METHOD_LIST, NULL, 0, 0, listed, zone, NULL);
+}
+
+/* Returns false at the end of the console. */
+static bool read_console(struct zone *zone)
+{
+	uint8_t chunk[CONSOLE_CHUNK];
+
+	for (unsigned i = 0; i < CONSOLE_BUDGET; i++) {
+		ssize_t n = recv(zone->console_fd, chunk, sizeof(chunk), MSG_DONTWAIT);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return true;
+		if (n <= 0)
+			return false;
+		ring_append(zone->log, FOLLOW_TAG_OUT, chunk, (size_t)n);
+	}
+	return true;
+}
+
+static void console_readable(void *user, uint32_t events)
+{
+	struct zone *zone = user;
+	bool more = read_console(zone);
+
+	(void)events;
+	if (!more)
+		watch_set(zone->console, 0);
+	followers_push(&zone->followers);
+}
+
+static int connect_console(struct zone *zone, const char *socket)
+{
+	int r;
+
+	zone->console_fd = runner_connect(socket, RUNNER_CONSOLE);
+	if (zone->console_fd < 0)
+		return zone->console_fd;
+	r = watch_new(&zone->daemon->hub, zone->console_fd, console_readable, zone, &zone->console);
+	if (r == 0)
+		watch_set(zone->console, POLLIN);
+	return r;
+}
+
+static void control_gone(void *user)
+{
+	struct zone *zone = user;
+
+	zone->control = runner_close(zone->control);
+	zone_runner_gone(zone);
+}
+
+int zone_connect(struct zone *zone)
+{
+	bool fresh = zone->requested_ns && !zone->was_ready;
+	char path[256];
+	int r = zone_path(zone, "runner.sock", path, sizeof(path));
+
+	if (r == 0)
+		r = runner_open(&zone->daemon->hub, path, control_gone, zone, &zone->control);
+	if (r == 0)
+		r = connect_console(zone, path);
+	if (r == 0)
+		r = connect_agent(zone, fresh);
+	return r;
+}
+
+void zone_disconnect(struct zone *zone)
+{
+	timer_stop(&zone->reconnect);
+	if (zone->console_fd >= 0)
+		read_console(zone);
+	zone->console = watch_free(zone->console);
+	close_fdp(&zone->console_fd);
+	zone->control = runner_close(zone->control);
+	if (zone->agent)
+		link_close(zone->agent);
+}
+
+struct idm *zone_session(const struct zone *zone)
+{
+	return zone->agent && zone->agent_usable && zone->phase == ZONE_PHASE_READY ? link_idm(zone->agent) : NULL;
+}
+
+static void got_status(void *user, int error, const char *text, const Protect__Runner__Reply *reply)
+{
+	struct zone *zone = user;
+
+	(void)text;
+	if (!error && reply->status)
+		zone->pid = (pid_t)reply->status->pid;
+}
+
+static void ask_status(struct zone *zone)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__Status status = PROTECT__RUNNER__STATUS__INIT;
+
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_STATUS;
+	request.status = &status;
+	runner_request(zone->control, &request, -1, got_status, zone);
+}
+
+void zone_adopt(struct zone *zone)
+{
+	bool was_ready = zone->row.state == PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_READY;
+	int r;
+
+	if (zone->row.state == PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_DESTROYING)
+		zone->destroy_wanted = true;
+	if (zone->row.slot == SLOT_NONE) {
+		zone->phase = ZONE_PHASE_ENDED;
+		if (zone->destroy_wanted)
+			zone_remove(zone);
+		return;
+	}
+	zone->phase = was_ready ? ZONE_PHASE_READY : ZONE_PHASE_BOOT;
+	zone->was_ready = was_ready;
+	r = zone_connect(zone);
+	log_info("zone=%s name=%s err=\"%s\" taken up again", zone->row.uuid, zone->row.name,
+		 r < 0 ? strerror(-r) : "");
+	if (r < 0) {
+		if (!was_ready)
+			error_set(&zone->failure, -EIO, "protect-daemon ended while the zone was being created");
+		zone_runner_gone(zone);
+		return;
+	}
+	ask_status(zone);
+	if (zone->destroy_wanted)
+		zone_fail(zone, -ECANCELED, "zone '%s' was destroyed", zone->row.name);
+	else if (!was_ready)
+		zone_start_boot_timer(zone);
+}
