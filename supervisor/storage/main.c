@@ -68,7 +68,7 @@ static void print_help(void)
 	     "\n"
 	     "  --store DIR          where images are kept (default " DEFAULT_STORE ")\n"
 	     "  --socket PATH        where to listen (default " DEFAULT_SOCKET ")\n"
-	     "  --socket-mode MODE   its permissions, octal (default 0660)\n"
+	     "  --socket-mode MODE   its permissions, octal (default 0666)\n"
 	     "  --allow-uid USER     who may connect besides root, a name or number "
 	     "(default " DEFAULT_USER ")\n"
 	     "  --kernel-layout DIR  OCI layout of the default zone kernel, imported at start\n"
@@ -265,7 +265,7 @@ int main(int argc, char **argv)
 {
 	struct options options = {.store = DEFAULT_STORE,
 				  .socket = DEFAULT_SOCKET,
-				  .socket_mode = 0660,
+				  .socket_mode = 0666,
 				  .allow_uid = DEFAULT_USER,
 				  .max_bytes = DEFAULT_MAX_GIB * GIB};
 	int id, status;
