@@ -12,6 +12,8 @@
 #include "base/io.h"
 
 #define CHUNK_SIZE (64u * 1024)
+/* Not the default kernel, which a one-shot command must not replace. */
+#define PREPARED_KERNEL "localhost/zone-kernel:prepared"
 
 int oneshot_split_layout(const char *source, char *dir, const char **tag)
 {
@@ -102,7 +104,7 @@ int oneshot_prepare_kernel(struct storage *storage, const char *ref, const char 
 	int fds[KERNEL_FILES], r = 0;
 
 	if (oneshot_split_layout(ref, dir, &tag)) {
-		r = ops_import_layout(storage, dir, tag, OPS_DEFAULT_KERNEL, &job, &image, err);
+		r = ops_import_layout(storage, dir, tag, PREPARED_KERNEL, &job, &image, err);
 		digest_text(&image.manifest, digest);
 		ref = digest;
 	}

@@ -53,13 +53,12 @@ int ops_pull(struct storage *storage, const char *ref, struct job *job, struct s
 
 /* The name to keep an import under: the one given, or what the archive calls the image, if that is
  * more than a tag. */
-static int import_name(const char *name, const char *tag, const char *ref_name, char *out,
-		       struct error *err)
+static int import_name(const char *name, const char *ref_name, char *out, struct error *err)
 {
 	if (name[0])
-		return reference_local(name, tag, out, err);
+		return reference_local(name, out, err);
 	if (ref_name && strpbrk(ref_name, ":/"))
-		return reference_local(ref_name, NULL, out, err);
+		return reference_local(ref_name, out, err);
 	return error_set(
 		err, -EINVAL,
 		"the archive does not say what its image is called; give it a name with --name");
@@ -109,7 +108,7 @@ int ops_import_fd(struct storage *storage, int fd, const char *name, const char 
 		r = archive_import_choose(&import, tag[0] ? tag : NULL, &manifest, &ref_name, job,
 					  err);
 	if (r == 0)
-		r = import_name(name, tag, ref_name, kept, err);
+		r = import_name(name, ref_name, kept, err);
 	if (r == 0)
 		r = image_install(storage->store, &import.source, &manifest, kept, job, image, err);
 	return r;
@@ -127,7 +126,7 @@ int ops_import_layout(struct storage *storage, const char *path, const char *tag
 	if (r == 0)
 		r = layout_choose(&layout, tag, &manifest, &ref_name, job, err);
 	if (r == 0)
-		r = import_name(name, tag, ref_name, kept, err);
+		r = import_name(name, ref_name, kept, err);
 	if (r == 0)
 		r = image_install(storage->store, &layout.source, &manifest, kept, job, image, err);
 	return r;

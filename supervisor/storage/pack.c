@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "supervisor/storage/pack.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,6 +21,14 @@
 #define OUTPUT_MAX (64u * 1024)
 /* What mksquashfs may hold in memory; its own default is a quarter of the machine's. */
 #define MKSQUASHFS_MEMORY "256M"
+
+/* squashfs_fs.h: 64-bit words of the superblock, inode types, the place of an inode's time. */
+#define SUPER_ROOT_INODE      4
+#define SUPER_INODE_TABLE     8
+#define METADATA_UNCOMPRESSED 0x8000
+#define INODE_DIR	      1
+#define INODE_LARGE_DIR	      8
+#define INODE_MTIME	      8
 
 struct pack {
 	struct archive *tar;
@@ -45,11 +54,9 @@ static int put_header(struct pack *pack, struct archive_entry *entry, struct err
 }
 
 /* squashfs keeps unsigned 32-bit seconds. */
-static void set_mtime(struct archive_entry *to, int64_t mtime_s)
+static int64_t clamp_mtime(int64_t mtime_s)
 {
-	int64_t clamped = mtime_s < 0 ? 0 : mtime_s > UINT32_MAX ? UINT32_MAX : mtime_s;
-
-	archive_entry_set_mtime(to, clamped, 0);
+	return mtime_s < 0 ? 0 : mtime_s > UINT32_MAX ? UINT32_MAX : mtime_s;
 }
 
 static int put_dir(struct pack *pack, const struct layers_node *node, struct error *err)
@@ -66,7 +73,7 @@ static int put_dir(struct pack *pack, const struct layers_node *node, struct err
 	archive_entry_set_mode(entry, S_IFDIR | (dir->mode & 07777));
 	archive_entry_set_uid(entry, dir->uid);
 	archive_entry_set_gid(entry, dir->gid);
-	set_mtime(entry, dir->mtime_s);
+	archive_entry_set_mtime(entry, clamp_mtime(dir->mtime_s), 0);
 	if (dir->xattrs)
 		layers_copy_xattrs(dir->xattrs, entry);
 	r = put_header(pack, entry, err);
@@ -118,7 +125,7 @@ static struct archive_entry *clean_copy(struct archive_entry *from, const char *
 			       archive_entry_filetype(from) | (archive_entry_perm(from) & 07777));
 	archive_entry_set_uid(to, archive_entry_uid(from));
 	archive_entry_set_gid(to, archive_entry_gid(from));
-	set_mtime(to, archive_entry_mtime(from));
+	archive_entry_set_mtime(to, clamp_mtime(archive_entry_mtime(from)), 0);
 	if (archive_entry_filetype(from) == S_IFREG)
 		archive_entry_set_size(to, archive_entry_size(from));
 	else
@@ -214,13 +221,12 @@ static int explain(int log_fd, int status, struct error *err)
 			 line ? line : "no reason given");
 }
 
+/* The inode table stays uncompressed so that set_root_mtime() can reach it; it is small, and zones
+ * read it faster. */
 static pid_t start(const char *out, const struct layers_dir *root, int in_fd, int log_fd,
 		   struct error *err)
 {
-	char mode[16], uid[16], gid[16], time[16];
-	int64_t mtime_s = root->mtime_s < 0	       ? 0
-			  : root->mtime_s > UINT32_MAX ? UINT32_MAX
-						       : root->mtime_s;
+	char mode[16], uid[16], gid[16];
 	const char *const argv[] = {"mksquashfs",
 				    "-",
 				    out,
@@ -228,6 +234,7 @@ static pid_t start(const char *out, const struct layers_dir *root, int in_fd, in
 				    "-noappend",
 				    "-quiet",
 				    "-no-progress",
+				    "-noI",
 				    "-comp",
 				    "lz4",
 				    "-mkfs-time",
@@ -240,16 +247,41 @@ static pid_t start(const char *out, const struct layers_dir *root, int in_fd, in
 				    uid,
 				    "-root-gid",
 				    gid,
-				    "-root-time",
-				    time,
 				    NULL};
 
 	/* Without these the root folder would be 0777. */
 	snprintf(mode, sizeof(mode), "%o", root->mode & 07777);
 	snprintf(uid, sizeof(uid), "%u", root->uid);
 	snprintf(gid, sizeof(gid), "%u", root->gid);
-	snprintf(time, sizeof(time), "%u", (unsigned)mtime_s);
 	return child_start(argv, in_fd, log_fd, log_fd, err);
+}
+
+/*
+ * mksquashfs 4.5 ignores -root-time when it reads a tar, and stamps the root folder with the time
+ * of day: equal images would differ. The layout is that of the kernel's fs/squashfs/squashfs_fs.h:
+ * the superblock names the root inode as block << 16 | offset in the inode table, each block of
+ * which has a 16-bit header with bit 15 set if it is not compressed.
+ */
+static int set_root_mtime(const char *out, int64_t mtime_s)
+{
+	_cleanup_(close_fdp) int fd = open(out, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	uint64_t super[12], block;
+	uint16_t header, type;
+	uint32_t mtime = htole32((uint32_t)clamp_mtime(mtime_s));
+
+	if (fd < 0 || io_pread_full(fd, super, sizeof(super), 0) != sizeof(super))
+		return -EIO;
+	block = le64toh(super[SUPER_INODE_TABLE]) + (le64toh(super[SUPER_ROOT_INODE]) >> 16);
+	if (io_pread_full(fd, &header, sizeof(header), block) != sizeof(header) ||
+	    !(le16toh(header) & METADATA_UNCOMPRESSED))
+		return -EIO;
+	block += sizeof(header) + (le64toh(super[SUPER_ROOT_INODE]) & 0xffff);
+	if (io_pread_full(fd, &type, sizeof(type), block) != sizeof(type) ||
+	    (le16toh(type) != INODE_DIR && le16toh(type) != INODE_LARGE_DIR))
+		return -EIO;
+	return pwrite(fd, &mtime, sizeof(mtime), (off_t)block + INODE_MTIME) == sizeof(mtime)
+		       ? 0
+		       : -EIO;
 }
 
 static int run(struct pack *pack, struct layers_plan *plan, const int *fds, uint32_t n,
@@ -277,7 +309,10 @@ static int run(struct pack *pack, struct layers_plan *plan, const int *fds, uint
 	}
 	close_fdp(&to);
 	status = child_wait(pid);
-	return status || r < 0 ? explain(log_fd, status, err) : 0;
+	if (status || r < 0)
+		return explain(log_fd, status, err);
+	r = set_root_mtime(out, layers_plan_root(plan)->inode->dir.mtime_s);
+	return r < 0 ? error_set(err, r, "mksquashfs wrote what we do not understand") : 0;
 }
 
 int pack_squashfs(struct layers_plan *plan, const int *fds, uint32_t n, uint64_t *budget,

@@ -219,24 +219,19 @@ int reference_parse(const char *text, struct reference *out, struct error *err)
 	return 0;
 }
 
-int reference_local(const char *name, const char *tag, char *out, struct error *err)
+int reference_local(const char *name, char *out, struct error *err)
 {
 	struct reference parsed;
 	const char *last = strrchr(name, '/');
-	const char *given = tag && tag[0] ? tag : "latest";
+	bool tagged = strchr(last ? last : name, ':');
 	int len, r;
 
-	if (strchr(last ? last : name, ':') || strchr(name, '@'))
-		len = snprintf(out, REFERENCE_MAX, "%s", name);
-	else
-		len = snprintf(out, REFERENCE_MAX, "%s:%s", name, given);
+	if (strchr(name, '@'))
+		return error_set(err, -EINVAL, "image name '%.200s' cannot hold a digest", name);
+	len = snprintf(out, REFERENCE_MAX, "%s%s", name, tagged ? "" : ":latest");
 	if (len >= REFERENCE_MAX)
 		return error_set(err, -EINVAL, "image name '%.40s…' is longer than %d characters",
 				 name, REFERENCE_MAX - 1);
 	r = reference_parse(out, &parsed, err);
-	if (r < 0)
-		return r;
-	return strchr(out, '@')
-		       ? error_set(err, -EINVAL, "image name '%s' cannot hold a digest", name)
-		       : 0;
+	return r < 0 ? r : 0;
 }

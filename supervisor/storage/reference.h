@@ -29,11 +29,10 @@ struct reference {
 int reference_parse(const char *text, struct reference *out, struct error *err);
 
 /*
- * The name under which an imported image is kept: name[:tag], "latest" if neither says. name may
- * already hold a tag; then tag is ignored. out holds REFERENCE_MAX bytes. Returns 0 or -EINVAL with
- * the reason in *err.
+ * The name under which an imported image is kept: name, or name:latest if it has no tag. out holds
+ * REFERENCE_MAX bytes. Returns 0 or -EINVAL with the reason in *err.
  */
-int reference_local(const char *name, const char *tag, char *out, struct error *err);
+int reference_local(const char *name, char *out, struct error *err);
 
 /* Whether HOST[:PORT] names this machine: localhost, 127.0.0.0/8 or [::1]. */
 bool reference_host_is_loopback(const char *host);

@@ -250,7 +250,7 @@ static int find(struct store *store, const char *ref, struct store_image *image,
 	struct reference parsed;
 	int r = 0;
 
-	if (reference_local(ref, NULL, local, NULL) == 0)
+	if (reference_local(ref, local, NULL) == 0)
 		r = find_name(store, local, image, err);
 	if (r == 0 && reference_parse(ref, &parsed, NULL) == 0)
 		r = find_name(store, parsed.canonical, image, err);
