@@ -51,7 +51,6 @@ struct command {
 	unsigned operands_min, operands_max;
 	bool has_tail; /* takes `-- COMMAND…` */
 	bool needs_tail;
-	int failure; /* exit status when protect itself fails, 0 = CLI_ERROR */
 	/* values: values_size bytes, zero where nothing was given. Returns the exit status. */
 	int (*run)(const struct args *args, void *values);
 };

@@ -31,15 +31,13 @@ struct layout {
 	size_t n;
 	struct archive *archive;
 	struct import_sink *sink;
-	int send_error;
+	int send_error; /* nothing is sent any more */
 };
 
 static void layout_deinit(struct layout *layout)
 {
-	if (layout->archive) {
-		archive_write_fail(layout->archive); /* what is incomplete must not be padded to look complete */
+	if (layout->archive)
 		archive_write_free(layout->archive);
-	}
 	free(layout->files);
 	close_fdp(&layout->dir);
 }
@@ -113,26 +111,31 @@ static int by_size(const void *a, const void *b)
 	return strcmp(left->path, right->path);
 }
 
+/*
+ * Never fails: libarchive would leak its buffers. What archive_write_free() pads an incomplete archive with must not be sent,
+ * or it would look complete.
+ */
 static la_ssize_t on_write(struct archive *archive, void *user, const void *data, size_t len)
 {
 	struct layout *layout = user;
 
-	layout->send_error = import_send(layout->sink, data, len);
+	(void)archive;
 	if (!layout->send_error)
-		return (la_ssize_t)len;
-	archive_set_error(archive, EIO, "the daemon takes no more");
-	return -1;
+		layout->send_error = import_send(layout->sink, data, len);
+	return (la_ssize_t)len;
 }
 
 static int open_archive(struct layout *layout)
 {
 	layout->archive = archive_write_new();
 	if (!layout->archive)
-		return -ENOMEM;
+		return say(layout, ".", -ENOMEM);
 	archive_write_set_format_pax_restricted(layout->archive);
 	archive_write_set_bytes_per_block(layout->archive, (int)CHUNK);
 	archive_write_set_bytes_in_last_block(layout->archive, 1);
-	return archive_write_open2(layout->archive, layout, NULL, on_write, NULL, NULL) == ARCHIVE_OK ? 0 : -ENOMEM;
+	if (archive_write_open2(layout->archive, layout, NULL, on_write, NULL, NULL) != ARCHIVE_OK)
+		return say(layout, ".", -ENOMEM);
+	return 0;
 }
 
 static void free_entry(struct archive_entry **entry)
@@ -150,9 +153,9 @@ static int write_header(struct layout *layout, const struct file *file)
 	archive_entry_set_filetype(entry, AE_IFREG);
 	archive_entry_set_perm(entry, 0644);
 	archive_entry_set_size(entry, file->size);
-	if (archive_write_header(layout->archive, entry) == ARCHIVE_OK)
-		return 0;
-	return layout->send_error ? layout->send_error : say(layout, file->path, -EIO);
+	if (archive_write_header(layout->archive, entry) != ARCHIVE_OK)
+		return say(layout, file->path, -EIO);
+	return layout->send_error;
 }
 
 static int write_file(struct layout *layout, const struct file *file)
@@ -174,7 +177,8 @@ static int write_file(struct layout *layout, const struct file *file)
 			return say(layout, file->path, n < 0 ? -errno : -ENODATA);
 		left -= n;
 		if (archive_write_data(layout->archive, buf, (size_t)n) != n)
-			r = -EIO;
+			return say(layout, file->path, -EIO);
+		r = layout->send_error;
 	}
 	return r;
 }
@@ -183,14 +187,13 @@ static int write_all(struct layout *layout)
 {
 	int r = open_archive(layout);
 
-	if (r < 0)
-		return say(layout, ".", r);
 	for (size_t i = 0; !r && i < layout->n; i++)
 		r = write_file(layout, &layout->files[i]);
 	if (!r && archive_write_close(layout->archive) != ARCHIVE_OK)
-		r = -EIO;
-	if (layout->send_error)
-		return layout->send_error;
+		r = say(layout, ".", -EIO);
+	if (!r)
+		r = layout->send_error;
+	layout->send_error = r;
 	return r;
 }
 

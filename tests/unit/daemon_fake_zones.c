@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Zones without a hypervisor, for work on the services where KVM cannot boot Linux: the runner's contract (base/runner.h) played
+ * with the real agent of zone-guest, whose "zone" is a mount namespace of this host and whose disks are loop devices. It shows that the
+ * daemon keeps its side of the contracts; it shows nothing about virtual machines and stands in for no end-to-end test.
+ *
+ * One program, two roles. Called as a runner (--kvm-fd …, by protect-launch, without any right) it hands its socket and exit
+ * record to the other role over an abstract socket and waits. Without arguments it is that other role: as root, one child a zone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/runner.h"
+#include "proto/runner.pb-c.h"
+#include "supervisor/launch/launch.h"
+#include "zone-guest/agent.h"
+
+#define DISKS_MAX 16
+#define CONTROLS_MAX 8
+
+static const char address[] = "protect-fake-zones";
+
+struct disk {
+	char serial[24];
+	int fd, loop_fd, number;
+};
+
+static struct fake {
+	struct zone zone;
+	struct disk disks[DISKS_MAX];
+	int runner, listener, exit_fd;
+	int controls[CONTROLS_MAX], consoles[CONTROLS_MAX];
+	unsigned n_controls, n_consoles;
+	const char *ending;
+} fake;
+
+static int abstract_socket(int listening)
+{
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(address));
+
+	memcpy(name.sun_path + 1, address, sizeof(address) - 1);
+	if (listening ? bind(fd, (struct sockaddr *)&name, len) < 0 || listen(fd, 64) < 0
+		      : connect(fd, (struct sockaddr *)&name, len) < 0)
+		return -errno;
+	return fd;
+}
+
+static int run_runner(void)
+{
+	const int fds[] = {LAUNCH_FD_SOCKET, LAUNCH_FD_EXIT};
+	int fd = abstract_socket(0);
+	char end;
+
+	if (fd < 0)
+		return 1;
+	io_send_fds(fd, "z", 1, fds, 2, 0);
+	return io_read_full(fd, &end, 1) == 1 ? 0 : 2;
+}
+
+static int find_disk(const char *serial, char *path, size_t size)
+{
+	for (int i = 0; i < DISKS_MAX; i++)
+		if (fake.disks[i].fd > 0 && strcmp(fake.disks[i].serial, serial) == 0) {
+			snprintf(path, size, "/dev/loop%d", fake.disks[i].number);
+			return 0;
+		}
+	return -ENODEV;
+}
+
+static int attach(const char *serial, int fd)
+{
+	struct loop_config config = {.fd = (uint32_t)fd, .info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR};
+	_cleanup_(close_fdp) int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+
+	for (int i = 0; i < DISKS_MAX; i++) {
+		struct disk *disk = &fake.disks[i];
+		char path[32];
+
+		if (disk->fd > 0)
+			continue;
+		disk->number = ioctl(control, LOOP_CTL_GET_FREE);
+		snprintf(path, sizeof(path), "/dev/loop%d", disk->number);
+		disk->loop_fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (ioctl(disk->loop_fd, LOOP_CONFIGURE, &config) < 0)
+			return -errno;
+		snprintf(disk->serial, sizeof(disk->serial), "%s", serial);
+		disk->fd = fd;
+		zone_disks_changed(&fake.zone);
+		return 0;
+	}
+	return -ENOSPC;
+}
+
+static int detach(const char *serial)
+{
+	for (int i = 0; i < DISKS_MAX; i++) {
+		struct disk *disk = &fake.disks[i];
+
+		if (disk->fd <= 0 || strcmp(disk->serial, serial) != 0)
+			continue;
+		close_fdp(&disk->loop_fd);
+		close_fdp(&disk->fd);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+static void reply(int fd, int error, Protect__Runner__StatusReply *status)
+{
+	Protect__Runner__Reply message = PROTECT__RUNNER__REPLY__INIT;
+	uint8_t frame[4096];
+	uint32_t len;
+
+	message.error = (uint32_t)-error;
+	message.text = error ? strerror(-error) : message.text;
+	message.status = status;
+	if (protect__runner__reply__get_packed_size(&message) == 0)
+		message.text = (char[]){"ok"};
+	len = (uint32_t)protect__runner__reply__pack(&message, frame + 4);
+	memcpy(frame, &len, 4);
+	io_write_full(fd, frame, len + 4);
+}
+
+static void serve(int fd, const Protect__Runner__Request *request, int disk)
+{
+	Protect__Runner__StatusReply status = PROTECT__RUNNER__STATUS_REPLY__INIT;
+	int r = 0;
+
+	status.pid = (uint32_t)getpid();
+	if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DISK_ATTACH)
+		r = attach(request->disk_attach->serial, disk);
+	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DISK_DETACH)
+		r = detach(request->disk_detach->serial);
+	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_KILL)
+		fake.ending = RUNNER_EXIT_KILLED;
+	reply(fd, r, request->what_case == PROTECT__RUNNER__REQUEST__WHAT_STATUS ? &status : NULL);
+}
+
+/* Returns 0 at the end of the connection. */
+static int control_readable(int fd)
+{
+	Protect__Runner__Request *request;
+	uint8_t body[RUNNER_FRAME_MAX];
+	int fds[1];
+	unsigned n_fds = 1;
+	uint32_t len;
+
+	if (io_recv_fds(fd, &len, 4, fds, &n_fds, 0) != 4 || io_read_full(fd, body, len) != (ssize_t)len)
+		return 0;
+	request = protect__runner__request__unpack(NULL, len, body);
+	if (!request)
+		return 0;
+	serve(fd, request, n_fds ? fds[0] : -1);
+	protect__runner__request__free_unpacked(request, NULL);
+	return 1;
+}
+
+static void lost(void *user)
+{
+	(void)user;
+}
+
+static void accept_one(void)
+{
+	int fd = accept4(fake.listener, NULL, NULL, SOCK_CLOEXEC);
+	struct runner_hello hello;
+
+	if (fd < 0 || io_read_full(fd, &hello, sizeof(hello)) != sizeof(hello))
+		return;
+	if (hello.kind == RUNNER_IDM) {
+		agent_start(&fake.zone, fd, lost, NULL);
+	} else if (hello.kind == RUNNER_CONTROL && fake.n_controls < CONTROLS_MAX) {
+		fake.controls[fake.n_controls++] = fd;
+	} else if (hello.kind == RUNNER_CONSOLE && fake.n_consoles < CONTROLS_MAX) {
+		io_write_full(fd, "Linux version fake\n", 19);
+		fake.consoles[fake.n_consoles++] = fd;
+	}
+}
+
+static void shut_down(struct zone *zone, bool reboot)
+{
+	(void)zone;
+	fake.ending = reboot ? RUNNER_EXIT_REBOOT : RUNNER_EXIT_POWEROFF;
+}
+
+static void turn(void)
+{
+	struct pollfd polls[CONTROLS_MAX + 3] = {{.fd = fake.zone.reactor.epoll_fd, .events = POLLIN},
+						 {.fd = fake.runner, .events = POLLIN},
+						 {.fd = fake.listener, .events = POLLIN}};
+	unsigned n_controls = fake.n_controls;
+
+	for (unsigned i = 0; i < n_controls; i++)
+		polls[3 + i] = (struct pollfd){.fd = fake.controls[i], .events = POLLIN};
+	agent_flush(&fake.zone);
+	poll(polls, n_controls + 3, 20);
+	if (polls[1].revents)
+		fake.ending = "";
+	if (polls[2].revents)
+		accept_one();
+	for (unsigned i = 0; i < n_controls; i++)
+		if (polls[3 + i].revents && !control_readable(fake.controls[i]))
+			close_fdp(&fake.controls[i]);
+	reactor_turn(&fake.zone.reactor, 0);
+	zone_reap(&fake.zone);
+	agent_flush(&fake.zone);
+}
+
+static int run_zone(int runner, int listener, int exit_fd)
+{
+	fake.runner = runner;
+	fake.listener = listener;
+	fake.exit_fd = exit_fd;
+	if (unshare(CLONE_NEWNS | CLONE_NEWUTS) < 0 || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("tmpfs", "/run", "tmpfs", 0, NULL) < 0 || mkdir("/run/workload", 0755) < 0 ||
+	    zone_init(&fake.zone, NULL) < 0)
+		return 1;
+	fake.zone.find_disk = find_disk;
+	fake.zone.shutdown = shut_down;
+	while (!fake.ending)
+		turn();
+	if (*fake.ending)
+		dprintf(exit_fd, "%s\n", fake.ending);
+	zone_kill_all(&fake.zone);
+	io_write_full(runner, "e", 1);
+	return 0;
+}
+
+static int run_zones(void)
+{
+	int listener = abstract_socket(1);
+
+	signal(SIGPIPE, SIG_IGN);
+	while (listener >= 0) {
+		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC), fds[2];
+		unsigned n_fds = 2;
+		char z;
+
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		if (fd < 0 || io_recv_fds(fd, &z, 1, fds, &n_fds, 0) != 1 || n_fds != 2)
+			continue;
+		if (fork() == 0)
+			_exit(run_zone(fd, fds[0], fds[1]));
+		close(fd);
+		close(fds[0]);
+		close(fds[1]);
+	}
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	(void)argv;
+	return argc > 1 ? run_runner() : run_zones();
+}
