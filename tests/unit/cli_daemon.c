@@ -425,7 +425,7 @@ static bool is_raw(int fd)
 
 static void give(struct cli_run *run, struct child *child, size_t *given)
 {
-	ssize_t n = write(child->in, run->input + *given, run->input_len - *given);
+	ssize_t n = run->input ? write(child->in, run->input + *given, run->input_len - *given) : 0;
 
 	if (n > 0)
 		*given += (size_t)n;
