@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Requests of a hostile driver to a small disk: any header, any framing. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <linux/virtio_blk.h>
+
+#include "base/cleanup.h"
+#include "tests/unit/virtio_driver.h"
+#include "virtio/blk.h"
+
+#define DISK_LEN     (64u << 10)
+#define STEPS_MAX    100
+#define SEGMENTS_MAX 6u
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* One request of an input. */
+struct step {
+	uint8_t type, odd, n_segments, writable; /* writable: a bit a segment */
+	uint16_t sector;
+	uint16_t lens[SEGMENTS_MAX];
+};
+
+static void run_step(struct driver *d, const struct step *step)
+{
+	struct virtio_blk_outhdr header = {.type = step->odd & 1 ? step->type : step->type % 14,
+					   .sector = step->sector % 160};
+	struct segment segments[SEGMENTS_MAX + 2] = {{DRIVER_DATA, sizeof(header), false}};
+	unsigned n = 1;
+
+	if (step->odd & 2)
+		header.sector = ~header.sector;
+	memcpy(driver_at(d, DRIVER_DATA), &header, sizeof(header));
+	for (unsigned i = 0; i < step->n_segments % (SEGMENTS_MAX + 1); i++) {
+		uint32_t len = step->odd & 4 ? step->lens[i] : step->lens[i] / 512 * 512u;
+
+		segments[n++] =
+			(struct segment){DRIVER_REGION_LEN - 1024, len, step->writable & (1u << i)};
+	}
+	if (!(step->odd & 8))
+		segments[n++] = (struct segment){DRIVER_DATA + 64, 1, true};
+	if (step->odd & 16)
+		driver_add_indirect(d, 0, segments, n);
+	else
+		driver_add(d, 0, segments, n);
+	driver_kick(d, 0);
+	if (step->odd & 32)
+		driver_run(d, 0);
+}
+
+static int attach_disk(struct driver *d, uint8_t settings)
+{
+	_cleanup_(close_fdp) int fd = memfd_create("disk", MFD_CLOEXEC);
+	struct virtio_dev *dev;
+	int r;
+
+	if (fd < 0 || ftruncate(fd, DISK_LEN) < 0)
+		return -1;
+	r = virtio_blk_new(&dev, d->loop, fd, settings & 1, "fuzz");
+	if (r < 0)
+		return r;
+	dev->log_limit.used = UINT32_MAX / 2;
+	r = driver_attach(d, dev);
+	if (r == 0)
+		driver_start(d, settings & 2 ? dev->offered : dev->offered & 3ull << 32, 256);
+	return r;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct driver d;
+	uint64_t features;
+
+	if (size < 1)
+		return 0;
+	if (driver_init(&d) < 0 || attach_disk(&d, data[0]) < 0)
+		abort();
+	d.next_data = DRIVER_DATA + 4096; /* behind the header and the status */
+	features = d.dev->offered;
+	data++;
+	size--;
+	for (unsigned n = 0; size >= sizeof(struct step) && n < STEPS_MAX; n++) {
+		struct step step;
+
+		memcpy(&step, data, sizeof(step));
+		data += sizeof(step);
+		size -= sizeof(step);
+		run_step(&d, &step);
+		if (d.dev->broken || step.odd == 0xff) {
+			if (!driver_reset(&d))
+				abort();
+			d.next_data = DRIVER_DATA + 4096;
+			driver_start(&d, features, 256);
+		}
+	}
+	driver_deinit(&d);
+	return 0;
+}
