@@ -23,7 +23,8 @@ struct request {
 int idm_call(struct idm *idm, uint32_t method, const void *data, size_t len, uint64_t deadline_ns,
 	     idm_reply_fn *reply, void *user, uint64_t *id)
 {
-	struct wire_packet packet = { idm->next_id, method, PROTECT__IDM__FORM__FORM_REQUEST, data, len };
+	struct wire_packet packet = {idm->next_id, method, PROTECT__IDM__FORM__FORM_REQUEST, data,
+				     len};
 	struct call *call;
 	int r;
 
@@ -41,9 +42,11 @@ int idm_call(struct idm *idm, uint32_t method, const void *data, size_t len, uin
 		free(call);
 		return r;
 	}
-	*call = (struct call){
-		.node.key = idm->next_id++, .method = method, .deadline_ns = deadline_ns, .reply = reply, .user = user
-	};
+	*call = (struct call){.node.key = idm->next_id++,
+			      .method = method,
+			      .deadline_ns = deadline_ns,
+			      .reply = reply,
+			      .user = user};
 	table_add(&idm->calls, &call->node);
 	if (id)
 		*id = call->node.key;
@@ -64,7 +67,8 @@ void idm_call_forget(struct idm *idm, uint64_t id)
 		free(take_call(idm, node));
 }
 
-static void end_call(struct call *call, int error, const char *text, const void *payload, size_t len)
+static void end_call(struct call *call, int error, const char *text, const void *payload,
+		     size_t len)
 {
 	call->reply(call->user, error, text, payload, len);
 	free(call);
@@ -88,7 +92,8 @@ int idm_got_response(struct idm *idm, const struct wire_packet *packet)
 	if (text_len)
 		memcpy(text, reply.text, text_len);
 	text[text_len] = '\0';
-	end_call(take_call(idm, node), reply.error ? idm_errno_in(reply.error) : 0, text, reply.payload, reply.len);
+	end_call(take_call(idm, node), reply.error ? idm_errno_in(reply.error) : 0, text,
+		 reply.payload, reply.len);
 	return 0;
 }
 
@@ -124,7 +129,8 @@ void idm_calls_tick(struct idm *idm, uint64_t now_ns)
 {
 	struct call *call;
 
-	/* A reply function may call again, even with a deadline that has passed: no more than there were. */
+	/* A reply function may call again, even with a deadline that has passed: no more than there
+	 * were. */
 	for (unsigned left = idm->calls.count; left && (call = take_expired(idm, now_ns)); left--)
 		end_call(call, -ETIMEDOUT, "no answer in time", NULL, 0);
 }
@@ -141,10 +147,11 @@ void idm_calls_free(struct idm *idm)
 	}
 }
 
-static int queue_reply(struct idm *idm, uint64_t id, uint32_t method, const struct wire_reply *reply)
+static int queue_reply(struct idm *idm, uint64_t id, uint32_t method,
+		       const struct wire_reply *reply)
 {
 	uint8_t *data = malloc(WIRE_REPLY_HEAD_MAX + reply->text_len + reply->len);
-	struct wire_packet packet = { id, method, PROTECT__IDM__FORM__FORM_RESPONSE, data, 0 };
+	struct wire_packet packet = {id, method, PROTECT__IDM__FORM__FORM_RESPONSE, data, 0};
 	int r;
 
 	if (!data)
@@ -157,7 +164,7 @@ static int queue_reply(struct idm *idm, uint64_t id, uint32_t method, const stru
 
 static int queue_error(struct idm *idm, uint64_t id, uint32_t method, int error, const char *text)
 {
-	struct wire_reply reply = { .error = idm_errno_out(error) };
+	struct wire_reply reply = {.error = idm_errno_out(error)};
 
 	if (!text)
 		text = strerror((int)reply.error);
@@ -180,16 +187,17 @@ int idm_got_request(struct idm *idm, const struct wire_packet *packet)
 	request = malloc(sizeof(*request));
 	if (!request)
 		return -ENOMEM;
-	*request = (struct request){ .node.key = packet->id, .method = method };
+	*request = (struct request){.node.key = packet->id, .method = method};
 	table_add(&idm->requests, &request->node);
 	idm->handler->request(idm->user, idm, packet->id, method, packet->data, packet->len);
 	return 0;
 }
 
-int idm_reply(struct idm *idm, uint64_t id, int error, const char *text, const void *payload, size_t len)
+int idm_reply(struct idm *idm, uint64_t id, int error, const char *text, const void *payload,
+	      size_t len)
 {
 	struct table_node *node = table_find(&idm->requests, id);
-	struct wire_reply reply = { .payload = payload, .len = len };
+	struct wire_reply reply = {.payload = payload, .len = len};
 	struct request *request;
 	uint32_t method;
 	int r;
@@ -210,7 +218,7 @@ int idm_reply(struct idm *idm, uint64_t id, int error, const char *text, const v
 
 int idm_event(struct idm *idm, uint32_t kind, const void *data, size_t len)
 {
-	struct wire_packet packet = { 0, kind, PROTECT__IDM__FORM__FORM_EVENT, data, len };
+	struct wire_packet packet = {0, kind, PROTECT__IDM__FORM__FORM_EVENT, data, len};
 
 	if (len > IDM_PAYLOAD_MAX)
 		return -EMSGSIZE;

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What the files of the session share: session.c (bytes in, bytes out, dispatch), call.c (calls, requests, events), stream.c.
+ * What the files of the session share: session.c (bytes in, bytes out, dispatch), call.c (calls,
+ * requests, events), stream.c.
  *
- * Output is one queue of whole packets: what was queued first leaves first, also between a stream's bytes and a response, so "sent
- * after the last byte of its output" holds on the wire. Nothing stands in it that the peer has not granted a window for, so it drains
- * as fast as the connection does.
+ * Output is one queue of whole packets: what was queued first leaves first, also between a stream's
+ * bytes and a response, so "sent after the last byte of its output" holds on the wire. Nothing
+ * stands in it that the peer has not granted a window for, so it drains as fast as the connection
+ * does.
  *
- * No callback runs but from idm_feed(), idm_tick() and idm_free(): what comes due elsewhere (room in a stream's queue, an end
- * that was there before the stream was accepted) waits in the list of ready streams.
+ * No callback runs but from idm_feed(), idm_tick() and idm_free(): what comes due elsewhere (room
+ * in a stream's queue, an end that was there before the stream was accepted) waits in the list of
+ * ready streams.
  */
 #pragma once
 
@@ -16,11 +19,12 @@
 #include "idm-vsock/wire.h"
 #include "proto/idm.pb-c.h"
 
-/* Unsent bytes besides those of streams; a peer that has so much to read and keeps talking is cut off. */
-#define IDM_UNSENT_MAX (8u * 1024 * 1024)
+/* Unsent bytes besides those of streams; a peer that has so much to read and keeps talking is cut
+ * off. */
+#define IDM_UNSENT_MAX	       (8u * 1024 * 1024)
 #define IDM_STREAM_PACKETS_MAX 1024u /* unsent packets of one stream */
-#define IDM_PAYLOAD_MAX (IDM_PACKET_MAX - WIRE_PACKET_HEAD_MAX)
-#define IDM_TEXT_MAX 512u /* of an error, with its NUL */
+#define IDM_PAYLOAD_MAX	       (IDM_PACKET_MAX - WIRE_PACKET_HEAD_MAX)
+#define IDM_TEXT_MAX	       512u /* of an error, with its NUL */
 
 struct idm_chunk {
 	struct idm_chunk *next;
@@ -62,7 +66,8 @@ struct idm {
 	uint8_t *packet;
 };
 
-/* Queues a packet; packet->data is copied. stream_len > 0: it counts as bytes of the stream packet->channel. Returns 0 or -ENOMEM. */
+/* Queues a packet; packet->data is copied. stream_len > 0: it counts as bytes of the stream
+ * packet->channel. Returns 0 or -ENOMEM. */
 int idm_queue_packet(struct idm *idm, const struct wire_packet *packet, uint32_t stream_len);
 
 /* call.c: what arrived. Return 0, -EBADMSG, -ENOMEM. */

@@ -12,8 +12,8 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-#define READ_SIZE (64u * 1024)
-#define READS_MAX 4	/* 256 KiB a turn */
+#define READ_SIZE	(64u * 1024)
+#define READS_MAX	4 /* 256 KiB a turn */
 #define WRITE_TURNS_MAX 8 /* callbacks that go on writing, in one run */
 
 int idm_pump_init(struct idm_pump *pump, int fd, struct idm *idm)
@@ -32,7 +32,8 @@ static bool tick_is_due(const struct idm_pump *pump)
 
 short idm_pump_events(const struct idm_pump *pump)
 {
-	bool out = pump->out_start < pump->out_end || idm_has_output(pump->idm) || tick_is_due(pump);
+	bool out =
+		pump->out_start < pump->out_end || idm_has_output(pump->idm) || tick_is_due(pump);
 
 	return (short)(out ? POLLIN | POLLOUT : POLLIN);
 }
@@ -44,11 +45,13 @@ int idm_pump_flush(struct idm_pump *pump)
 
 		if (pump->out_start == pump->out_end) {
 			pump->out_start = 0;
-			pump->out_end = (uint32_t)idm_output(pump->idm, pump->out, sizeof(pump->out));
+			pump->out_end =
+				(uint32_t)idm_output(pump->idm, pump->out, sizeof(pump->out));
 			if (!pump->out_end)
 				return 0;
 		}
-		n = send(pump->fd, pump->out + pump->out_start, pump->out_end - pump->out_start, MSG_NOSIGNAL);
+		n = send(pump->fd, pump->out + pump->out_start, pump->out_end - pump->out_start,
+			 MSG_NOSIGNAL);
 		if (n >= 0)
 			pump->out_start += (uint32_t)n;
 		else if (errno == EAGAIN)
@@ -99,7 +102,7 @@ int idm_pump_run(struct idm_pump *pump, uint64_t now_ns)
 int idm_vsock_connect(uint32_t cid, uint32_t port)
 {
 	_cleanup_(close_fdp) int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_vm address = { .svm_family = AF_VSOCK, .svm_cid = cid, .svm_port = port };
+	struct sockaddr_vm address = {.svm_family = AF_VSOCK, .svm_cid = cid, .svm_port = port};
 
 	if (fd < 0)
 		return -errno;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Moves a session's bytes over a non-blocking stream descriptor (unix socket, vsock). It waits for nothing: its owner polls the
- * descriptor, with whatever it has (the loop, epoll, poll), for idm_pump_events() and then calls idm_pump_run().
+ * Moves a session's bytes over a non-blocking stream descriptor (unix socket, vsock). It waits for
+ * nothing: its owner polls the descriptor, with whatever it has (the loop, epoll, poll), for
+ * idm_pump_events() and then calls idm_pump_run().
  */
 #pragma once
 
@@ -25,8 +26,8 @@ int idm_pump_init(struct idm_pump *pump, int fd, struct idm *idm);
 short idm_pump_events(const struct idm_pump *pump);
 
 /*
- * Reads and feeds at most 256 KiB, then writes what can be written. Returns 0, -ECONNRESET at the end of the stream, -EBADMSG or another
- * negative errno: the connection is then over.
+ * Reads and feeds at most 256 KiB, then writes what can be written. Returns 0, -ECONNRESET at the
+ * end of the stream, -EBADMSG or another negative errno: the connection is then over.
  */
 int idm_pump_run(struct idm_pump *pump, uint64_t now_ns);
 

@@ -62,7 +62,7 @@ int idm_queue_packet(struct idm *idm, const struct wire_packet *packet, uint32_t
 
 	if (!chunk)
 		return -ENOMEM;
-	*chunk = (struct idm_chunk){ .len = 4 + len };
+	*chunk = (struct idm_chunk){.len = 4 + len};
 	for (unsigned i = 0; i < 4; i++)
 		chunk->bytes[i] = (uint8_t)(len >> 8 * i);
 	memcpy(chunk->bytes + 4, head, head_len);
@@ -126,7 +126,8 @@ static int dispatch(struct idm *idm, const struct wire_packet *packet)
 		return -EBADMSG;
 	case FORM(EVENT):
 		if (idm->handler->event && packet->channel <= UINT32_MAX)
-			idm->handler->event(idm->user, idm, (uint32_t)packet->channel, packet->data, packet->len);
+			idm->handler->event(idm->user, idm, (uint32_t)packet->channel, packet->data,
+					    packet->len);
 		return 0;
 	case FORM(REQUEST):
 		return idm_got_request(idm, packet);
@@ -162,7 +163,8 @@ static int got_packet(struct idm *idm, const uint8_t *bytes, size_t len)
 	return r;
 }
 
-/* Takes bytes of the length, and when it is complete checks it. Returns how many it took or -EBADMSG. */
+/* Takes bytes of the length, and when it is complete checks it. Returns how many it took or
+ * -EBADMSG. */
 static ssize_t feed_prefix(struct idm *idm, const uint8_t *at, size_t len)
 {
 	size_t n = sizeof(idm->prefix) - idm->prefix_have;
@@ -181,7 +183,8 @@ static ssize_t feed_prefix(struct idm *idm, const uint8_t *at, size_t len)
 	return (ssize_t)n;
 }
 
-/* Takes bytes of the packet; one that is there as a whole is not copied. Returns how many it took, -EBADMSG, -ENOMEM. */
+/* Takes bytes of the packet; one that is there as a whole is not copied. Returns how many it took,
+ * -EBADMSG, -ENOMEM. */
 static ssize_t feed_packet(struct idm *idm, const uint8_t *at, size_t len)
 {
 	size_t n = idm->packet_len - idm->packet_have;

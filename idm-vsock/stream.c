@@ -8,7 +8,7 @@
 #include "idm-vsock/internal.h"
 
 #define GRANT_BATCH (64u * 1024)
-#define FORM(name) PROTECT__IDM__FORM__FORM_##name
+#define FORM(name)  PROTECT__IDM__FORM__FORM_##name
 
 static struct idm_stream *find(const struct idm *idm, uint64_t number)
 {
@@ -97,7 +97,7 @@ static void make_ready_if_writable(struct idm_stream *stream)
 
 static int queue_control(struct idm *idm, uint32_t form, uint64_t number, uint64_t value)
 {
-	struct wire_packet packet = { .id = value, .channel = number, .form = form };
+	struct wire_packet packet = {.id = value, .channel = number, .form = form};
 
 	return idm->dead ? 0 : idm_queue_packet(idm, &packet, 0);
 }
@@ -185,8 +185,8 @@ size_t idm_stream_write(struct idm_stream *stream, const void *data, size_t len)
 	size_t done = 0, room;
 
 	while (done < len && (room = idm_stream_room(stream))) {
-		struct wire_packet packet = { 0, stream->node.key, FORM(STREAM_DATA),
-					      (const uint8_t *)data + done, len - done };
+		struct wire_packet packet = {0, stream->node.key, FORM(STREAM_DATA),
+					     (const uint8_t *)data + done, len - done};
 
 		if (packet.len > room)
 			packet.len = room;
@@ -221,10 +221,12 @@ void idm_stream_consumed(struct idm_stream *stream, size_t len)
 	assert(len <= stream->unconsumed);
 	stream->unconsumed -= len;
 	stream->grant_pending += len;
-	if (!stream->grant_pending || stream->grant_pending < batch || stream->peer_ended || stream->doomed)
+	if (!stream->grant_pending || stream->grant_pending < batch || stream->peer_ended ||
+	    stream->doomed)
 		return;
 	/* Without memory the grant waits for the next one. */
-	if (queue_control(stream->idm, FORM(STREAM_WINDOW), stream->node.key, stream->grant_pending) < 0)
+	if (queue_control(stream->idm, FORM(STREAM_WINDOW), stream->node.key,
+			  stream->grant_pending) < 0)
 		return;
 	stream->granted += stream->grant_pending;
 	stream->grant_pending = 0;
@@ -292,9 +294,10 @@ int idm_got_stream_open(struct idm *idm, const struct wire_packet *packet)
 {
 	struct idm_stream *stream;
 
-	/* Numbers only grow: what still comes for a stream that is gone can never meet another one. */
-	if (!packet->channel || number_is_own(idm, packet->channel) || packet->channel <= idm->last_peer_stream ||
-	    packet->id > IDM_WINDOW_MAX)
+	/* Numbers only grow: what still comes for a stream that is gone can never meet another one.
+	 */
+	if (!packet->channel || number_is_own(idm, packet->channel) ||
+	    packet->channel <= idm->last_peer_stream || packet->id > IDM_WINDOW_MAX)
 		return -EBADMSG;
 	idm->last_peer_stream = packet->channel;
 	if (idm->streams_peer >= IDM_STREAMS_MAX)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A small hash table of things with a number, embedded in their owners: the calls, requests and streams of a session. It owns
- * nothing; what is in it must be removed before it is freed. One thread.
+ * A small hash table of things with a number, embedded in their owners: the calls, requests and
+ * streams of a session. It owns nothing; what is in it must be removed before it is freed. One
+ * thread.
  */
 #pragma once
 

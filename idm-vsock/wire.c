@@ -21,7 +21,7 @@ struct field {
 
 static struct reader reader_of(const void *buf, size_t len)
 {
-	return (struct reader){ buf, len ? (const uint8_t *)buf + len : buf };
+	return (struct reader){buf, len ? (const uint8_t *)buf + len : buf};
 }
 
 static bool read_varint(struct reader *reader, uint64_t *out)
@@ -60,7 +60,7 @@ static int read_field(struct reader *reader, struct field *field)
 		return 0;
 	if (!read_varint(reader, &tag) || tag >> 3 == 0)
 		return -EBADMSG;
-	*field = (struct field){ .number = tag >> 3, .type = (enum wire_type)(tag & 7) };
+	*field = (struct field){.number = tag >> 3, .type = (enum wire_type)(tag & 7)};
 	switch (field->type) {
 	case WIRE_VARINT:
 		good = read_varint(reader, &field->value);
@@ -84,7 +84,7 @@ int wire_packet_decode(const void *buf, size_t len, struct wire_packet *out)
 	struct field field;
 	int r;
 
-	*out = (struct wire_packet){ 0 };
+	*out = (struct wire_packet){0};
 	while ((r = read_field(&reader, &field)) > 0) {
 		if (field.number == 1 && field.type == WIRE_VARINT)
 			out->id = field.value;
@@ -106,7 +106,7 @@ int wire_reply_decode(const void *buf, size_t len, struct wire_reply *out)
 	struct field field;
 	int r;
 
-	*out = (struct wire_reply){ 0 };
+	*out = (struct wire_reply){0};
 	while ((r = read_field(&reader, &field)) > 0) {
 		if (field.number == 1 && field.type == WIRE_VARINT)
 			out->error = (uint32_t)field.value;

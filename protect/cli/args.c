@@ -13,7 +13,7 @@
 
 #define OPTIONS_MAX 24
 #define LETTERS_MAX (3 + 2 * OPTIONS_MAX)
-#define LONG_ONLY 256 /* + index: what getopt_long returns for an option without a letter */
+#define LONG_ONLY   256 /* + index: what getopt_long returns for an option without a letter */
 
 int args_number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
@@ -52,7 +52,8 @@ int args_check_env(const struct args *args, const struct arg_list *env)
 		const char *equals = strchr(env->items[i], '=');
 
 		if (!equals || equals == env->items[i]) {
-			args_usage_error(args, "the environment variable '%s' is not KEY=VALUE", env->items[i]);
+			args_usage_error(args, "the environment variable '%s' is not KEY=VALUE",
+					 env->items[i]);
 			return -EINVAL;
 		}
 	}
@@ -66,15 +67,16 @@ static void print_option(const struct arg_option *option)
 
 	if (option->letter)
 		snprintf(letter, sizeof(letter), "-%c, ", option->letter);
-	snprintf(left, sizeof(left), "%s--%s%s%s", letter, option->name, option->kind == ARG_FLAG ? "" : " ",
+	snprintf(left, sizeof(left), "%s--%s%s%s", letter, option->name,
+		 option->kind == ARG_FLAG ? "" : " ",
 		 option->kind == ARG_FLAG ? "" : option->value);
 	printf("  %-28s %s\n", left, option->help);
 }
 
 void args_help(const char *group, const struct command *command)
 {
-	printf("usage: protect %s %s%s%s\n\n%s\n", group, command->name, *command->usage ? " " : "", command->usage,
-	       command->summary);
+	printf("usage: protect %s %s%s%s\n\n%s\n", group, command->name, *command->usage ? " " : "",
+	       command->usage, command->summary);
 	printf("\nOptions:\n");
 	for (size_t i = 0; i < command->n_options; i++)
 		print_option(&command->options[i]);
@@ -90,8 +92,9 @@ static int set_number(const struct args *args, const struct arg_option *option, 
 	if (r == -EINVAL)
 		return args_usage_error(args, "--%s: '%s' is not a number", option->name, optarg);
 	if (r < 0)
-		return args_usage_error(args, "--%s: %s is not between %llu and %llu", option->name, optarg,
-					(unsigned long long)option->min, (unsigned long long)option->max);
+		return args_usage_error(args, "--%s: %s is not between %llu and %llu", option->name,
+					optarg, (unsigned long long)option->min,
+					(unsigned long long)option->max);
 	return CLI_OK;
 }
 
@@ -102,7 +105,8 @@ static int set_string(const struct args *args, const struct arg_option *option, 
 	while (word && *word && strcmp(*word, optarg) != 0)
 		word++;
 	if (word && !*word)
-		return args_usage_error(args, "--%s: '%s' is not one of %s", option->name, optarg, option->value);
+		return args_usage_error(args, "--%s: '%s' is not one of %s", option->name, optarg,
+					option->value);
 	*value = optarg;
 	return CLI_OK;
 }
@@ -138,7 +142,8 @@ static int set_option(const struct args *args, const struct arg_option *option, 
 	return CLI_ERROR;
 }
 
-/* Fills what getopt_long() wants; '-' gives operands in their place, ':' tells a missing value apart. */
+/* Fills what getopt_long() wants; '-' gives operands in their place, ':' tells a missing value
+ * apart. */
 static void make_getopt(const struct command *command, char *letters, struct option *longs)
 {
 	char *at = stpcpy(letters, "-:h");
@@ -153,12 +158,13 @@ static void make_getopt(const struct command *command, char *letters, struct opt
 			if (has_value)
 				*at++ = ':';
 		}
-		longs[i] = (struct option){ option->name, has_value ? required_argument : no_argument, NULL,
-					    LONG_ONLY + (int)i };
+		longs[i] =
+			(struct option){option->name, has_value ? required_argument : no_argument,
+					NULL, LONG_ONLY + (int)i};
 	}
 	*at = '\0';
-	longs[i++] = (struct option){ "help", no_argument, NULL, 'h' };
-	longs[i] = (struct option){ 0 };
+	longs[i++] = (struct option){"help", no_argument, NULL, 'h'};
+	longs[i] = (struct option){0};
 }
 
 static const struct arg_option *find_option(const struct command *command, int c)
@@ -209,7 +215,8 @@ static int check_counts(const struct args *args)
 	if (args->n_operands < command->operands_min)
 		return args_usage_error(args, "too few arguments (usage: %s)", command->usage);
 	if (args->n_operands > command->operands_max)
-		return args_usage_error(args, "'%s' is one argument too many%s", args->operands[command->operands_max],
+		return args_usage_error(args, "'%s' is one argument too many%s",
+					args->operands[command->operands_max],
 					command->has_tail ? " (the command goes behind --)" : "");
 	if (args->n_tail && !command->has_tail)
 		return args_usage_error(args, "'%s' is one argument too many", args->tail[0]);
@@ -240,12 +247,14 @@ static void free_lists(const struct command *command, void *values)
 {
 	for (size_t i = 0; i < command->n_options; i++)
 		if (command->options[i].kind == ARG_LIST)
-			free(((struct arg_list *)(void *)((char *)values + command->options[i].offset))->items);
+			free(((struct arg_list *)(void *)((char *)values +
+							  command->options[i].offset))
+				     ->items);
 }
 
 int args_run(const char *group, const struct command *command, int argc, char **argv)
 {
-	struct args args = { .command = command, .group = group };
+	struct args args = {.command = command, .group = group};
 	_cleanup_(freep) void *values = calloc(1, command->values_size + 1);
 	_cleanup_(freep) char **operands = calloc((size_t)argc + 1, sizeof(*operands));
 	int status;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The command line: what a command is, its options as a table, and their parsing with getopt_long(3). Options may stand anywhere
- * before `--`; what comes after `--` is the tail, a command for a zone, and is never looked at. Help and completion are made from the
- * same tables, so they cannot say something else. Main thread only. Everything points into argv.
+ * The command line: what a command is, its options as a table, and their parsing with
+ * getopt_long(3). Options may stand anywhere before `--`; what comes after `--` is the tail, a
+ * command for a zone, and is never looked at. Help and completion are made from the same tables, so
+ * they cannot say something else. Main thread only. Everything points into argv.
  */
 #pragma once
 
@@ -10,9 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CLI_OK 0
-#define CLI_ERROR 1
-#define CLI_USAGE 2
+#define CLI_OK		0
+#define CLI_ERROR	1
+#define CLI_USAGE	2
 #define CLI_EXEC_FAILED 125 /* exec and attach: Protect itself failed */
 
 enum arg_kind {
@@ -31,7 +32,7 @@ struct arg_option {
 	char letter; /* 0 = none */
 	const char *name;
 	enum arg_kind kind;
-	size_t offset; /* of the value in the command's values */
+	size_t offset;	   /* of the value in the command's values */
 	const char *value; /* how help calls the value */
 	const char *help;
 	uint64_t min, max;	  /* ARG_NUMBER */
@@ -72,9 +73,11 @@ struct args {
 };
 
 #define OPTIONS(table, type)                                                                       \
-	.options = (table), .n_options = sizeof(table) / sizeof((table)[0]), .values_size = sizeof(type)
+	.options = (table), .n_options = sizeof(table) / sizeof((table)[0]),                       \
+	.values_size = sizeof(type)
 
-/* Parses argv (argv[0] is the command's name) and runs the command. Returns the exit status; errors were printed. */
+/* Parses argv (argv[0] is the command's name) and runs the command. Returns the exit status; errors
+ * were printed. */
 int args_run(const char *group, const struct command *command, int argc, char **argv);
 
 /* Prints a command's help to standard output. */

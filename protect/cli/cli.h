@@ -25,5 +25,6 @@ int workload_launch_run(const struct args *args, void *values);
 /* Shows the logs of the zone or workload (method) that operand 0 names. Returns an exit status. */
 int logs_run(uint32_t method, const struct args *args, bool follow, bool split);
 
-/* Asks the daemon for something whose answer is Empty, about every operand in turn. Returns an exit status. */
+/* Asks the daemon for something whose answer is Empty, about every operand in turn. Returns an exit
+ * status. */
 int destroy_run(uint32_t method, const struct args *args, bool wait);

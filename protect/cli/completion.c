@@ -17,7 +17,7 @@ static void print_options(const struct command *command)
 /* What names the operands of a group's commands. */
 static const char *names_of(const char *group)
 {
-	static const char *const groups[] = { "zone", "workload", "image" };
+	static const char *const groups[] = {"zone", "workload", "image"};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(groups); i++)
 		if (strcmp(groups[i], group) == 0)
@@ -54,7 +54,8 @@ static int bash_run(const struct args *args, void *values)
 	(void)args;
 	(void)values;
 	printf("# bash completion of protect\n_protect() {\n"
-	       "\tlocal word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} words='' names='' command=''\n"
+	       "\tlocal word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} "
+	       "words='' names='' command=''\n"
 	       "\t[ \"$COMP_CWORD\" -lt 2 ] || command=${COMP_WORDS[1]}\" \"\n"
 	       "\t[ \"$COMP_CWORD\" -lt 3 ] || command=$command${COMP_WORDS[2]}\n"
 	       "\tcase $command in\n\t'') words='--help --version");
@@ -68,8 +69,10 @@ static int bash_run(const struct args *args, void *values)
 	       "\t-z | --zone) words='' names=zone ;;\n"
 	       "\tesac\n"
 	       "\tcase $names in\n"
-	       "\tzone | workload) words+=\" $(protect $names list 2>/dev/null | awk 'NR > 1 { print $2 }')\" ;;\n"
-	       "\timage) words+=\" $(protect image list 2>/dev/null | awk 'NR > 1 { print $1 }')\" ;;\n"
+	       "\tzone | workload) words+=\" $(protect $names list 2>/dev/null | awk 'NR > 1 { "
+	       "print $2 }')\" ;;\n"
+	       "\timage) words+=\" $(protect image list 2>/dev/null | awk 'NR > 1 { print $1 }')\" "
+	       ";;\n"
 	       "\tesac\n"
 	       "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
 	       "}\ncomplete -o default -F _protect protect\n");
@@ -79,25 +82,27 @@ static int bash_run(const struct args *args, void *values)
 /* zsh runs bash's by its own emulation. */
 static int zsh_run(const struct args *args, void *values)
 {
-	puts("autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\nmapfile() { "
+	puts("autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && "
+	     "bashcompinit\nmapfile() { "
 	     "COMPREPLY=(${(f)\"$(cat)\"}); }");
 	return bash_run(args, values);
 }
 
 static const struct command commands[] = {
-	{ .name = "bash",
-	  .usage = "",
-	  .summary = "Print a completion script for bash.",
-	  .details = "Example:\n  protect completion bash >/etc/bash_completion.d/protect\n",
-	  .run = bash_run },
-	{ .name = "zsh",
-	  .usage = "",
-	  .summary = "Print a completion script for zsh.",
-	  .details = "Example:\n  source <(protect completion zsh)\n",
-	  .run = zsh_run },
+	{.name = "bash",
+	 .usage = "",
+	 .summary = "Print a completion script for bash.",
+	 .details = "Example:\n  protect completion bash >/etc/bash_completion.d/protect\n",
+	 .run = bash_run},
+	{.name = "zsh",
+	 .usage = "",
+	 .summary = "Print a completion script for zsh.",
+	 .details = "Example:\n  source <(protect completion zsh)\n",
+	 .run = zsh_run},
 };
 
-const struct command_group completion_group = { "completion", "completion scripts for shells", commands, ARRAY_SIZE(commands) };
+const struct command_group completion_group = {"completion", "completion scripts for shells",
+					       commands, ARRAY_SIZE(commands)};
 
-const struct command_group *const cli_groups[] = { &host_group,	 &zone_group,	    &workload_group,
-						   &image_group, &completion_group, NULL };
+const struct command_group *const cli_groups[] = {&host_group,	&zone_group,	   &workload_group,
+						  &image_group, &completion_group, NULL};

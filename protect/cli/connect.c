@@ -40,31 +40,34 @@ static void say_unreachable(int error)
 	const char *path = connection_path();
 
 	if (error == -EACCES || error == -EPERM)
-		output_error("cannot open the daemon's socket %s: %s; be root or a member of the group 'protect'", path,
-			     strerror(-error));
+		output_error("cannot open the daemon's socket %s: %s; be root or a member of the "
+			     "group 'protect'",
+			     path, strerror(-error));
 	else
-		output_error("cannot reach the daemon at %s: %s; start it with 'systemctl start protect-daemon' or "
+		output_error("cannot reach the daemon at %s: %s; start it with 'systemctl start "
+			     "protect-daemon' or "
 			     "'tools/services start'",
 			     path, strerror(-error));
 }
 
 struct connection *connection_new(void)
 {
-	static const struct idm_handler handler = { .event = on_event };
+	static const struct idm_handler handler = {.event = on_event};
 	struct connection *connection = malloc(sizeof(*connection));
 
 	if (!connection) {
 		output_error("out of memory");
 		return NULL;
 	}
-	*connection = (struct connection){ .fd = io_unix_connect(connection_path(), SOCK_STREAM) };
+	*connection = (struct connection){.fd = io_unix_connect(connection_path(), SOCK_STREAM)};
 	if (connection->fd < 0) {
 		say_unreachable(connection->fd);
 		free(connection);
 		return NULL;
 	}
 	connection->idm = idm_new(IDM_CLIENT, &handler, connection);
-	if (!connection->idm || idm_pump_init(&connection->pump, connection->fd, connection->idm) < 0) {
+	if (!connection->idm ||
+	    idm_pump_init(&connection->pump, connection->fd, connection->idm) < 0) {
 		output_error("out of memory");
 		return connection_free(connection);
 	}
@@ -85,7 +88,7 @@ struct connection *connection_free(struct connection *connection)
 void reply_deinit(struct reply *reply)
 {
 	free(reply->payload);
-	*reply = (struct reply){ 0 };
+	*reply = (struct reply){0};
 }
 
 static void on_reply(void *user, int error, const char *text, const void *payload, size_t len)
@@ -107,8 +110,8 @@ static void on_reply(void *user, int error, const char *text, const void *payloa
 	reply->len = len;
 }
 
-int connection_start(struct connection *connection, uint32_t method, const ProtobufCMessage *message,
-		     struct reply *reply, uint64_t *id)
+int connection_start(struct connection *connection, uint32_t method,
+		     const ProtobufCMessage *message, struct reply *reply, uint64_t *id)
 {
 	size_t len = protobuf_c_message_get_packed_size(message);
 	_cleanup_(freep) uint8_t *data = malloc(len + 1);
@@ -116,10 +119,12 @@ int connection_start(struct connection *connection, uint32_t method, const Proto
 
 	if (data) {
 		protobuf_c_message_pack(message, data);
-		r = idm_call(connection->idm, method, data, len, 0, on_reply, reply, &connection->call_id);
+		r = idm_call(connection->idm, method, data, len, 0, on_reply, reply,
+			     &connection->call_id);
 	}
 	if (r == -EMSGSIZE)
-		output_error("the request is longer than %u KiB: fewer arguments or environment variables are needed",
+		output_error("the request is longer than %u KiB: fewer arguments or environment "
+			     "variables are needed",
 			     IDM_PACKET_MAX / 1024);
 	else if (r < 0)
 		output_error("cannot ask the daemon: %s", strerror(-r));
@@ -143,7 +148,8 @@ int connection_turn(struct connection *connection, struct pollfd *polls, unsigne
 
 	if (connection->lost)
 		return -ECONNRESET;
-	all[0] = (struct pollfd){ .fd = connection->fd, .events = idm_pump_events(&connection->pump) };
+	all[0] =
+		(struct pollfd){.fd = connection->fd, .events = idm_pump_events(&connection->pump)};
 	if (n)
 		memcpy(&all[1], polls, n * sizeof(*polls));
 	r = poll(all, n + 1, timeout_ms);
@@ -168,7 +174,8 @@ int connection_wait(struct connection *connection, struct reply *reply)
 void reply_print_error(const struct reply *reply)
 {
 	if (reply->error == -ECONNRESET && strcmp(reply->text, "the connection was lost") == 0)
-		output_error("the daemon at %s closed the connection; zones keep running, see 'protect host status'",
+		output_error("the daemon at %s closed the connection; zones keep running, see "
+			     "'protect host status'",
 			     connection_path());
 	else
 		output_error("%s", reply->text[0] ? reply->text : strerror(-reply->error));
@@ -184,14 +191,16 @@ ProtobufCMessage *reply_unpack(const struct reply *reply, const ProtobufCMessage
 	}
 	message = protobuf_c_message_unpack(type, NULL, reply->len, reply->payload);
 	if (!message)
-		output_error("the daemon's answer cannot be read; are protect and protect-daemon of one version?");
+		output_error("the daemon's answer cannot be read; are protect and protect-daemon "
+			     "of one version?");
 	return message;
 }
 
-ProtobufCMessage *connection_call(struct connection *connection, uint32_t method, const ProtobufCMessage *message,
+ProtobufCMessage *connection_call(struct connection *connection, uint32_t method,
+				  const ProtobufCMessage *message,
 				  const ProtobufCMessageDescriptor *type)
 {
-	_cleanup_(reply_deinit) struct reply reply = { 0 };
+	_cleanup_(reply_deinit) struct reply reply = {0};
 
 	if (connection_start(connection, method, message, &reply, NULL) < 0)
 		return NULL;
@@ -207,7 +216,8 @@ ProtobufCMessage *connection_ask(uint32_t method, const ProtobufCMessage *messag
 	return connection ? connection_call(connection, method, message, type) : NULL;
 }
 
-static void on_ignored_reply(void *user, int error, const char *text, const void *payload, size_t len)
+static void on_ignored_reply(void *user, int error, const char *text, const void *payload,
+			     size_t len)
 {
 	(void)user;
 	(void)error;
@@ -216,7 +226,8 @@ static void on_ignored_reply(void *user, int error, const char *text, const void
 	(void)len;
 }
 
-void connection_send(struct connection *connection, uint32_t method, const ProtobufCMessage *message)
+void connection_send(struct connection *connection, uint32_t method,
+		     const ProtobufCMessage *message)
 {
 	size_t len = protobuf_c_message_get_packed_size(message);
 	_cleanup_(freep) uint8_t *data = malloc(len + 1);

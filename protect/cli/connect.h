@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The connection to protect-daemon: a session over the unix socket PROTECT_SOCKET, by default /run/protect/daemon.sock, driven by
- * poll(2). Main thread only. The daemon's texts are shown, never interpreted.
+ * The connection to protect-daemon: a session over the unix socket PROTECT_SOCKET, by default
+ * /run/protect/daemon.sock, driven by poll(2). Main thread only. The daemon's texts are shown,
+ * never interpreted.
  */
 #pragma once
 
@@ -16,8 +17,8 @@
 #include "proto/control.pb-c.h"
 
 #define CONNECTION_DEFAULT_SOCKET "/run/protect/daemon.sock"
-#define CONNECTION_POLLS_MAX 8
-#define METHOD(name) PROTECT__CONTROL__METHOD__METHOD_##name
+#define CONNECTION_POLLS_MAX	  8
+#define METHOD(name)		  PROTECT__CONTROL__METHOD__METHOD_##name
 
 struct connection {
 	int fd;
@@ -50,23 +51,28 @@ static inline void connection_freep(struct connection **connection)
 /* Frees what a reply holds. */
 void reply_deinit(struct reply *reply);
 
-/* Starts a call; *reply must live until it is done or the connection is freed. Returns 0 or a negative errno, having said so. */
-int connection_start(struct connection *connection, uint32_t method, const ProtobufCMessage *message,
-		     struct reply *reply, uint64_t *id);
+/* Starts a call; *reply must live until it is done or the connection is freed. Returns 0 or a
+ * negative errno, having said so. */
+int connection_start(struct connection *connection, uint32_t method,
+		     const ProtobufCMessage *message, struct reply *reply, uint64_t *id);
 
 /*
- * Waits for the daemon or for one of the caller's n descriptors (their revents are set), at most timeout_ms (-1 = for ever), and moves
- * the session's bytes. Returns 0, or a negative errno when the connection is lost (every call is then done, with an error).
+ * Waits for the daemon or for one of the caller's n descriptors (their revents are set), at most
+ * timeout_ms (-1 = for ever), and moves the session's bytes. Returns 0, or a negative errno when
+ * the connection is lost (every call is then done, with an error).
  */
-int connection_turn(struct connection *connection, struct pollfd *polls, unsigned n, int timeout_ms);
+int connection_turn(struct connection *connection, struct pollfd *polls, unsigned n,
+		    int timeout_ms);
 
 /* Turns until the reply is there. Returns its error. */
 int connection_wait(struct connection *connection, struct reply *reply);
 
 /*
- * One call, its answer as a message of *type. Returns it, to be freed with protobuf_c_message_free_unpacked(); NULL having said what is wrong.
+ * One call, its answer as a message of *type. Returns it, to be freed with
+ * protobuf_c_message_free_unpacked(); NULL having said what is wrong.
  */
-ProtobufCMessage *connection_call(struct connection *connection, uint32_t method, const ProtobufCMessage *message,
+ProtobufCMessage *connection_call(struct connection *connection, uint32_t method,
+				  const ProtobufCMessage *message,
 				  const ProtobufCMessageDescriptor *type);
 
 /* As connection_call() on a connection of its own. */
@@ -80,7 +86,8 @@ ProtobufCMessage *reply_unpack(const struct reply *reply, const ProtobufCMessage
 void reply_print_error(const struct reply *reply);
 
 /* Asks without caring for the answer. */
-void connection_send(struct connection *connection, uint32_t method, const ProtobufCMessage *message);
+void connection_send(struct connection *connection, uint32_t method,
+		     const ProtobufCMessage *message);
 
 static inline void message_freep(void *p)
 {

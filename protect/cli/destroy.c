@@ -9,11 +9,13 @@ static int destroy_one(struct connection *connection, uint32_t method, char *nam
 	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
 	Protect__Control__Destroy destroy = PROTECT__CONTROL__DESTROY__INIT;
 	Protect__Control__Ref ref = PROTECT__CONTROL__REF__INIT;
-	const ProtobufCMessage *request = method == METHOD(IMAGE_REMOVE) ? &ref.base : &destroy.base;
+	const ProtobufCMessage *request =
+		method == METHOD(IMAGE_REMOVE) ? &ref.base : &destroy.base;
 
 	destroy.ref = ref.ref = name;
 	destroy.wait = wait;
-	message = connection_call(connection, method, request, &protect__control__empty__descriptor);
+	message =
+		connection_call(connection, method, request, &protect__control__empty__descriptor);
 	return message ? CLI_OK : CLI_ERROR;
 }
 

@@ -28,11 +28,11 @@ static int make_env(struct exec_process *process, const struct exec_options *opt
 	return 0;
 }
 
-int exec_process_init(struct exec_process *process, const struct args *args, const struct exec_options *options,
-		      const struct relay *relay)
+int exec_process_init(struct exec_process *process, const struct args *args,
+		      const struct exec_options *options, const struct relay *relay)
 {
-	*process = (struct exec_process){ .message = PROTECT__CONTROL__PROCESS__INIT,
-					  .size = PROTECT__CONTROL__TERMINAL__INIT };
+	*process = (struct exec_process){.message = PROTECT__CONTROL__PROCESS__INIT,
+					 .size = PROTECT__CONTROL__TERMINAL__INIT};
 	if (make_env(process, options) < 0) {
 		output_error("out of memory");
 		return -ENOMEM;
@@ -67,8 +67,8 @@ unsigned exec_relay_flags(bool terminal)
 
 static int result_of(const struct reply *reply)
 {
-	Protect__Control__ExecResult *result =
-		(Protect__Control__ExecResult *)reply_unpack(reply, &protect__control__exec_result__descriptor);
+	Protect__Control__ExecResult *result = (Protect__Control__ExecResult *)reply_unpack(
+		reply, &protect__control__exec_result__descriptor);
 	int status = CLI_EXEC_FAILED;
 
 	if (!result)
@@ -81,17 +81,18 @@ static int result_of(const struct reply *reply)
 
 int exec_run(uint32_t method, const struct args *args, const struct exec_options *options)
 {
-	_cleanup_(reply_deinit) struct reply reply = { 0 };
+	_cleanup_(reply_deinit) struct reply reply = {0};
 	_cleanup_(connection_freep) struct connection *connection = NULL;
-	_cleanup_(relay_deinit) struct relay relay = { .signals = -1 };
-	_cleanup_(exec_process_deinit) struct exec_process process = { 0 };
+	_cleanup_(relay_deinit) struct relay relay = {.signals = -1};
+	_cleanup_(exec_process_deinit) struct exec_process process = {0};
 	Protect__Control__Exec exec = PROTECT__CONTROL__EXEC__INIT;
 	int status;
 
 	if (args_check_env(args, &options->env) < 0)
 		return CLI_USAGE;
 	connection = connection_new();
-	if (!connection || relay_init(&relay, connection, exec_relay_flags(options->terminal)) < 0 ||
+	if (!connection ||
+	    relay_init(&relay, connection, exec_relay_flags(options->terminal)) < 0 ||
 	    exec_process_init(&process, args, options, &relay) < 0)
 		return CLI_EXEC_FAILED;
 	exec.ref = args->operands[0];

@@ -23,12 +23,13 @@ struct exec_process {
 };
 
 /* Fills *process; with a relay also its streams. Returns 0 or a negative errno, having said so. */
-int exec_process_init(struct exec_process *process, const struct args *args, const struct exec_options *options,
-		      const struct relay *relay);
+int exec_process_init(struct exec_process *process, const struct args *args,
+		      const struct exec_options *options, const struct relay *relay);
 void exec_process_deinit(struct exec_process *process);
 
 /* The flags of a relay for a process with or without a terminal. */
 unsigned exec_relay_flags(bool terminal);
 
-/* Runs the tail in the zone or workload that operand 0 names. Returns the exit status of that or of this program. */
+/* Runs the tail in the zone or workload that operand 0 names. Returns the exit status of that or of
+ * this program. */
 int exec_run(uint32_t method, const struct args *args, const struct exec_options *options);

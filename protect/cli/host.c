@@ -9,26 +9,29 @@
 #include "protect/cli/host.h"
 #include "protect/cli/output.h"
 
-static const struct arg_option list_options[] = { OUTPUT_OPTION(struct host_options) };
+static const struct arg_option list_options[] = {OUTPUT_OPTION(struct host_options)};
 
 static json_t *services_json(const Protect__Control__HostStatus *status)
 {
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < status->n_services; i++)
-		json_array_append_new(array, json_pack("{s:o, s:b, s:o}", "name", output_text(status->services[i]->name),
-						       "ok", status->services[i]->ok, "detail",
+		json_array_append_new(array, json_pack("{s:o, s:b, s:o}", "name",
+						       output_text(status->services[i]->name), "ok",
+						       status->services[i]->ok, "detail",
 						       output_text(status->services[i]->detail)));
 	return array;
 }
 
 static json_t *status_json(const Protect__Control__HostStatus *status)
 {
-	return json_pack("{s:o, s:o, s:i, s:I, s:I, s:i, s:i, s:i, s:i, s:o}", "version", output_text(status->version),
-			 "hypervisor", output_text(status->hypervisor), "pid", (int)status->pid, "memory_total_mib",
-			 (json_int_t)status->memory_total_mib, "memory_committed_mib",
-			 (json_int_t)status->memory_committed_mib, "cpus_total", (int)status->vcpus_total,
-			 "cpus_committed", (int)status->vcpus_committed, "zones", (int)status->zones, "workloads",
+	return json_pack("{s:o, s:o, s:i, s:I, s:I, s:i, s:i, s:i, s:i, s:o}", "version",
+			 output_text(status->version), "hypervisor",
+			 output_text(status->hypervisor), "pid", (int)status->pid,
+			 "memory_total_mib", (json_int_t)status->memory_total_mib,
+			 "memory_committed_mib", (json_int_t)status->memory_committed_mib,
+			 "cpus_total", (int)status->vcpus_total, "cpus_committed",
+			 (int)status->vcpus_committed, "zones", (int)status->zones, "workloads",
 			 (int)status->workloads, "services", services_json(status));
 }
 
@@ -39,25 +42,29 @@ static void print_services(const Protect__Control__HostStatus *status)
 
 		output_clean(service->name);
 		output_clean(service->detail);
-		printf("%-24s %s%s%s\n", service->name, service->ok ? "ok" : "DOWN", *service->detail ? ": " : "",
-		       service->detail);
+		printf("%-24s %s%s%s\n", service->name, service->ok ? "ok" : "DOWN",
+		       *service->detail ? ": " : "", service->detail);
 	}
 }
 
 static int status_run(const struct args *args, void *values)
 {
 	static const struct output_column columns[] = {
-		{ "version", "version" },	      { "hypervisor", "hypervisor" },
-		{ "daemon's process", "pid" },	      { "memory for zones, MiB", "memory_total_mib" },
-		{ "memory given, MiB", "memory_committed_mib" }, { "cpus for zones", "cpus_total" },
-		{ "cpus given", "cpus_committed" },   { "zones", "zones" },
-		{ "workloads", "workloads" },
+		{"version", "version"},
+		{"hypervisor", "hypervisor"},
+		{"daemon's process", "pid"},
+		{"memory for zones, MiB", "memory_total_mib"},
+		{"memory given, MiB", "memory_committed_mib"},
+		{"cpus for zones", "cpus_total"},
+		{"cpus given", "cpus_committed"},
+		{"zones", "zones"},
+		{"workloads", "workloads"},
 	};
 	const struct host_options *options = values;
 	enum output_format format = output_format(options->output);
 	Protect__Control__Empty empty = PROTECT__CONTROL__EMPTY__INIT;
-	_cleanup_(message_freep) ProtobufCMessage *message =
-		connection_ask(METHOD(HOST_STATUS), &empty.base, &protect__control__host_status__descriptor);
+	_cleanup_(message_freep) ProtobufCMessage *message = connection_ask(
+		METHOD(HOST_STATUS), &empty.base, &protect__control__host_status__descriptor);
 	const Protect__Control__HostStatus *status = (const Protect__Control__HostStatus *)message;
 	int r;
 
@@ -71,22 +78,24 @@ static int status_run(const struct args *args, void *values)
 }
 
 static const struct command commands[] = {
-	{ .name = "status",
-	  .usage = "[OPTION...]",
-	  .summary = "Show the daemon's version, what it may give to zones, and its services.",
-	  OPTIONS(list_options, struct host_options),
-	  .run = status_run },
-	{ .name = "check",
-	  .usage = "[OPTION...]",
-	  .summary = "Check what this host needs to run zones; needs no daemon.",
-	  .details = "Each line is ok, warn or FAIL, with what to do about it. Exits with 1 if any is FAIL.\n",
-	  OPTIONS(list_options, struct host_options),
-	  .run = host_check_run },
-	{ .name = "cpu-topology",
-	  .usage = "[OPTION...]",
-	  .summary = "Show the host's processors: package, node, core, threads.",
-	  OPTIONS(list_options, struct host_options),
-	  .run = host_topology_run },
+	{.name = "status",
+	 .usage = "[OPTION...]",
+	 .summary = "Show the daemon's version, what it may give to zones, and its services.",
+	 OPTIONS(list_options, struct host_options),
+	 .run = status_run},
+	{.name = "check",
+	 .usage = "[OPTION...]",
+	 .summary = "Check what this host needs to run zones; needs no daemon.",
+	 .details = "Each line is ok, warn or FAIL, with what to do about it. Exits with 1 if any "
+		    "is FAIL.\n",
+	 OPTIONS(list_options, struct host_options),
+	 .run = host_check_run},
+	{.name = "cpu-topology",
+	 .usage = "[OPTION...]",
+	 .summary = "Show the host's processors: package, node, core, threads.",
+	 OPTIONS(list_options, struct host_options),
+	 .run = host_topology_run},
 };
 
-const struct command_group host_group = { "host", "this host: status, check, cpu-topology", commands, ARRAY_SIZE(commands) };
+const struct command_group host_group = {"host", "this host: status, check, cpu-topology", commands,
+					 ARRAY_SIZE(commands)};

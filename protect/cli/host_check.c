@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * protect host check: what this host lacks to run zones, and how to get it. Needs no daemon and changes nothing. Each check is a function
- * that fills one line; they do not depend on each other.
+ * protect host check: what this host lacks to run zones, and how to get it. Needs no daemon and
+ * changes nothing. Each check is a function that fills one line; they do not depend on each other.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@
 #include "protect/cli/output.h"
 
 #define CPUINFO_MAX_BYTES (16u << 20)
-#define ZONE_MEMORY_MIB 512u
+#define ZONE_MEMORY_MIB	  512u
 
 enum verdict { CHECK_OK, CHECK_WARN, CHECK_FAIL };
 
@@ -40,10 +40,11 @@ struct finding {
 	char fix[256];
 };
 
-static void set(struct finding *finding, enum verdict verdict, const char *fix, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
+static void set(struct finding *finding, enum verdict verdict, const char *fix, const char *format,
+		...) __attribute__((format(printf, 4, 5)));
 
-static void set(struct finding *finding, enum verdict verdict, const char *fix, const char *format, ...)
+static void set(struct finding *finding, enum verdict verdict, const char *fix, const char *format,
+		...)
 {
 	va_list list;
 
@@ -90,19 +91,21 @@ static void check_kvm(struct finding *finding)
 
 	if (fd < 0 && errno == EACCES) {
 		set(finding, geteuid() ? CHECK_WARN : CHECK_FAIL,
-		    geteuid() ? "run this check as root; the services need no rights of yours" : "see the mode of /dev/kvm",
+		    geteuid() ? "run this check as root; the services need no rights of yours"
+			      : "see the mode of /dev/kvm",
 		    "/dev/kvm may not be opened by this user");
 		return;
 	}
 	if (fd < 0) {
-		set(finding, CHECK_FAIL, "turn virtualization on in the firmware; modprobe kvm_intel or kvm_amd",
+		set(finding, CHECK_FAIL,
+		    "turn virtualization on in the firmware; modprobe kvm_intel or kvm_amd",
 		    "/dev/kvm: %s", strerror(errno));
 		return;
 	}
 	version = ioctl(fd, KVM_GET_API_VERSION, 0);
 	if (version != KVM_API_VERSION)
-		set(finding, CHECK_FAIL, "use a kernel with the stable KVM interface", "KVM says version %d, not %d", version,
-		    KVM_API_VERSION);
+		set(finding, CHECK_FAIL, "use a kernel with the stable KVM interface",
+		    "KVM says version %d, not %d", version, KVM_API_VERSION);
 	else
 		set(finding, CHECK_OK, "", "/dev/kvm opens, version %d", version);
 }
@@ -117,7 +120,8 @@ static void check_hardware(struct finding *finding)
 		set(finding, CHECK_OK, "", "the processor has AMD-V (svm)");
 	else
 		set(finding, CHECK_FAIL,
-		    "use a host whose processor has it, or a virtual machine with nested virtualization; or tools/lab",
+		    "use a host whose processor has it, or a virtual machine with nested "
+		    "virtualization; or tools/lab",
 		    "KVM here cannot boot Linux: /proc/cpuinfo shows neither vmx nor svm");
 }
 
@@ -127,15 +131,17 @@ static void check_kernel(struct finding *finding)
 	unsigned major = 0, minor = 0;
 
 	uname(&names);
-	if (sscanf(names.release, "%u.%u", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 1)))
+	if (sscanf(names.release, "%u.%u", &major, &minor) == 2 &&
+	    (major > 6 || (major == 6 && minor >= 1)))
 		set(finding, CHECK_OK, "", "Linux %s", names.release);
 	else
-		set(finding, CHECK_FAIL, "install Linux 6.1 or later", "Linux %s is older than 6.1", names.release);
+		set(finding, CHECK_FAIL, "install Linux 6.1 or later", "Linux %s is older than 6.1",
+		    names.release);
 }
 
 static void check_cgroups(struct finding *finding)
 {
-	static const char *const needed[] = { "memory", "cpu", "pids" };
+	static const char *const needed[] = {"memory", "cpu", "pids"};
 	_cleanup_(freep) char *text = slurp("/sys/fs/cgroup/cgroup.controllers");
 	struct statfs st;
 
@@ -157,13 +163,15 @@ static void check_cgroups(struct finding *finding)
 static void check_io_uring(struct finding *finding)
 {
 	long disabled = read_number("/proc/sys/kernel/io_uring_disabled", 0);
-	struct io_uring_params params = { 0 };
+	struct io_uring_params params = {0};
 	_cleanup_(close_fdp) int fd = (int)syscall(SYS_io_uring_setup, 4, &params);
 
 	if (disabled)
-		set(finding, CHECK_FAIL, "sysctl -w kernel.io_uring_disabled=0", "kernel.io_uring_disabled is %ld", disabled);
+		set(finding, CHECK_FAIL, "sysctl -w kernel.io_uring_disabled=0",
+		    "kernel.io_uring_disabled is %ld", disabled);
 	else if (fd < 0)
-		set(finding, CHECK_FAIL, "allow io_uring: a kernel with it, and no filter that denies it",
+		set(finding, CHECK_FAIL,
+		    "allow io_uring: a kernel with it, and no filter that denies it",
 		    "io_uring_setup: %s", strerror(errno));
 	else
 		set(finding, CHECK_OK, "", "io_uring can be used");
@@ -176,7 +184,8 @@ static void check_user_namespaces(struct finding *finding)
 	if (most > 0)
 		set(finding, CHECK_OK, "", "user namespaces: at most %ld", most);
 	else
-		set(finding, CHECK_FAIL, "sysctl -w user.max_user_namespaces=65536", "user namespaces are off");
+		set(finding, CHECK_FAIL, "sysctl -w user.max_user_namespaces=65536",
+		    "user namespaces are off");
 }
 
 static void check_tun(struct finding *finding)
@@ -184,12 +193,13 @@ static void check_tun(struct finding *finding)
 	if (access("/dev/net/tun", F_OK) == 0)
 		set(finding, CHECK_OK, "", "/dev/net/tun is there");
 	else
-		set(finding, CHECK_WARN, "modprobe tun", "/dev/net/tun: %s; zones would have no network", strerror(errno));
+		set(finding, CHECK_WARN, "modprobe tun",
+		    "/dev/net/tun: %s; zones would have no network", strerror(errno));
 }
 
 static void check_squashfs(struct finding *finding)
 {
-	static const char *const folders[] = { "/usr/bin", "/usr/local/bin", "/bin" };
+	static const char *const folders[] = {"/usr/bin", "/usr/local/bin", "/bin"};
 	char path[64];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(folders); i++) {
@@ -199,7 +209,8 @@ static void check_squashfs(struct finding *finding)
 			return;
 		}
 	}
-	set(finding, CHECK_FAIL, "apt-get install squashfs-tools", "mksquashfs is missing; images cannot be packed");
+	set(finding, CHECK_FAIL, "apt-get install squashfs-tools",
+	    "mksquashfs is missing; images cannot be packed");
 }
 
 static void check_memory(struct finding *finding)
@@ -211,8 +222,8 @@ static void check_memory(struct finding *finding)
 	if (mib >= ZONE_MEMORY_MIB)
 		set(finding, CHECK_OK, "", "%lu MiB available", mib);
 	else
-		set(finding, CHECK_WARN, "end other programs or add memory", "%lu MiB available, a zone may want %u", mib,
-		    ZONE_MEMORY_MIB);
+		set(finding, CHECK_WARN, "end other programs or add memory",
+		    "%lu MiB available, a zone may want %u", mib, ZONE_MEMORY_MIB);
 }
 
 static void check_cpus(struct finding *finding)
@@ -224,18 +235,20 @@ static void check_cpus(struct finding *finding)
 
 static void check_users(struct finding *finding)
 {
-	static const char *const users[] = { "protect", "protect-storage" };
+	static const char *const users[] = {"protect", "protect-storage"};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(users); i++) {
 		if (getpwnam(users[i]))
 			continue;
-		set(finding, CHECK_WARN, "'tools/services start' makes it", "there is no user '%s'", users[i]);
+		set(finding, CHECK_WARN, "'tools/services start' makes it", "there is no user '%s'",
+		    users[i]);
 		return;
 	}
 	if (getgrnam("protect"))
 		set(finding, CHECK_OK, "", "the services' users and the group 'protect' are there");
 	else
-		set(finding, CHECK_WARN, "'tools/services start' makes it", "there is no group 'protect'");
+		set(finding, CHECK_WARN, "'tools/services start' makes it",
+		    "there is no group 'protect'");
 }
 
 static void check_daemon(struct finding *finding)
@@ -245,11 +258,11 @@ static void check_daemon(struct finding *finding)
 	if (fd >= 0)
 		set(finding, CHECK_OK, "", "it listens at %.150s", connection_path());
 	else if (fd == -EACCES)
-		set(finding, CHECK_WARN, "be root or a member of the group 'protect'", "%.150s may not be opened by this user",
-		    connection_path());
+		set(finding, CHECK_WARN, "be root or a member of the group 'protect'",
+		    "%.150s may not be opened by this user", connection_path());
 	else
-		set(finding, CHECK_WARN, "systemctl start protect-daemon, or tools/services start", "no daemon at %.150s: %s",
-		    connection_path(), strerror(-fd));
+		set(finding, CHECK_WARN, "systemctl start protect-daemon, or tools/services start",
+		    "no daemon at %.150s: %s", connection_path(), strerror(-fd));
 }
 
 static void check_socket(struct finding *finding, const char *path)
@@ -259,8 +272,8 @@ static void check_socket(struct finding *finding, const char *path)
 	else if (errno == EACCES)
 		set(finding, CHECK_OK, "", "%s is not for this user to see", path);
 	else
-		set(finding, CHECK_WARN, "systemctl start protect-daemon, or tools/services start", "%s: %s", path,
-		    strerror(errno));
+		set(finding, CHECK_WARN, "systemctl start protect-daemon, or tools/services start",
+		    "%s: %s", path, strerror(errno));
 }
 
 static void check_launch(struct finding *finding)
@@ -277,28 +290,21 @@ static const struct {
 	const char *name;
 	void (*run)(struct finding *finding);
 } checks[] = {
-	{ "kvm", check_kvm },
-	{ "virtualization", check_hardware },
-	{ "kernel", check_kernel },
-	{ "cgroups", check_cgroups },
-	{ "io_uring", check_io_uring },
-	{ "user-namespaces", check_user_namespaces },
-	{ "tun", check_tun },
-	{ "squashfs-tools", check_squashfs },
-	{ "memory", check_memory },
-	{ "processors", check_cpus },
-	{ "users", check_users },
-	{ "daemon", check_daemon },
-	{ "launch", check_launch },
-	{ "storage", check_storage },
+	{"kvm", check_kvm},	      {"virtualization", check_hardware},
+	{"kernel", check_kernel},     {"cgroups", check_cgroups},
+	{"io_uring", check_io_uring}, {"user-namespaces", check_user_namespaces},
+	{"tun", check_tun},	      {"squashfs-tools", check_squashfs},
+	{"memory", check_memory},     {"processors", check_cpus},
+	{"users", check_users},	      {"daemon", check_daemon},
+	{"launch", check_launch},     {"storage", check_storage},
 };
 
-static const char *const verdict_words[] = { "ok", "warn", "FAIL" };
+static const char *const verdict_words[] = {"ok", "warn", "FAIL"};
 
 static void print_finding(const char *name, const struct finding *finding)
 {
-	printf("%-4s  %-16s %s%s%s\n", verdict_words[finding->verdict], name, finding->detail, *finding->fix ? "; " : "",
-	       finding->fix);
+	printf("%-4s  %-16s %s%s%s\n", verdict_words[finding->verdict], name, finding->detail,
+	       *finding->fix ? "; " : "", finding->fix);
 }
 
 int host_check_run(const struct args *args, void *values)
@@ -311,15 +317,16 @@ int host_check_run(const struct args *args, void *values)
 
 	(void)args;
 	for (unsigned i = 0; i < ARRAY_SIZE(checks); i++) {
-		struct finding finding = { CHECK_OK, "", "" };
+		struct finding finding = {CHECK_OK, "", ""};
 
 		checks[i].run(&finding);
 		failed |= finding.verdict == CHECK_FAIL;
 		if (format == OUTPUT_TABLE)
 			print_finding(checks[i].name, &finding);
-		json_array_append_new(array, json_pack("{s:s, s:s, s:o, s:s}", "check", checks[i].name, "verdict",
-						       verdict_words[finding.verdict], "detail",
-						       output_text(finding.detail), "fix", finding.fix));
+		json_array_append_new(array,
+				      json_pack("{s:s, s:s, s:o, s:s}", "check", checks[i].name,
+						"verdict", verdict_words[finding.verdict], "detail",
+						output_text(finding.detail), "fix", finding.fix));
 	}
 	if (format == OUTPUT_TABLE) {
 		json_decref(array);

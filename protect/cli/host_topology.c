@@ -15,7 +15,7 @@
 #include "protect/cli/output.h"
 
 #define SYSFS_CPUS "/sys/devices/system/cpu"
-#define CPUS_MAX 8192u
+#define CPUS_MAX   8192u
 
 /* The first line of a small file below a processor's folder; empty if there is none. */
 static void read_line(unsigned cpu, const char *name, char line[64])
@@ -69,8 +69,9 @@ static json_t *cpu_json(unsigned cpu)
 int host_topology_run(const struct args *args, void *values)
 {
 	static const struct output_column columns[] = {
-		{ "CPU", "cpu" },	  { "PACKAGE", "package" }, { "NODE", "node" },	    { "CORE", "core" },
-		{ "THREADS", "threads" }, { "MAX-MHZ", "max_mhz" }, { "ONLINE", "online" },
+		{"CPU", "cpu"},	      {"PACKAGE", "package"}, {"NODE", "node"},
+		{"CORE", "core"},     {"THREADS", "threads"}, {"MAX-MHZ", "max_mhz"},
+		{"ONLINE", "online"},
 	};
 	const struct host_options *options = values;
 	json_t *array = json_array();

@@ -17,9 +17,10 @@ struct import_options {
 	const char *name;
 };
 
-static const struct arg_option list_options[] = { OUTPUT_OPTION(struct list_options) };
+static const struct arg_option list_options[] = {OUTPUT_OPTION(struct list_options)};
 static const struct arg_option import_options[] = {
-	{ 'n', "name", ARG_STRING, offsetof(struct import_options, name), "NAME[:TAG]", "the name to keep it under", 0, 0, NULL },
+	{'n', "name", ARG_STRING, offsetof(struct import_options, name), "NAME[:TAG]",
+	 "the name to keep it under", 0, 0, NULL},
 };
 
 static int print_image(const ProtobufCMessage *message)
@@ -39,7 +40,8 @@ static int pull_run(const struct args *args, void *values)
 
 	(void)values;
 	pull.ref = args->operands[0];
-	message = connection_ask(METHOD(IMAGE_PULL), &pull.base, &protect__control__image__descriptor);
+	message = connection_ask(METHOD(IMAGE_PULL), &pull.base,
+				 &protect__control__image__descriptor);
 	return print_image(message);
 }
 
@@ -54,7 +56,9 @@ static int import_command(const struct args *args, void *values)
 	if (r < 0)
 		return CLI_USAGE;
 	if (!r)
-		return args_usage_error(args, "'%s' starts with none of oci:, oci-archive:, docker-archive:", args->operands[0]);
+		return args_usage_error(
+			args, "'%s' starts with none of oci:, oci-archive:, docker-archive:",
+			args->operands[0]);
 	connection = connection_new();
 	if (!connection)
 		return CLI_ERROR;
@@ -64,20 +68,23 @@ static int import_command(const struct args *args, void *values)
 
 static json_t *image_json(const Protect__Control__Image *image)
 {
-	return json_pack("{s:o, s:o, s:I, s:I, s:b, s:i}", "name", output_text(image->name), "digest",
-			 output_text(image->digest), "size_bytes", (json_int_t)image->size_bytes, "created_unix_ms",
-			 (json_int_t)image->created_unix_ms, "kernel", image->kernel, "users", (int)image->users);
+	return json_pack("{s:o, s:o, s:I, s:I, s:b, s:i}", "name", output_text(image->name),
+			 "digest", output_text(image->digest), "size_bytes",
+			 (json_int_t)image->size_bytes, "created_unix_ms",
+			 (json_int_t)image->created_unix_ms, "kernel", image->kernel, "users",
+			 (int)image->users);
 }
 
 static int list_run(const struct args *args, void *values)
 {
 	static const struct output_column columns[] = {
-		{ "NAME", "name" }, { "DIGEST", "digest" }, { "BYTES", "size_bytes" }, { "KERNEL", "kernel" }, { "USERS", "users" },
+		{"NAME", "name"},     {"DIGEST", "digest"}, {"BYTES", "size_bytes"},
+		{"KERNEL", "kernel"}, {"USERS", "users"},
 	};
 	const struct list_options *options = values;
 	Protect__Control__Empty empty = PROTECT__CONTROL__EMPTY__INIT;
-	_cleanup_(message_freep) ProtobufCMessage *message =
-		connection_ask(METHOD(IMAGE_LIST), &empty.base, &protect__control__image_list__descriptor);
+	_cleanup_(message_freep) ProtobufCMessage *message = connection_ask(
+		METHOD(IMAGE_LIST), &empty.base, &protect__control__image_list__descriptor);
 	const Protect__Control__ImageList *list = (const Protect__Control__ImageList *)message;
 	json_t *array;
 
@@ -97,36 +104,39 @@ static int remove_command(const struct args *args, void *values)
 }
 
 static const struct command commands[] = {
-	{ .name = "pull",
-	  .usage = "HOST[:PORT]/NAME[:TAG|@DIGEST]",
-	  .summary = "Fetch an image from a registry and print its name and digest.",
-	  .details = "https, or http for this machine's own addresses.\n\n"
-		     "Example:\n  protect image pull docker.io/library/busybox:1.36\n",
-	  .operands_min = 1,
-	  .operands_max = 1,
-	  .run = pull_run },
-	{ .name = "import",
-	  .usage = "[OPTION...] oci:DIR[:TAG]|oci-archive:FILE[:TAG]|docker-archive:FILE[:TAG]",
-	  .summary = "Store an image of your own files and print its name and digest.",
-	  .details = "The files are read with your rights and sent to the daemon, which opens none of them.\n"
-		     "Without --name it is called after its file or, from a docker archive, as that says.\n\n"
-		     "Examples:\n  protect image import oci:./web:latest\n"
-		     "  docker save web | protect image import docker-archive:/dev/stdin\n",
-	  OPTIONS(import_options, struct import_options),
-	  .operands_min = 1,
-	  .operands_max = 1,
-	  .run = import_command },
-	{ .name = "list",
-	  .usage = "[OPTION...]",
-	  .summary = "List the images in the store.",
-	  OPTIONS(list_options, struct list_options),
-	  .run = list_run },
-	{ .name = "remove",
-	  .usage = "IMAGE...",
-	  .summary = "Remove images, given by name or digest, that nothing uses.",
-	  .operands_min = 1,
-	  .operands_max = 1000,
-	  .run = remove_command },
+	{.name = "pull",
+	 .usage = "HOST[:PORT]/NAME[:TAG|@DIGEST]",
+	 .summary = "Fetch an image from a registry and print its name and digest.",
+	 .details = "https, or http for this machine's own addresses.\n\n"
+		    "Example:\n  protect image pull docker.io/library/busybox:1.36\n",
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .run = pull_run},
+	{.name = "import",
+	 .usage = "[OPTION...] oci:DIR[:TAG]|oci-archive:FILE[:TAG]|docker-archive:FILE[:TAG]",
+	 .summary = "Store an image of your own files and print its name and digest.",
+	 .details = "The files are read with your rights and sent to the daemon, which opens none "
+		    "of them.\n"
+		    "Without --name it is called after its file or, from a docker archive, as that "
+		    "says.\n\n"
+		    "Examples:\n  protect image import oci:./web:latest\n"
+		    "  docker save web | protect image import docker-archive:/dev/stdin\n",
+	 OPTIONS(import_options, struct import_options),
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .run = import_command},
+	{.name = "list",
+	 .usage = "[OPTION...]",
+	 .summary = "List the images in the store.",
+	 OPTIONS(list_options, struct list_options),
+	 .run = list_run},
+	{.name = "remove",
+	 .usage = "IMAGE...",
+	 .summary = "Remove images, given by name or digest, that nothing uses.",
+	 .operands_min = 1,
+	 .operands_max = 1000,
+	 .run = remove_command},
 };
 
-const struct command_group image_group = { "image", "images: pull, import, list, remove", commands, ARRAY_SIZE(commands) };
+const struct command_group image_group = {"image", "images: pull, import, list, remove", commands,
+					  ARRAY_SIZE(commands)};

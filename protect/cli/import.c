@@ -18,7 +18,7 @@
 
 int import_parse(const char *text, struct import_source *out)
 {
-	static const char *const prefixes[] = { "oci:", "oci-archive:", "docker-archive:" };
+	static const char *const prefixes[] = {"oci:", "oci-archive:", "docker-archive:"};
 	const char *rest = NULL, *colon;
 	unsigned kind;
 
@@ -32,15 +32,16 @@ int import_parse(const char *text, struct import_source *out)
 	}
 	if (!rest)
 		return 0;
-	*out = (struct import_source){ .kind = (enum import_kind)kind };
+	*out = (struct import_source){.kind = (enum import_kind)kind};
 	colon = access(rest, F_OK) == 0 ? NULL : strchr(rest, ':'); /* a path may hold a colon */
 	if (!*rest || colon == rest || (colon && !colon[1])) {
 		output_error("'%s' is not of the form %sPATH[:TAG]", text, prefixes[kind]);
 		return -EINVAL;
 	}
-	if (snprintf(out->path, sizeof(out->path), "%.*s", colon ? (int)(colon - rest) : INT_MAX, rest) >=
-		    (int)sizeof(out->path) ||
-	    snprintf(out->tag, sizeof(out->tag), "%s", colon ? colon + 1 : "") >= (int)sizeof(out->tag)) {
+	if (snprintf(out->path, sizeof(out->path), "%.*s", colon ? (int)(colon - rest) : INT_MAX,
+		     rest) >= (int)sizeof(out->path) ||
+	    snprintf(out->tag, sizeof(out->tag), "%s", colon ? colon + 1 : "") >=
+		    (int)sizeof(out->tag)) {
 		output_error("'%.60s...' is too long for a reference", text);
 		return -ENAMETOOLONG;
 	}
@@ -49,7 +50,7 @@ int import_parse(const char *text, struct import_source *out)
 
 static size_t stem_len(const char *base)
 {
-	static const char *const endings[] = { ".tar", ".tgz", ".tar.gz", ".tar.zst", ".tar.xz" };
+	static const char *const endings[] = {".tar", ".tgz", ".tar.gz", ".tar.zst", ".tar.xz"};
 	size_t len = strlen(base);
 
 	for (unsigned i = 0; i < ARRAY_SIZE(endings); i++) {
@@ -157,7 +158,7 @@ static int send_file(struct import_sink *sink, const char *path)
 static int stream_source(struct import_sink *sink, const struct import_source *source,
 			 Protect__Control__ImageImport *request)
 {
-	static const struct idm_stream_ops ops = { on_data, NULL, on_closed };
+	static const struct idm_stream_ops ops = {on_data, NULL, on_closed};
 	int r = idm_stream_open(sink->connection->idm, 4096, &ops, sink, &sink->stream);
 
 	if (r < 0) {
@@ -165,10 +166,12 @@ static int stream_source(struct import_sink *sink, const struct import_source *s
 		return r;
 	}
 	request->stream = idm_stream_number(sink->stream);
-	r = connection_start(sink->connection, METHOD(IMAGE_IMPORT), &request->base, sink->reply, &sink->call_id);
+	r = connection_start(sink->connection, METHOD(IMAGE_IMPORT), &request->base, sink->reply,
+			     &sink->call_id);
 	if (r < 0)
 		return r;
-	r = source->kind == IMPORT_OCI ? import_layout_send(sink, source->path) : send_file(sink, source->path);
+	r = source->kind == IMPORT_OCI ? import_layout_send(sink, source->path)
+				       : send_file(sink, source->path);
 	if (r < 0 && r != -ECANCELED)
 		return r;
 	end_sink(sink);
@@ -181,17 +184,19 @@ static int check_source(const struct import_source *source)
 {
 	char path[sizeof(source->path) + 16];
 
-	snprintf(path, sizeof(path), "%s%s", source->path, source->kind == IMPORT_OCI ? "/index.json" : "");
+	snprintf(path, sizeof(path), "%s%s", source->path,
+		 source->kind == IMPORT_OCI ? "/index.json" : "");
 	if (access(path, R_OK) == 0)
 		return 0;
 	output_error("cannot read the image %s: %s", path, strerror(errno));
 	return -errno;
 }
 
-ProtobufCMessage *import_run(struct connection *connection, const struct import_source *source, const char *name)
+ProtobufCMessage *import_run(struct connection *connection, const struct import_source *source,
+			     const char *name)
 {
-	struct reply reply = { 0 };
-	struct import_sink sink = { .connection = connection, .reply = &reply };
+	struct reply reply = {0};
+	struct import_sink sink = {.connection = connection, .reply = &reply};
 	Protect__Control__ImageImport request = PROTECT__CONTROL__IMAGE_IMPORT__INIT;
 	char default_name[IMPORT_NAME_MAX];
 	ProtobufCMessage *image = NULL;

@@ -16,7 +16,7 @@
 #include "base/cleanup.h"
 #include "protect/cli/output.h"
 
-#define CHUNK (64u * 1024)
+#define CHUNK	   (64u * 1024)
 #define PATH_BYTES 512
 
 struct file {
@@ -73,7 +73,8 @@ static void close_dirp(DIR **dir)
 }
 
 /* Calls add for every entry of the folder `path`; dot files are none of the layout's. */
-static int each_entry(struct layout *layout, const char *path, int (*add)(struct layout *, const char *))
+static int each_entry(struct layout *layout, const char *path,
+		      int (*add)(struct layout *, const char *))
 {
 	int fd = openat(layout->dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_(close_dirp) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -87,7 +88,8 @@ static int each_entry(struct layout *layout, const char *path, int (*add)(struct
 
 		if (entry->d_name[0] == '.')
 			continue;
-		if (snprintf(child, sizeof(child), "%s/%s", path, entry->d_name) < (int)sizeof(child))
+		if (snprintf(child, sizeof(child), "%s/%s", path, entry->d_name) <
+		    (int)sizeof(child))
 			r = add(layout, child);
 	}
 	return r;
@@ -112,8 +114,8 @@ static int by_size(const void *a, const void *b)
 }
 
 /*
- * Never fails: libarchive would leak its buffers. What archive_write_free() pads an incomplete archive with must not be sent,
- * or it would look complete.
+ * Never fails: libarchive would leak its buffers. What archive_write_free() pads an incomplete
+ * archive with must not be sent, or it would look complete.
  */
 static la_ssize_t on_write(struct archive *archive, void *user, const void *data, size_t len)
 {
@@ -199,7 +201,7 @@ static int write_all(struct layout *layout)
 
 int import_layout_send(struct import_sink *sink, const char *path)
 {
-	_cleanup_(layout_deinit) struct layout layout = { .path = path, .sink = sink };
+	_cleanup_(layout_deinit) struct layout layout = {.path = path, .sink = sink};
 	int r;
 
 	layout.dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -5,7 +5,7 @@
 #include "protect/cli/args.h"
 #include "protect/cli/exec.h"
 
-#define ZONE_LAUNCH_N_OPTIONS 8
+#define ZONE_LAUNCH_N_OPTIONS	  8
 #define WORKLOAD_LAUNCH_N_OPTIONS 7
 
 struct zone_launch_values {
@@ -29,18 +29,22 @@ extern const struct arg_option zone_launch_options[ZONE_LAUNCH_N_OPTIONS];
 extern const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS];
 
 #define LAUNCH_ZONE_DETAILS                                                                        \
-	"A kernel is an OCI image: HOST[:PORT]/NAME[:TAG|@DIGEST] of a registry, the name of an image in\n"  \
-	"the store ('protect image list'), oci:DIR[:TAG] or oci-archive:FILE[:TAG].\n\n"              \
+	"A kernel is an OCI image: HOST[:PORT]/NAME[:TAG|@DIGEST] of a registry, the name of an "  \
+	"image in\n"                                                                               \
+	"the store ('protect image list'), oci:DIR[:TAG] or oci-archive:FILE[:TAG].\n\n"           \
 	"Examples:\n"                                                                              \
 	"  protect zone launch --name a --wait\n"                                                  \
 	"  protect zone launch -n b --max-memory 2048 --target-memory 512 -C 4 -c 2\n"             \
 	"  protect zone launch --kernel oci:./build/zone-kernel:default\n"
 
 #define LAUNCH_WORKLOAD_DETAILS                                                                    \
-	"An image is HOST[:PORT]/NAME[:TAG|@DIGEST] of a registry, the name of an image in the store\n" \
-	"('protect image list'), oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:TAG].\n"  \
-	"COMMAND takes the place of the image's own arguments. With --attach this program exits with\n" \
-	"the command's status, 128+N if signal N killed it, 125 if it could not be run.\n\n"           \
+	"An image is HOST[:PORT]/NAME[:TAG|@DIGEST] of a registry, the name of an image in the "   \
+	"store\n"                                                                                  \
+	"('protect image list'), oci:DIR[:TAG], oci-archive:FILE[:TAG] or "                        \
+	"docker-archive:FILE[:TAG].\n"                                                             \
+	"COMMAND takes the place of the image's own arguments. With --attach this program exits "  \
+	"with\n"                                                                                   \
+	"the command's status, 128+N if signal N killed it, 125 if it could not be run.\n\n"       \
 	"Examples:\n"                                                                              \
 	"  protect workload launch --zone a --attach docker.io/library/busybox -- echo hello\n"    \
 	"  protect workload launch --zone a --name web --wait oci:./web:latest\n"                  \

@@ -8,9 +8,9 @@
 
 int logs_run(uint32_t method, const struct args *args, bool follow, bool split)
 {
-	_cleanup_(reply_deinit) struct reply reply = { 0 };
+	_cleanup_(reply_deinit) struct reply reply = {0};
 	_cleanup_(connection_freep) struct connection *connection = connection_new();
-	_cleanup_(relay_deinit) struct relay relay = { .signals = -1 };
+	_cleanup_(relay_deinit) struct relay relay = {.signals = -1};
 	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
 	Protect__Control__Logs logs = PROTECT__CONTROL__LOGS__INIT;
 	int status;

@@ -11,7 +11,8 @@
 static void print_help(void)
 {
 	puts("usage: protect GROUP COMMAND [OPTION...] [ARGUMENT...]\n\n"
-	     "Zones are light virtual machines; workloads are OCI images that run in them.\n\nGroups:");
+	     "Zones are light virtual machines; workloads are OCI images that run in "
+	     "them.\n\nGroups:");
 	for (unsigned i = 0; cli_groups[i]; i++)
 		printf("  %-12s %s\n", cli_groups[i]->name, cli_groups[i]->summary);
 	puts("\nOptions:\n"
@@ -28,7 +29,8 @@ static void print_help(void)
 
 static void print_group_help(const struct command_group *group)
 {
-	printf("usage: protect %s COMMAND [OPTION...] [ARGUMENT...]\n\n%s\n\nCommands:\n", group->name, group->summary);
+	printf("usage: protect %s COMMAND [OPTION...] [ARGUMENT...]\n\n%s\n\nCommands:\n",
+	       group->name, group->summary);
 	for (size_t i = 0; i < group->n_commands; i++)
 		printf("  %-14s %s\n", group->commands[i].name, group->commands[i].summary);
 	printf("\n'protect %s COMMAND --help' tells more.\n", group->name);
@@ -60,7 +62,8 @@ static int run_group(const struct command_group *group, int argc, char **argv)
 	for (size_t i = 0; i < group->n_commands; i++)
 		if (strcmp(group->commands[i].name, argv[1]) == 0)
 			return args_run(group->name, &group->commands[i], argc - 1, argv + 1);
-	output_error("unknown command '%s %s'; see 'protect %s --help'", group->name, argv[1], group->name);
+	output_error("unknown command '%s %s'; see 'protect %s --help'", group->name, argv[1],
+		     group->name);
 	return CLI_USAGE;
 }
 

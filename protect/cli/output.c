@@ -12,10 +12,10 @@
 #include "protect/cli/args.h"
 
 #define LINE_MAX_BYTES 2048
-#define COLUMNS_MAX 16
-#define CELL_MAX 128
+#define COLUMNS_MAX    16
+#define CELL_MAX       128
 
-const char *const output_words[] = { "table", "json", "jsonl", NULL };
+const char *const output_words[] = {"table", "json", "jsonl", NULL};
 
 /* A terminal has one line of progress; this is whether it is there. */
 static bool progress_shown;
@@ -59,10 +59,11 @@ void output_progress(const char *text, uint64_t done, uint64_t total)
 	if (!isatty(STDERR_FILENO))
 		return;
 	if (total)
-		snprintf(line, sizeof(line), "%.60s %llu of %llu MiB", text, (unsigned long long)(done >> 20),
-			 (unsigned long long)(total >> 20));
+		snprintf(line, sizeof(line), "%.60s %llu of %llu MiB", text,
+			 (unsigned long long)(done >> 20), (unsigned long long)(total >> 20));
 	else if (done)
-		snprintf(line, sizeof(line), "%.60s %llu MiB", text, (unsigned long long)(done >> 20));
+		snprintf(line, sizeof(line), "%.60s %llu MiB", text,
+			 (unsigned long long)(done >> 20));
 	else
 		snprintf(line, sizeof(line), "%.60s", text);
 	output_clean(line);
@@ -143,7 +144,8 @@ static void print_table(const json_t *array, const struct output_column *columns
 
 	for (size_t i = 0; i < n; i++) {
 		widths[i] = cell_width(columns[i].title);
-		json_array_foreach (array, index, object) {
+		json_array_foreach(array, index, object)
+		{
 			cell_text(json_object_get(object, columns[i].key), cell);
 			if (cell_width(cell) > widths[i])
 				widths[i] = cell_width(cell);
@@ -151,7 +153,8 @@ static void print_table(const json_t *array, const struct output_column *columns
 	}
 	for (size_t i = 0; i < n; i++)
 		print_cell(columns[i].title, widths[i], i + 1 == n);
-	json_array_foreach (array, index, object) {
+	json_array_foreach(array, index, object)
+	{
 		for (size_t i = 0; i < n; i++) {
 			cell_text(json_object_get(object, columns[i].key), cell);
 			print_cell(cell, widths[i], i + 1 == n);
@@ -171,7 +174,8 @@ static int out_of_memory(void)
 	return CLI_ERROR;
 }
 
-int output_list(enum output_format format, json_t *array, const struct output_column *columns, size_t n)
+int output_list(enum output_format format, json_t *array, const struct output_column *columns,
+		size_t n)
 {
 	const json_t *object;
 	size_t index;
@@ -181,8 +185,7 @@ int output_list(enum output_format format, json_t *array, const struct output_co
 	if (format == OUTPUT_JSON)
 		print_json(array, JSON_INDENT(2));
 	if (format == OUTPUT_JSONL) {
-		json_array_foreach (array, index, object)
-			print_json(object, JSON_COMPACT);
+		json_array_foreach(array, index, object) print_json(object, JSON_COMPACT);
 	}
 	if (format == OUTPUT_TABLE)
 		print_table(array, columns, n);
@@ -190,7 +193,8 @@ int output_list(enum output_format format, json_t *array, const struct output_co
 	return output_flush();
 }
 
-int output_record(enum output_format format, json_t *object, const struct output_column *columns, size_t n)
+int output_record(enum output_format format, json_t *object, const struct output_column *columns,
+		  size_t n)
 {
 	char cell[CELL_MAX];
 

@@ -15,9 +15,10 @@
 #include "protect/cli/args.h"
 #include "protect/cli/output.h"
 
-#define INPUT_CHUNK (32u * 1024)
+#define INPUT_CHUNK	    (32u * 1024)
 #define INTERRUPTS_TO_LEAVE 3 /* a zone that ignores SIGINT must not keep the caller */
-#define DRAIN_GRACE_NS (5 * NS_PER_S) /* a process that ended, its output held open by another one */
+#define DRAIN_GRACE_NS                                                                             \
+	(5 * NS_PER_S) /* a process that ended, its output held open by another one */
 
 static void on_data(void *user, struct idm_stream *stream, const void *data, size_t len)
 {
@@ -57,10 +58,10 @@ static void end_input(struct relay_out *out)
 
 static int open_out(struct relay *relay, struct relay_out *out, int fd)
 {
-	static const struct idm_stream_ops ops = { on_data, NULL, on_closed };
+	static const struct idm_stream_ops ops = {on_data, NULL, on_closed};
 	struct stat st;
 
-	*out = (struct relay_out){ .fd = fd, .buf = malloc(IDM_WINDOW) };
+	*out = (struct relay_out){.fd = fd, .buf = malloc(IDM_WINDOW)};
 	if (!out->buf)
 		return -ENOMEM;
 	out->any_size = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
@@ -89,7 +90,7 @@ int relay_init(struct relay *relay, struct connection *connection, unsigned flag
 {
 	int r;
 
-	*relay = (struct relay){ .connection = connection, .signals = -1 };
+	*relay = (struct relay){.connection = connection, .signals = -1};
 	relay->has_err = flags & RELAY_STDERR;
 	relay->input_open = flags & RELAY_INPUT;
 	relay->has_terminal = flags & RELAY_TERMINAL;
@@ -107,7 +108,8 @@ int relay_init(struct relay *relay, struct connection *connection, unsigned flag
 		end_input(&relay->err);
 	if (!relay->input_open)
 		end_input(&relay->out);
-	signal(SIGPIPE, SIG_IGN); /* a broken pipe is seen at write(2), with the terminal to be restored */
+	signal(SIGPIPE,
+	       SIG_IGN); /* a broken pipe is seen at write(2), with the terminal to be restored */
 	return 0;
 }
 
@@ -122,7 +124,7 @@ void relay_deinit(struct relay *relay)
 	free(relay->out.buf);
 	free(relay->err.buf);
 	close_fdp(&relay->signals);
-	*relay = (struct relay){ .signals = -1 };
+	*relay = (struct relay){.signals = -1};
 }
 
 uint64_t relay_stdio_number(const struct relay *relay)
@@ -230,21 +232,24 @@ static bool all_closed(const struct relay *relay)
 	return relay->out.closed && (!relay->has_err || relay->err.closed);
 }
 
-/* One wait; whatever can move moves. Only descriptors that can move something are polled: a slot's fd is -1 otherwise. */
+/* One wait; whatever can move moves. Only descriptors that can move something are polled: a slot's
+ * fd is -1 otherwise. */
 static int turn(struct relay *relay, int timeout_ms)
 {
-	bool can_read = relay->input_open && relay->out.stream && idm_stream_room(relay->out.stream);
+	bool can_read =
+		relay->input_open && relay->out.stream && idm_stream_room(relay->out.stream);
 	struct pollfd polls[4] = {
-		{ .fd = relay->signals, .events = POLLIN },
-		{ .fd = can_read ? STDIN_FILENO : -1, .events = POLLIN },
-		{ .fd = pending(&relay->out) ? STDOUT_FILENO : -1, .events = POLLOUT },
-		{ .fd = pending(&relay->err) ? STDERR_FILENO : -1, .events = POLLOUT },
+		{.fd = relay->signals, .events = POLLIN},
+		{.fd = can_read ? STDIN_FILENO : -1, .events = POLLIN},
+		{.fd = pending(&relay->out) ? STDOUT_FILENO : -1, .events = POLLOUT},
+		{.fd = pending(&relay->err) ? STDERR_FILENO : -1, .events = POLLOUT},
 	};
 	int r = 0;
 
 	if (!relay->connection->lost)
 		r = connection_turn(relay->connection, polls, 4, timeout_ms);
-	else if (poll(polls, 4, timeout_ms) < 0) /* what came before the connection was lost is still written */
+	else if (poll(polls, 4, timeout_ms) <
+		 0) /* what came before the connection was lost is still written */
 		return 0;
 	if (polls[2].revents)
 		write_out(relay, &relay->out);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Joins this process's standard streams to streams of the daemon, for exec, attach and logs. Standard output and error are
- * written as fast as their readers take them: bytes are given back to the sender's window only when they were written, so what a
- * reader leaves lying waits in the zone and not here. Standard input is read no further than the window allows; its end becomes a
- * half-close. Main thread only; the sender is not trusted, but its window bounds what it can make us hold.
+ * Joins this process's standard streams to streams of the daemon, for exec, attach and logs.
+ * Standard output and error are written as fast as their readers take them: bytes are given back to
+ * the sender's window only when they were written, so what a reader leaves lying waits in the zone
+ * and not here. Standard input is read no further than the window allows; its end becomes a
+ * half-close. Main thread only; the sender is not trusted, but its window bounds what it can make
+ * us hold.
  */
 #pragma once
 
@@ -36,7 +38,7 @@ struct relay {
 	unsigned interrupts;
 	uint64_t request_id; /* what resizes and signals refer to; 0 = none yet */
 	int failure;	     /* the exit status when this program fails */
-	int ended_by;	     /* an exit status that ends it at once: a signal, a broken pipe; 0 = none */
+	int ended_by; /* an exit status that ends it at once: a signal, a broken pipe; 0 = none */
 };
 
 enum relay_flags {
@@ -46,7 +48,8 @@ enum relay_flags {
 	RELAY_SIGNALS = 8,  /* SIGINT, SIGTERM, SIGHUP go to the process there */
 };
 
-/* Opens the streams. Returns 0 or a negative errno, having said so. relay_deinit() is needed in any case, and may run twice. */
+/* Opens the streams. Returns 0 or a negative errno, having said so. relay_deinit() is needed in any
+ * case, and may run twice. */
 int relay_init(struct relay *relay, struct connection *connection, unsigned flags);
 void relay_deinit(struct relay *relay);
 
@@ -55,6 +58,7 @@ uint64_t relay_stdio_number(const struct relay *relay);
 uint64_t relay_stderr_number(const struct relay *relay);
 
 /*
- * Moves bytes until the reply is there, and, with `drain`, all output was written. Returns 0, or the exit status that ended it early.
+ * Moves bytes until the reply is there, and, with `drain`, all output was written. Returns 0, or
+ * the exit status that ended it early.
  */
 int relay_run(struct relay *relay, struct reply *reply, bool drain);

@@ -28,7 +28,8 @@ void terminal_size(uint32_t *rows, uint32_t *columns)
 
 	*rows = 24;
 	*columns = 80;
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 && ioctl(STDIN_FILENO, TIOCGWINSZ, &size) < 0)
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 &&
+	    ioctl(STDIN_FILENO, TIOCGWINSZ, &size) < 0)
 		return;
 	if (size.ws_row && size.ws_col) {
 		*rows = size.ws_row;

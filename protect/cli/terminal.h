@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The caller's terminal: its size, and raw mode for as long as a zone's terminal is shown on it. Main thread only. */
+/* The caller's terminal: its size, and raw mode for as long as a zone's terminal is shown on it.
+ * Main thread only. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,7 +18,8 @@ struct terminal {
 		.raw = false                                                                       \
 	}
 
-/* Makes standard input raw if it is a terminal; otherwise nothing. terminal_restore() undoes it, and may run twice. */
+/* Makes standard input raw if it is a terminal; otherwise nothing. terminal_restore() undoes it,
+ * and may run twice. */
 void terminal_make_raw(struct terminal *terminal);
 void terminal_restore(struct terminal *terminal);
 

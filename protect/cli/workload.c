@@ -28,51 +28,61 @@ struct destroy_options {
 	bool wait;
 };
 
-static const struct arg_option list_options[] = { OUTPUT_OPTION(struct list_options) };
+static const struct arg_option list_options[] = {OUTPUT_OPTION(struct list_options)};
 static const struct arg_option logs_options[] = {
-	{ 'f', "follow", ARG_FLAG, offsetof(struct logs_options, follow), NULL, "go on with what comes", 0, 0, NULL },
+	{'f', "follow", ARG_FLAG, offsetof(struct logs_options, follow), NULL,
+	 "go on with what comes", 0, 0, NULL},
 };
 static const struct arg_option stop_options[] = {
-	{ 0, "timeout", ARG_NUMBER, offsetof(struct stop_options, timeout_s), "SECONDS",
-	  "grace before SIGKILL (default 10)", 1, STOP_SECONDS_MAX, NULL },
+	{0, "timeout", ARG_NUMBER, offsetof(struct stop_options, timeout_s), "SECONDS",
+	 "grace before SIGKILL (default 10)", 1, STOP_SECONDS_MAX, NULL},
 };
 static const struct arg_option destroy_options[] = {
-	{ 'W', "wait", ARG_FLAG, offsetof(struct destroy_options, wait), NULL, "until all it held is released", 0, 0, NULL },
+	{'W', "wait", ARG_FLAG, offsetof(struct destroy_options, wait), NULL,
+	 "until all it held is released", 0, 0, NULL},
 };
 static const struct arg_option exec_options[] = {
-	{ 't', "tty", ARG_FLAG, offsetof(struct exec_options, terminal), NULL, "with a terminal", 0, 0, NULL },
-	{ 'e', "env", ARG_LIST, offsetof(struct exec_options, env), "KEY=VALUE", "set an environment variable", 0, 0, NULL },
-	{ 'w', "workdir", ARG_STRING, offsetof(struct exec_options, directory), "DIR", "start in DIR", 0, 0, NULL },
+	{'t', "tty", ARG_FLAG, offsetof(struct exec_options, terminal), NULL, "with a terminal", 0,
+	 0, NULL},
+	{'e', "env", ARG_LIST, offsetof(struct exec_options, env), "KEY=VALUE",
+	 "set an environment variable", 0, 0, NULL},
+	{'w', "workdir", ARG_STRING, offsetof(struct exec_options, directory), "DIR",
+	 "start in DIR", 0, 0, NULL},
 };
 
 static const char *state_word(Protect__Control__WorkloadStateKind state)
 {
-	static const char *const words[] = { "unknown", "creating", "running", "exited", "destroying", "failed" };
+	static const char *const words[] = {"unknown", "creating",   "running",
+					    "exited",  "destroying", "failed"};
 
 	return (unsigned)state < ARRAY_SIZE(words) ? words[state] : words[0];
 }
 
 static json_t *workload_json(const Protect__Control__Workload *workload)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I}", "uuid", output_text(workload->uuid), "name",
-			 output_text(workload->name), "zone", output_text(workload->zone), "zone_name",
-			 output_text(workload->zone_name), "state", state_word(workload->state), "exit_code",
-			 workload->has_exit_code ? json_integer(workload->exit_code) : json_null(), "image",
-			 output_text(workload->image), "reason", output_text(workload->reason), "created_unix_ms",
+	return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I}", "uuid",
+			 output_text(workload->uuid), "name", output_text(workload->name), "zone",
+			 output_text(workload->zone), "zone_name", output_text(workload->zone_name),
+			 "state", state_word(workload->state), "exit_code",
+			 workload->has_exit_code ? json_integer(workload->exit_code) : json_null(),
+			 "image", output_text(workload->image), "reason",
+			 output_text(workload->reason), "created_unix_ms",
 			 (json_int_t)workload->created_unix_ms);
 }
 
 static int list_run(const struct args *args, void *values)
 {
 	static const struct output_column columns[] = {
-		{ "UUID", "uuid" },	  { "NAME", "name" },	{ "ZONE", "zone_name" }, { "STATE", "state" },
-		{ "EXIT", "exit_code" }, { "IMAGE", "image" }, { "REASON", "reason" },
+		{"UUID", "uuid"},     {"NAME", "name"},	     {"ZONE", "zone_name"},
+		{"STATE", "state"},   {"EXIT", "exit_code"}, {"IMAGE", "image"},
+		{"REASON", "reason"},
 	};
 	const struct list_options *options = values;
 	Protect__Control__Empty empty = PROTECT__CONTROL__EMPTY__INIT;
-	_cleanup_(message_freep) ProtobufCMessage *message =
-		connection_ask(METHOD(WORKLOAD_LIST), &empty.base, &protect__control__workload_list__descriptor);
-	const Protect__Control__WorkloadList *list = (const Protect__Control__WorkloadList *)message;
+	_cleanup_(message_freep) ProtobufCMessage *message = connection_ask(
+		METHOD(WORKLOAD_LIST), &empty.base, &protect__control__workload_list__descriptor);
+	const Protect__Control__WorkloadList *list =
+		(const Protect__Control__WorkloadList *)message;
 	json_t *array;
 
 	(void)args;
@@ -92,7 +102,8 @@ static int stop_run(const struct args *args, void *values)
 
 	stop.ref = args->operands[0];
 	stop.timeout_ms = (uint32_t)options->timeout_s * 1000;
-	message = connection_ask(METHOD(WORKLOAD_STOP), &stop.base, &protect__control__workload__descriptor);
+	message = connection_ask(METHOD(WORKLOAD_STOP), &stop.base,
+				 &protect__control__workload__descriptor);
 	return message ? CLI_OK : CLI_ERROR;
 }
 
@@ -103,65 +114,68 @@ static int exec_command(const struct args *args, void *values)
 
 static int logs_command(const struct args *args, void *values)
 {
-	return logs_run(METHOD(WORKLOAD_LOGS), args, ((const struct logs_options *)values)->follow, true);
+	return logs_run(METHOD(WORKLOAD_LOGS), args, ((const struct logs_options *)values)->follow,
+			true);
 }
 
 static int destroy_command(const struct args *args, void *values)
 {
-	return destroy_run(METHOD(WORKLOAD_DESTROY), args, ((const struct destroy_options *)values)->wait);
+	return destroy_run(METHOD(WORKLOAD_DESTROY), args,
+			   ((const struct destroy_options *)values)->wait);
 }
 
 static const struct command commands[] = {
-	{ .name = "launch",
-	  .usage = "--zone ZONE [OPTION...] IMAGE [-- COMMAND [ARGUMENT...]]",
-	  .summary = "Start a workload from an OCI image in a zone and print its UUID.",
-	  .details = LAUNCH_WORKLOAD_DETAILS,
-	  .options = workload_launch_options,
-	  .n_options = WORKLOAD_LAUNCH_N_OPTIONS,
-	  .values_size = sizeof(struct workload_launch_values),
-	  .operands_min = 1,
-	  .operands_max = 1,
-	  .has_tail = true,
-	  .run = workload_launch_run },
-	{ .name = "list",
-	  .usage = "[OPTION...]",
-	  .summary = "List the workloads of all zones.",
-	  .details = "States: creating, running, exited, destroying, failed.\n",
-	  OPTIONS(list_options, struct list_options),
-	  .run = list_run },
-	{ .name = "logs",
-	  .usage = "[OPTION...] WORKLOAD",
-	  .summary = "Print what the workload wrote, its two outputs apart.",
-	  OPTIONS(logs_options, struct logs_options),
-	  .operands_min = 1,
-	  .operands_max = 1,
-	  .run = logs_command },
-	{ .name = "exec",
-	  .usage = "[OPTION...] WORKLOAD -- COMMAND [ARGUMENT...]",
-	  .summary = "Run a command beside the workload's own, and exit with its status.",
-	  .details = "Exits with the command's status, 128+N if signal N killed it, 125 if it could not be run.\n\n"
-		     "Example:\n  protect workload exec -t web -- sh\n",
-	  OPTIONS(exec_options, struct exec_options),
-	  .operands_min = 1,
-	  .operands_max = 1,
-	  .has_tail = true,
-	  .needs_tail = true,
-	  .run = exec_command },
-	{ .name = "stop",
-	  .usage = "[OPTION...] WORKLOAD",
-	  .summary = "Ask the workload to end, kill it if it does not, and wait for that.",
-	  OPTIONS(stop_options, struct stop_options),
-	  .operands_min = 1,
-	  .operands_max = 1,
-	  .run = stop_run },
-	{ .name = "destroy",
-	  .usage = "[OPTION...] WORKLOAD...",
-	  .summary = "Kill workloads and forget them.",
-	  OPTIONS(destroy_options, struct destroy_options),
-	  .operands_min = 1,
-	  .operands_max = 1000,
-	  .run = destroy_command },
+	{.name = "launch",
+	 .usage = "--zone ZONE [OPTION...] IMAGE [-- COMMAND [ARGUMENT...]]",
+	 .summary = "Start a workload from an OCI image in a zone and print its UUID.",
+	 .details = LAUNCH_WORKLOAD_DETAILS,
+	 .options = workload_launch_options,
+	 .n_options = WORKLOAD_LAUNCH_N_OPTIONS,
+	 .values_size = sizeof(struct workload_launch_values),
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .has_tail = true,
+	 .run = workload_launch_run},
+	{.name = "list",
+	 .usage = "[OPTION...]",
+	 .summary = "List the workloads of all zones.",
+	 .details = "States: creating, running, exited, destroying, failed.\n",
+	 OPTIONS(list_options, struct list_options),
+	 .run = list_run},
+	{.name = "logs",
+	 .usage = "[OPTION...] WORKLOAD",
+	 .summary = "Print what the workload wrote, its two outputs apart.",
+	 OPTIONS(logs_options, struct logs_options),
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .run = logs_command},
+	{.name = "exec",
+	 .usage = "[OPTION...] WORKLOAD -- COMMAND [ARGUMENT...]",
+	 .summary = "Run a command beside the workload's own, and exit with its status.",
+	 .details = "Exits with the command's status, 128+N if signal N killed it, 125 if it could "
+		    "not be run.\n\n"
+		    "Example:\n  protect workload exec -t web -- sh\n",
+	 OPTIONS(exec_options, struct exec_options),
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .has_tail = true,
+	 .needs_tail = true,
+	 .run = exec_command},
+	{.name = "stop",
+	 .usage = "[OPTION...] WORKLOAD",
+	 .summary = "Ask the workload to end, kill it if it does not, and wait for that.",
+	 OPTIONS(stop_options, struct stop_options),
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .run = stop_run},
+	{.name = "destroy",
+	 .usage = "[OPTION...] WORKLOAD...",
+	 .summary = "Kill workloads and forget them.",
+	 OPTIONS(destroy_options, struct destroy_options),
+	 .operands_min = 1,
+	 .operands_max = 1000,
+	 .run = destroy_command},
 };
 
-const struct command_group workload_group = { "workload", "workloads: OCI images that run in zones", commands,
-					      ARRAY_SIZE(commands) };
+const struct command_group workload_group = {"workload", "workloads: OCI images that run in zones",
+					     commands, ARRAY_SIZE(commands)};

@@ -13,13 +13,16 @@
 #define AT(field) offsetof(struct workload_launch_values, field)
 
 const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS] = {
-	{ 'z', "zone", ARG_STRING, AT(zone), "ZONE", "the zone to run in (needed)", 0, 0, NULL },
-	{ 'n', "name", ARG_STRING, AT(name), "NAME", "the workload's name (default: one is made up)", 0, 0, NULL },
-	{ 'a', "attach", ARG_FLAG, AT(attach), NULL, "stay with it: its input, outputs and status", 0, 0, NULL },
-	{ 't', "tty", ARG_FLAG, AT(exec.terminal), NULL, "with a terminal", 0, 0, NULL },
-	{ 'W', "wait", ARG_FLAG, AT(wait), NULL, "until it was started", 0, 0, NULL },
-	{ 'e', "env", ARG_LIST, AT(exec.env), "KEY=VALUE", "set an environment variable", 0, 0, NULL },
-	{ 'w', "workdir", ARG_STRING, AT(exec.directory), "DIR", "start in DIR", 0, 0, NULL },
+	{'z', "zone", ARG_STRING, AT(zone), "ZONE", "the zone to run in (needed)", 0, 0, NULL},
+	{'n', "name", ARG_STRING, AT(name), "NAME", "the workload's name (default: one is made up)",
+	 0, 0, NULL},
+	{'a', "attach", ARG_FLAG, AT(attach), NULL, "stay with it: its input, outputs and status",
+	 0, 0, NULL},
+	{'t', "tty", ARG_FLAG, AT(exec.terminal), NULL, "with a terminal", 0, 0, NULL},
+	{'W', "wait", ARG_FLAG, AT(wait), NULL, "until it was started", 0, 0, NULL},
+	{'e', "env", ARG_LIST, AT(exec.env), "KEY=VALUE", "set an environment variable", 0, 0,
+	 NULL},
+	{'w', "workdir", ARG_STRING, AT(exec.directory), "DIR", "start in DIR", 0, 0, NULL},
 };
 
 /* What one launch needs; filled step by step, released as a whole. */
@@ -42,16 +45,20 @@ static void launch_deinit(struct launch *launch)
 	reply_deinit(&launch->ended);
 }
 
-static int prepare(struct launch *launch, const struct args *args, const struct workload_launch_values *values)
+static int prepare(struct launch *launch, const struct args *args,
+		   const struct workload_launch_values *values)
 {
 	Protect__Control__WorkloadLaunch *message = &launch->message;
 
 	launch->connection = connection_new();
-	if (!launch->connection || import_if_local(launch->connection, args->operands[0], &launch->image) < 0)
+	if (!launch->connection ||
+	    import_if_local(launch->connection, args->operands[0], &launch->image) < 0)
 		return -1;
-	if (values->attach && relay_init(&launch->relay, launch->connection, exec_relay_flags(values->exec.terminal)) < 0)
+	if (values->attach && relay_init(&launch->relay, launch->connection,
+					 exec_relay_flags(values->exec.terminal)) < 0)
 		return -1;
-	if (exec_process_init(&launch->process, args, &values->exec, values->attach ? &launch->relay : NULL) < 0)
+	if (exec_process_init(&launch->process, args, &values->exec,
+			      values->attach ? &launch->relay : NULL) < 0)
 		return -1;
 	protect__control__workload_launch__init(message);
 	message->zone = (char *)(uintptr_t)values->zone;
@@ -82,7 +89,8 @@ static int wait_for_end(struct launch *launch, char *uuid)
 	int status;
 
 	ref.ref = uuid;
-	if (connection_start(launch->connection, METHOD(WORKLOAD_WAIT), &ref.base, &launch->ended, NULL) < 0)
+	if (connection_start(launch->connection, METHOD(WORKLOAD_WAIT), &ref.base, &launch->ended,
+			     NULL) < 0)
 		return CLI_EXEC_FAILED;
 	launch->connection->call_id = launch_id;
 	status = relay_run(&launch->relay, &launch->ended, true);
@@ -97,8 +105,8 @@ static int run_attached(struct launch *launch)
 	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
 	int status;
 
-	if (connection_start(launch->connection, METHOD(WORKLOAD_LAUNCH), &launch->message.base, &launch->started,
-			     &launch->relay.request_id) < 0)
+	if (connection_start(launch->connection, METHOD(WORKLOAD_LAUNCH), &launch->message.base,
+			     &launch->started, &launch->relay.request_id) < 0)
 		return CLI_EXEC_FAILED;
 	status = relay_run(&launch->relay, &launch->started, false);
 	output_progress_end();
@@ -112,8 +120,9 @@ static int run_attached(struct launch *launch)
 
 static int run_detached(struct launch *launch)
 {
-	_cleanup_(message_freep) ProtobufCMessage *message = connection_call(
-		launch->connection, METHOD(WORKLOAD_LAUNCH), &launch->message.base, &protect__control__workload__descriptor);
+	_cleanup_(message_freep) ProtobufCMessage *message =
+		connection_call(launch->connection, METHOD(WORKLOAD_LAUNCH), &launch->message.base,
+				&protect__control__workload__descriptor);
 
 	if (!message)
 		return CLI_ERROR;
@@ -124,7 +133,7 @@ static int run_detached(struct launch *launch)
 int workload_launch_run(const struct args *args, void *given)
 {
 	const struct workload_launch_values *values = given;
-	_cleanup_(launch_deinit) struct launch launch = { .relay.signals = -1 };
+	_cleanup_(launch_deinit) struct launch launch = {.relay.signals = -1};
 
 	if (!values->zone)
 		return args_usage_error(args, "--zone is missing");

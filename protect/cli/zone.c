@@ -24,49 +24,59 @@ struct destroy_options {
 	bool wait;
 };
 
-static const struct arg_option list_options[] = { OUTPUT_OPTION(struct list_options) };
+static const struct arg_option list_options[] = {OUTPUT_OPTION(struct list_options)};
 static const struct arg_option logs_options[] = {
-	{ 'f', "follow", ARG_FLAG, offsetof(struct logs_options, follow), NULL, "go on with what comes", 0, 0, NULL },
+	{'f', "follow", ARG_FLAG, offsetof(struct logs_options, follow), NULL,
+	 "go on with what comes", 0, 0, NULL},
 };
 static const struct arg_option exec_options[] = {
-	{ 't', "tty", ARG_FLAG, offsetof(struct exec_options, terminal), NULL, "with a terminal", 0, 0, NULL },
-	{ 'e', "env", ARG_LIST, offsetof(struct exec_options, env), "KEY=VALUE", "set an environment variable", 0, 0, NULL },
-	{ 'w', "workdir", ARG_STRING, offsetof(struct exec_options, directory), "DIR", "start in DIR", 0, 0, NULL },
+	{'t', "tty", ARG_FLAG, offsetof(struct exec_options, terminal), NULL, "with a terminal", 0,
+	 0, NULL},
+	{'e', "env", ARG_LIST, offsetof(struct exec_options, env), "KEY=VALUE",
+	 "set an environment variable", 0, 0, NULL},
+	{'w', "workdir", ARG_STRING, offsetof(struct exec_options, directory), "DIR",
+	 "start in DIR", 0, 0, NULL},
 };
 static const struct arg_option destroy_options[] = {
-	{ 'W', "wait", ARG_FLAG, offsetof(struct destroy_options, wait), NULL, "until all it held is released", 0, 0, NULL },
+	{'W', "wait", ARG_FLAG, offsetof(struct destroy_options, wait), NULL,
+	 "until all it held is released", 0, 0, NULL},
 };
 
 static const char *state_word(Protect__Control__ZoneStateKind state)
 {
-	static const char *const words[] = { "unknown", "creating", "ready", "exited", "destroying", "failed" };
+	static const char *const words[] = {"unknown", "creating",   "ready",
+					    "exited",  "destroying", "failed"};
 
 	return (unsigned)state < ARRAY_SIZE(words) ? words[state] : words[0];
 }
 
 static json_t *zone_json(const Protect__Control__Zone *zone)
 {
-	return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:i, s:i, s:I, s:I, s:I, s:i, s:i}", "uuid",
-			 output_text(zone->uuid), "name", output_text(zone->name), "state", state_word(zone->state),
-			 "reason", output_text(zone->reason), "kernel", output_text(zone->kernel), "kernel_release",
-			 output_text(zone->kernel_release), "max_memory_mib", (json_int_t)zone->max_memory_mib,
-			 "target_memory_mib", (json_int_t)zone->target_memory_mib, "max_cpus", (int)zone->max_cpus,
-			 "target_cpus", (int)zone->target_cpus, "created_unix_ms", (json_int_t)zone->created_unix_ms,
-			 "create_ms", (json_int_t)zone->create_ms, "ready_ms", (json_int_t)zone->ready_ms, "pid",
-			 (int)zone->pid, "workloads", (int)zone->workloads);
+	return json_pack(
+		"{s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:i, s:i, s:I, s:I, s:I, s:i, s:i}",
+		"uuid", output_text(zone->uuid), "name", output_text(zone->name), "state",
+		state_word(zone->state), "reason", output_text(zone->reason), "kernel",
+		output_text(zone->kernel), "kernel_release", output_text(zone->kernel_release),
+		"max_memory_mib", (json_int_t)zone->max_memory_mib, "target_memory_mib",
+		(json_int_t)zone->target_memory_mib, "max_cpus", (int)zone->max_cpus, "target_cpus",
+		(int)zone->target_cpus, "created_unix_ms", (json_int_t)zone->created_unix_ms,
+		"create_ms", (json_int_t)zone->create_ms, "ready_ms", (json_int_t)zone->ready_ms,
+		"pid", (int)zone->pid, "workloads", (int)zone->workloads);
 }
 
 static int list_run(const struct args *args, void *values)
 {
 	static const struct output_column columns[] = {
-		{ "UUID", "uuid" },	       { "NAME", "name" },     { "STATE", "state" },
-		{ "MEMORY-MIB", "target_memory_mib" }, { "CPUS", "target_cpus" }, { "WORKLOADS", "workloads" },
-		{ "READY-MS", "ready_ms" },    { "KERNEL", "kernel_release" }, { "REASON", "reason" },
+		{"UUID", "uuid"},	  {"NAME", "name"},
+		{"STATE", "state"},	  {"MEMORY-MIB", "target_memory_mib"},
+		{"CPUS", "target_cpus"},  {"WORKLOADS", "workloads"},
+		{"READY-MS", "ready_ms"}, {"KERNEL", "kernel_release"},
+		{"REASON", "reason"},
 	};
 	const struct list_options *options = values;
 	Protect__Control__Empty empty = PROTECT__CONTROL__EMPTY__INIT;
-	_cleanup_(message_freep) ProtobufCMessage *message =
-		connection_ask(METHOD(ZONE_LIST), &empty.base, &protect__control__zone_list__descriptor);
+	_cleanup_(message_freep) ProtobufCMessage *message = connection_ask(
+		METHOD(ZONE_LIST), &empty.base, &protect__control__zone_list__descriptor);
 	const Protect__Control__ZoneList *list = (const Protect__Control__ZoneList *)message;
 	json_t *array;
 
@@ -86,7 +96,8 @@ static int resolve_run(const struct args *args, void *values)
 
 	(void)values;
 	ref.ref = args->operands[0];
-	message = connection_ask(METHOD(ZONE_RESOLVE), &ref.base, &protect__control__zone__descriptor);
+	message = connection_ask(METHOD(ZONE_RESOLVE), &ref.base,
+				 &protect__control__zone__descriptor);
 	if (!message)
 		return CLI_ERROR;
 	puts(((const Protect__Control__Zone *)message)->uuid);
@@ -95,7 +106,7 @@ static int resolve_run(const struct args *args, void *values)
 
 static int metrics_run(const struct args *args, void *values)
 {
-	static const struct output_column columns[] = { { "METRIC", "name" }, { "VALUE", "value" } };
+	static const struct output_column columns[] = {{"METRIC", "name"}, {"VALUE", "value"}};
 	const struct list_options *options = values;
 	Protect__Control__Ref ref = PROTECT__CONTROL__REF__INIT;
 	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
@@ -103,14 +114,17 @@ static int metrics_run(const struct args *args, void *values)
 	json_t *array;
 
 	ref.ref = args->operands[0];
-	message = connection_ask(METHOD(ZONE_METRICS), &ref.base, &protect__agent__metrics__descriptor);
+	message = connection_ask(METHOD(ZONE_METRICS), &ref.base,
+				 &protect__agent__metrics__descriptor);
 	metrics = (const Protect__Agent__Metrics *)message;
 	if (!message)
 		return CLI_ERROR;
 	array = json_array();
 	for (size_t i = 0; i < metrics->n_metrics; i++)
-		json_array_append_new(array, json_pack("{s:o, s:o}", "name", output_text(metrics->metrics[i]->name),
-						       "value", json_real(metrics->metrics[i]->value)));
+		json_array_append_new(array,
+				      json_pack("{s:o, s:o}", "name",
+						output_text(metrics->metrics[i]->name), "value",
+						json_real(metrics->metrics[i]->value)));
 	return output_list(output_format(options->output), array, columns, ARRAY_SIZE(columns));
 }
 
@@ -121,72 +135,77 @@ static int exec_command(const struct args *args, void *values)
 
 static int logs_command(const struct args *args, void *values)
 {
-	return logs_run(METHOD(ZONE_LOGS), args, ((const struct logs_options *)values)->follow, false);
+	return logs_run(METHOD(ZONE_LOGS), args, ((const struct logs_options *)values)->follow,
+			false);
 }
 
 static int destroy_command(const struct args *args, void *values)
 {
-	return destroy_run(METHOD(ZONE_DESTROY), args, ((const struct destroy_options *)values)->wait);
+	return destroy_run(METHOD(ZONE_DESTROY), args,
+			   ((const struct destroy_options *)values)->wait);
 }
 
 static const struct command commands[] = {
-	{ .name = "launch",
-	  .usage = "[OPTION...]",
-	  .summary = "Start a zone and print its UUID.",
-	  .details = LAUNCH_ZONE_DETAILS,
-	  .options = zone_launch_options,
-	  .n_options = ZONE_LAUNCH_N_OPTIONS,
-	  .values_size = sizeof(struct zone_launch_values),
-	  .run = zone_launch_run },
-	{ .name = "list",
-	  .usage = "[OPTION...]",
-	  .summary = "List the zones.",
-	  .details = "States: creating, ready, exited, destroying, failed.\n\n"
-		     "Example:\n  protect zone list -o json | jq -r '.[] | select(.state == \"ready\") | .name'\n",
-	  OPTIONS(list_options, struct list_options),
-	  .run = list_run },
-	{ .name = "logs",
-	  .usage = "[OPTION...] ZONE",
-	  .summary = "Print the zone's console: its kernel and what runs in it.",
-	  .details = "Example:\n  protect zone logs -f a\n",
-	  OPTIONS(logs_options, struct logs_options),
-	  .operands_min = 1,
-	  .operands_max = 1,
-	  .run = logs_command },
-	{ .name = "exec",
-	  .usage = "[OPTION...] ZONE -- COMMAND [ARGUMENT...]",
-	  .summary = "Run a command in the zone itself, and exit with its status.",
-	  .details = "Exits with the command's status, 128+N if signal N killed it, 125 if it could not be run.\n"
-		     "SIGINT, SIGTERM and SIGHUP are passed on; the third of them leaves.\n\n"
-		     "Examples:\n  protect zone exec a -- uname -r\n  protect zone exec -t a -- sh\n"
-		     "  protect zone exec a -- tar -C /data -x <files.tar\n",
-	  OPTIONS(exec_options, struct exec_options),
-	  .operands_min = 1,
-	  .operands_max = 1,
-	  .has_tail = true,
-	  .needs_tail = true,
-	  .run = exec_command },
-	{ .name = "resolve",
-	  .usage = "ZONE",
-	  .summary = "Print the UUID of a zone given by its name or UUID.",
-	  .operands_min = 1,
-	  .operands_max = 1,
-	  .run = resolve_run },
-	{ .name = "metrics",
-	  .usage = "[OPTION...] ZONE",
-	  .summary = "Print the zone's own figures: memory, processors, pressure.",
-	  OPTIONS(list_options, struct list_options),
-	  .operands_min = 1,
-	  .operands_max = 1,
-	  .run = metrics_run },
-	{ .name = "destroy",
-	  .usage = "[OPTION...] ZONE...",
-	  .summary = "End zones, and what runs in them.",
-	  .details = "Example:\n  protect zone destroy -W a\n",
-	  OPTIONS(destroy_options, struct destroy_options),
-	  .operands_min = 1,
-	  .operands_max = 1000,
-	  .run = destroy_command },
+	{.name = "launch",
+	 .usage = "[OPTION...]",
+	 .summary = "Start a zone and print its UUID.",
+	 .details = LAUNCH_ZONE_DETAILS,
+	 .options = zone_launch_options,
+	 .n_options = ZONE_LAUNCH_N_OPTIONS,
+	 .values_size = sizeof(struct zone_launch_values),
+	 .run = zone_launch_run},
+	{.name = "list",
+	 .usage = "[OPTION...]",
+	 .summary = "List the zones.",
+	 .details = "States: creating, ready, exited, destroying, failed.\n\n"
+		    "Example:\n  protect zone list -o json | jq -r '.[] | select(.state == "
+		    "\"ready\") | .name'\n",
+	 OPTIONS(list_options, struct list_options),
+	 .run = list_run},
+	{.name = "logs",
+	 .usage = "[OPTION...] ZONE",
+	 .summary = "Print the zone's console: its kernel and what runs in it.",
+	 .details = "Example:\n  protect zone logs -f a\n",
+	 OPTIONS(logs_options, struct logs_options),
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .run = logs_command},
+	{.name = "exec",
+	 .usage = "[OPTION...] ZONE -- COMMAND [ARGUMENT...]",
+	 .summary = "Run a command in the zone itself, and exit with its status.",
+	 .details = "Exits with the command's status, 128+N if signal N killed it, 125 if it could "
+		    "not be run.\n"
+		    "SIGINT, SIGTERM and SIGHUP are passed on; the third of them leaves.\n\n"
+		    "Examples:\n  protect zone exec a -- uname -r\n  protect zone exec -t a -- sh\n"
+		    "  protect zone exec a -- tar -C /data -x <files.tar\n",
+	 OPTIONS(exec_options, struct exec_options),
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .has_tail = true,
+	 .needs_tail = true,
+	 .run = exec_command},
+	{.name = "resolve",
+	 .usage = "ZONE",
+	 .summary = "Print the UUID of a zone given by its name or UUID.",
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .run = resolve_run},
+	{.name = "metrics",
+	 .usage = "[OPTION...] ZONE",
+	 .summary = "Print the zone's own figures: memory, processors, pressure.",
+	 OPTIONS(list_options, struct list_options),
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .run = metrics_run},
+	{.name = "destroy",
+	 .usage = "[OPTION...] ZONE...",
+	 .summary = "End zones, and what runs in them.",
+	 .details = "Example:\n  protect zone destroy -W a\n",
+	 OPTIONS(destroy_options, struct destroy_options),
+	 .operands_min = 1,
+	 .operands_max = 1000,
+	 .run = destroy_command},
 };
 
-const struct command_group zone_group = { "zone", "zones: launch, list, look into, destroy", commands, ARRAY_SIZE(commands) };
+const struct command_group zone_group = {"zone", "zones: launch, list, look into, destroy",
+					 commands, ARRAY_SIZE(commands)};

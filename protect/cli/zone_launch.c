@@ -11,20 +11,26 @@
 #include "protect/cli/output.h"
 
 #define MEMORY_MAX_MIB (16u << 20)
-#define CPUS_MAX 65535u
+#define CPUS_MAX       65535u
 
 #define AT(field) offsetof(struct zone_launch_values, field)
 
 const struct arg_option zone_launch_options[ZONE_LAUNCH_N_OPTIONS] = {
-	{ 'n', "name", ARG_STRING, AT(name), "NAME", "the zone's name (default: one is made up)", 0, 0, NULL },
-	{ 'W', "wait", ARG_FLAG, AT(wait), NULL, "until the zone is ready", 0, 0, NULL },
-	{ 'k', "kernel", ARG_STRING, AT(kernel), "REF", "the kernel image (default: the one installed)", 0, 0, NULL },
-	{ 0, "max-memory", ARG_NUMBER, AT(max_memory_mib), "MB", "memory the zone can have, in MiB", 1, MEMORY_MAX_MIB, NULL },
-	{ 0, "target-memory", ARG_NUMBER, AT(target_memory_mib), "MB", "memory it starts with (default: all)", 1, MEMORY_MAX_MIB,
-	  NULL },
-	{ 'C', "max-cpus", ARG_NUMBER, AT(max_cpus), "N", "processors the zone can have", 1, CPUS_MAX, NULL },
-	{ 'c', "target-cpus", ARG_NUMBER, AT(target_cpus), "N", "processors it starts with (default: all)", 1, CPUS_MAX, NULL },
-	{ 'e', "env", ARG_LIST, AT(env), "KEY=VALUE", "environment of all that runs in it", 0, 0, NULL },
+	{'n', "name", ARG_STRING, AT(name), "NAME", "the zone's name (default: one is made up)", 0,
+	 0, NULL},
+	{'W', "wait", ARG_FLAG, AT(wait), NULL, "until the zone is ready", 0, 0, NULL},
+	{'k', "kernel", ARG_STRING, AT(kernel), "REF",
+	 "the kernel image (default: the one installed)", 0, 0, NULL},
+	{0, "max-memory", ARG_NUMBER, AT(max_memory_mib), "MB", "memory the zone can have, in MiB",
+	 1, MEMORY_MAX_MIB, NULL},
+	{0, "target-memory", ARG_NUMBER, AT(target_memory_mib), "MB",
+	 "memory it starts with (default: all)", 1, MEMORY_MAX_MIB, NULL},
+	{'C', "max-cpus", ARG_NUMBER, AT(max_cpus), "N", "processors the zone can have", 1,
+	 CPUS_MAX, NULL},
+	{'c', "target-cpus", ARG_NUMBER, AT(target_cpus), "N",
+	 "processors it starts with (default: all)", 1, CPUS_MAX, NULL},
+	{'e', "env", ARG_LIST, AT(env), "KEY=VALUE", "environment of all that runs in it", 0, 0,
+	 NULL},
 };
 
 static int check(const struct args *args, const struct zone_launch_values *values)
@@ -63,7 +69,8 @@ int zone_launch_run(const struct args *args, void *given)
 	launch.env = values->env.items;
 	launch.n_env = values->env.n;
 	launch.wait = values->wait;
-	message = connection_call(connection, METHOD(ZONE_LAUNCH), &launch.base, &protect__control__zone__descriptor);
+	message = connection_call(connection, METHOD(ZONE_LAUNCH), &launch.base,
+				  &protect__control__zone__descriptor);
 	if (!message)
 		return CLI_ERROR;
 	puts(((const Protect__Control__Zone *)message)->uuid);

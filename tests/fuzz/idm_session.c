@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A session against a hostile peer. The input is a list of steps, an opcode and a count each: bytes of the peer (raw, or as one
- * packet with the right length), and what this side does meanwhile. Beside the sanitizers it checks the promises of session.h:
- * no more data than granted, no callback after the end, each call answered once.
+ * A session against a hostile peer. The input is a list of steps, an opcode and a count each: bytes
+ * of the peer (raw, or as one packet with the right length), and what this side does meanwhile.
+ * Beside the sanitizers it checks the promises of session.h: no more data than granted, no callback
+ * after the end, each call answered once.
  */
 #include <assert.h>
 #include <errno.h>
@@ -11,8 +12,8 @@
 
 #include "idm-vsock/session.h"
 
-#define WINDOW 300u
-#define ENDS_MAX 64u
+#define WINDOW	  300u
+#define ENDS_MAX  64u
 #define CALLS_MAX 4096u
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len);
@@ -31,7 +32,8 @@ struct model {
 	unsigned calls;
 };
 
-static void on_request(void *user, struct idm *idm, uint64_t id, uint32_t method, const void *data, size_t len)
+static void on_request(void *user, struct idm *idm, uint64_t id, uint32_t method, const void *data,
+		       size_t len)
 {
 	(void)user;
 	if (method % 3 == 0)
@@ -79,7 +81,7 @@ static void on_closed(void *user, struct idm_stream *stream, int error)
 		end->stream = NULL;
 }
 
-static const struct idm_stream_ops ops = { on_data, on_writable, on_closed };
+static const struct idm_stream_ops ops = {on_data, on_writable, on_closed};
 
 static void on_reply(void *user, int error, const char *text, const void *payload, size_t len)
 {
@@ -93,7 +95,7 @@ static void add_stream(struct model *model, uint64_t number)
 
 	if (model->n_ends == ENDS_MAX)
 		return;
-	*end = (struct end){ .may_come = WINDOW };
+	*end = (struct end){.may_come = WINDOW};
 	r = number ? idm_stream_accept(model->idm, number, WINDOW, &ops, end, &end->stream)
 		   : idm_stream_open(model->idm, WINDOW, &ops, end, &end->stream);
 	if (!r)
@@ -124,7 +126,7 @@ static void use_stream(struct model *model, uint8_t what, uint8_t n)
 
 static int feed_packet(struct model *model, const uint8_t *at, uint8_t len)
 {
-	uint8_t prefix[4] = { len, 0, 0, 0 };
+	uint8_t prefix[4] = {len, 0, 0, 0};
 	int r = idm_feed(model->idm, prefix, 4, 1);
 
 	return r ? r : idm_feed(model->idm, at, len, 1);
@@ -152,8 +154,8 @@ static int step(struct model *model, uint8_t op, uint8_t count, const uint8_t *a
 		use_stream(model, op % 10 - 4, count);
 		return 0;
 	case 7:
-		if (model->calls < CALLS_MAX &&
-		    !idm_call(model->idm, count, at, n, count, on_reply, &model->answered[model->calls], NULL))
+		if (model->calls < CALLS_MAX && !idm_call(model->idm, count, at, n, count, on_reply,
+							  &model->answered[model->calls], NULL))
 			model->calls++;
 		return 0;
 	case 8:
@@ -167,7 +169,7 @@ static int step(struct model *model, uint8_t op, uint8_t count, const uint8_t *a
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len)
 {
-	static const struct idm_handler handler = { on_request, on_event, NULL };
+	static const struct idm_handler handler = {on_request, on_event, NULL};
 	struct model *model = calloc(1, sizeof(*model));
 	int r = 0;
 

@@ -26,7 +26,8 @@ static char seen[256];
 static int show(const struct args *args, void *given)
 {
 	const struct values *values = given;
-	size_t n = (size_t)snprintf(seen, sizeof(seen), "%d %s %llu", values->flag, values->word ? values->word : "-",
+	size_t n = (size_t)snprintf(seen, sizeof(seen), "%d %s %llu", values->flag,
+				    values->word ? values->word : "-",
 				    (unsigned long long)values->number);
 
 	for (size_t i = 0; i < values->list.n; i++)
@@ -41,20 +42,21 @@ static int show(const struct args *args, void *given)
 static int run(const char *line)
 {
 	static const struct arg_option options[] = {
-		{ 'f', "flag", ARG_FLAG, offsetof(struct values, flag), NULL, "", 0, 0, NULL },
-		{ 'o', "word", ARG_STRING, offsetof(struct values, word), "table|json", "", 0, 0, output_words },
-		{ 'n', "number", ARG_NUMBER, offsetof(struct values, number), "N", "", 1, 10, NULL },
-		{ 0, "list", ARG_LIST, offsetof(struct values, list), "X", "", 0, 0, NULL },
+		{'f', "flag", ARG_FLAG, offsetof(struct values, flag), NULL, "", 0, 0, NULL},
+		{'o', "word", ARG_STRING, offsetof(struct values, word), "table|json", "", 0, 0,
+		 output_words},
+		{'n', "number", ARG_NUMBER, offsetof(struct values, number), "N", "", 1, 10, NULL},
+		{0, "list", ARG_LIST, offsetof(struct values, list), "X", "", 0, 0, NULL},
 	};
-	static const struct command command = { .name = "do",
-						.usage = "A [B] [-- C]",
-						.summary = "Do it.",
-						OPTIONS(options, struct values),
-						.operands_min = 1,
-						.operands_max = 2,
-						.has_tail = true,
-						.run = show };
-	char copy[256], *argv[32] = { NULL }, *rest = copy;
+	static const struct command command = {.name = "do",
+					       .usage = "A [B] [-- C]",
+					       .summary = "Do it.",
+					       OPTIONS(options, struct values),
+					       .operands_min = 1,
+					       .operands_max = 2,
+					       .has_tail = true,
+					       .run = show};
+	char copy[256], *argv[32] = {NULL}, *rest = copy;
 	int argc = 0;
 
 	snprintf(copy, sizeof(copy), "%s", line);
@@ -77,9 +79,18 @@ Test(cli_args, options_stand_anywhere_before_the_tail)
 
 Test(cli_args, bad_usage_is_2, .init = cr_redirect_stderr)
 {
-	static const char *const lines[] = { "do",	   "do a b c",	    "do -x a",	 "do --unknown a", "do a --number",
-					     "do a -n 11", "do a -n 0",	    "do a -n 1x", "do a -o xml",   "do a --flag=1",
-					     "do a -n -1", "do a -n 99999999999999999999999" };
+	static const char *const lines[] = {"do",
+					    "do a b c",
+					    "do -x a",
+					    "do --unknown a",
+					    "do a --number",
+					    "do a -n 11",
+					    "do a -n 0",
+					    "do a -n 1x",
+					    "do a -o xml",
+					    "do a --flag=1",
+					    "do a -n -1",
+					    "do a -n 99999999999999999999999"};
 
 	for (unsigned i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
 		cr_assert_eq(run(lines[i]), CLI_USAGE, "%s", lines[i]);
@@ -109,11 +120,14 @@ Test(cli_args, references_to_files)
 
 	cr_assert_eq(import_parse("docker.io/library/busybox:1", &source), 0);
 	cr_assert_eq(import_parse("oci:/a/b:v1", &source), 1);
-	cr_assert(source.kind == IMPORT_OCI && !strcmp(source.path, "/a/b") && !strcmp(source.tag, "v1"));
+	cr_assert(source.kind == IMPORT_OCI && !strcmp(source.path, "/a/b") &&
+		  !strcmp(source.tag, "v1"));
 	cr_assert_eq(import_parse("oci-archive:x.tar", &source), 1);
-	cr_assert(source.kind == IMPORT_OCI_ARCHIVE && !strcmp(source.path, "x.tar") && !*source.tag);
+	cr_assert(source.kind == IMPORT_OCI_ARCHIVE && !strcmp(source.path, "x.tar") &&
+		  !*source.tag);
 	cr_assert_eq(import_parse("docker-archive:x.tar:web/x:2", &source), 1);
-	cr_assert(source.kind == IMPORT_DOCKER_ARCHIVE && !strcmp(source.path, "x.tar") && !strcmp(source.tag, "web/x:2"));
+	cr_assert(source.kind == IMPORT_DOCKER_ARCHIVE && !strcmp(source.path, "x.tar") &&
+		  !strcmp(source.tag, "web/x:2"));
 }
 
 Test(cli_args, bad_references_to_files, .init = cr_redirect_stderr)
@@ -131,10 +145,12 @@ Test(cli_args, bad_references_to_files, .init = cr_redirect_stderr)
 
 Test(cli_args, default_names_have_the_letters_of_names)
 {
-	static const char *const cases[][2] = { { "/nosuch/Web_Server", "web-server" }, { "/nosuch/a.tar.gz", "a" },
-						{ "/nosuch/--", "image" },		 { "/nosuch/x..y", "x-y" },
-						{ "/nosuch/\xc3\xa4", "image" } };
-	struct import_source source = { .kind = IMPORT_OCI };
+	static const char *const cases[][2] = {{"/nosuch/Web_Server", "web-server"},
+					       {"/nosuch/a.tar.gz", "a"},
+					       {"/nosuch/--", "image"},
+					       {"/nosuch/x..y", "x-y"},
+					       {"/nosuch/\xc3\xa4", "image"}};
+	struct import_source source = {.kind = IMPORT_OCI};
 	char name[IMPORT_NAME_MAX];
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -146,11 +162,13 @@ Test(cli_args, default_names_have_the_letters_of_names)
 
 Test(cli_args, text_cannot_move_the_cursor)
 {
-	char text[] = "a\x1b[2J\n\x7f\xc2\x9b" "b\xc3\xa4";
+	char text[] = "a\x1b[2J\n\x7f\xc2\x9b"
+		      "b\xc3\xa4";
 	json_t *json;
 
 	output_clean(text);
-	cr_assert_str_eq(text, "a?[2J????" "b\xc3\xa4");
+	cr_assert_str_eq(text, "a?[2J????"
+			       "b\xc3\xa4");
 	json = output_text("bad \xff");
 	cr_assert_str_eq(json_string_value(json), "bad ?");
 	json_decref(json);

@@ -75,7 +75,8 @@ static void push_big(struct cli_daemon *daemon)
 	uint8_t buf[5000];
 
 	while (exec->left) {
-		size_t start = CLI_BIG_BYTES - exec->left, n = exec->left < sizeof(buf) ? exec->left : sizeof(buf), took;
+		size_t start = CLI_BIG_BYTES - exec->left,
+		       n = exec->left < sizeof(buf) ? exec->left : sizeof(buf), took;
 
 		for (size_t i = 0; i < n; i++)
 			buf[i] = cli_big_byte(start + i);
@@ -92,7 +93,8 @@ static void exec_data(void *user, struct idm_stream *stream, const void *data, s
 	struct cli_daemon *daemon = user;
 
 	if (daemon->exec.echo)
-		cr_assert_eq(idm_stream_write(daemon->exec.out, data, len), len, "the test echoes no more than a window");
+		cr_assert_eq(idm_stream_write(daemon->exec.out, data, len), len,
+			     "the test echoes no more than a window");
 	idm_stream_consumed(stream, len);
 }
 
@@ -112,15 +114,18 @@ static void exec_closed(void *user, struct idm_stream *stream, int error)
 		end_exec(daemon);
 }
 
-static const struct idm_stream_ops exec_ops = { exec_data, exec_writable, exec_closed };
+static const struct idm_stream_ops exec_ops = {exec_data, exec_writable, exec_closed};
 
 static void accept_exec(struct cli_daemon *daemon, uint64_t stdio, uint64_t err)
 {
 	struct cli_exec *exec = &daemon->exec;
 
-	cr_assert_eq(idm_stream_accept(daemon->idm, stdio, IDM_WINDOW, &exec_ops, daemon, &exec->out), 0);
+	cr_assert_eq(
+		idm_stream_accept(daemon->idm, stdio, IDM_WINDOW, &exec_ops, daemon, &exec->out),
+		0);
 	if (err)
-		cr_assert_eq(idm_stream_accept(daemon->idm, err, 0, &exec_ops, daemon, &exec->err), 0);
+		cr_assert_eq(idm_stream_accept(daemon->idm, err, 0, &exec_ops, daemon, &exec->err),
+			     0);
 }
 
 /* The scripts of zone exec. */
@@ -130,12 +135,13 @@ static void got_exec(struct cli_daemon *daemon, uint64_t id, const Protect__Cont
 	const char *script = process->argv[0];
 	struct cli_exec *exec = &daemon->exec;
 
-	*exec = (struct cli_exec){ .id = id };
+	*exec = (struct cli_exec){.id = id};
 	accept_exec(daemon, process->stdio_stream, process->stderr_stream);
 	if (process->terminal)
 		daemon->rows = process->terminal->rows;
 	if (process->n_env)
-		snprintf(daemon->last_env, sizeof(daemon->last_env), "%s", process->env[process->n_env - 1]);
+		snprintf(daemon->last_env, sizeof(daemon->last_env), "%s",
+			 process->env[process->n_env - 1]);
 	if (strcmp(script, "cat") == 0) {
 		exec->echo = true;
 	} else if (strcmp(script, "both") == 0) {
@@ -154,14 +160,16 @@ static void got_exec(struct cli_daemon *daemon, uint64_t id, const Protect__Cont
 		daemon->die = true;
 	} else {
 		idm_stream_end(exec->out);
-		idm_reply(daemon->idm, id, -ENOENT, "there is no program '/nowhere' in zone 'a'", NULL, 0);
+		idm_reply(daemon->idm, id, -ENOENT, "there is no program '/nowhere' in zone 'a'",
+			  NULL, 0);
 	}
 }
 
 static void got_zone_list(struct cli_daemon *daemon, uint64_t id)
 {
-	Protect__Control__Zone zones[2] = { PROTECT__CONTROL__ZONE__INIT, PROTECT__CONTROL__ZONE__INIT };
-	Protect__Control__Zone *list[2] = { &zones[0], &zones[1] };
+	Protect__Control__Zone zones[2] = {PROTECT__CONTROL__ZONE__INIT,
+					   PROTECT__CONTROL__ZONE__INIT};
+	Protect__Control__Zone *list[2] = {&zones[0], &zones[1]};
 	Protect__Control__ZoneList message = PROTECT__CONTROL__ZONE_LIST__INIT;
 
 	zones[0].uuid = text("11111111-2222-4333-8444-555555555555");
@@ -183,14 +191,16 @@ static void got_logs(struct cli_daemon *daemon, uint64_t id, const Protect__Cont
 	answer_empty(daemon, id);
 }
 
-static void got_workload_launch(struct cli_daemon *daemon, uint64_t id, const Protect__Control__WorkloadLaunch *request)
+static void got_workload_launch(struct cli_daemon *daemon, uint64_t id,
+				const Protect__Control__WorkloadLaunch *request)
 {
 	Protect__Control__Workload workload = PROTECT__CONTROL__WORKLOAD__INIT;
 
 	snprintf(daemon->last_image, sizeof(daemon->last_image), "%s", request->image);
 	workload.uuid = text("77777777-2222-4333-8444-555555555555");
 	if (request->attach) {
-		accept_exec(daemon, request->process->stdio_stream, request->process->stderr_stream);
+		accept_exec(daemon, request->process->stdio_stream,
+			    request->process->stderr_stream);
 		idm_stream_write(daemon->exec.out, "hello\n", 6);
 	}
 	answer(daemon, id, &workload.base);
@@ -229,9 +239,10 @@ static void import_closed(void *user, struct idm_stream *stream, int error)
 	idm_stream_end(stream);
 }
 
-static void got_import(struct cli_daemon *daemon, uint64_t id, const Protect__Control__ImageImport *request)
+static void got_import(struct cli_daemon *daemon, uint64_t id,
+		       const Protect__Control__ImageImport *request)
 {
-	static const struct idm_stream_ops ops = { import_data, NULL, import_closed };
+	static const struct idm_stream_ops ops = {import_data, NULL, import_closed};
 
 	if (strcmp(request->tag, "refused") == 0) {
 		idm_stream_refuse(daemon->idm, request->stream, -ENOSPC);
@@ -239,11 +250,15 @@ static void got_import(struct cli_daemon *daemon, uint64_t id, const Protect__Co
 		return;
 	}
 	daemon->import_id = id;
-	snprintf(daemon->last_name, sizeof(daemon->last_name), "%s:%s", request->name, request->tag);
-	cr_assert_eq(idm_stream_accept(daemon->idm, request->stream, IDM_WINDOW, &ops, daemon, &daemon->import_stream), 0);
+	snprintf(daemon->last_name, sizeof(daemon->last_name), "%s:%s", request->name,
+		 request->tag);
+	cr_assert_eq(idm_stream_accept(daemon->idm, request->stream, IDM_WINDOW, &ops, daemon,
+				       &daemon->import_stream),
+		     0);
 }
 
-static void got_signal(struct cli_daemon *daemon, uint64_t id, const Protect__Control__ExecSignal *request)
+static void got_signal(struct cli_daemon *daemon, uint64_t id,
+		       const Protect__Control__ExecSignal *request)
 {
 	daemon->signals++;
 	answer_empty(daemon, id);
@@ -253,7 +268,8 @@ static void got_signal(struct cli_daemon *daemon, uint64_t id, const Protect__Co
 	end_exec(daemon);
 }
 
-static void on_request(void *user, struct idm *idm, uint64_t id, uint32_t method, const void *data, size_t len)
+static void on_request(void *user, struct idm *idm, uint64_t id, uint32_t method, const void *data,
+		       size_t len)
 {
 	struct cli_daemon *daemon = user;
 
@@ -276,7 +292,8 @@ static void on_request(void *user, struct idm *idm, uint64_t id, uint32_t method
 		break;
 	}
 	case METHOD(WORKLOAD_LAUNCH): {
-		Protect__Control__WorkloadLaunch *request = protect__control__workload_launch__unpack(NULL, len, data);
+		Protect__Control__WorkloadLaunch *request =
+			protect__control__workload_launch__unpack(NULL, len, data);
 
 		got_workload_launch(daemon, id, request);
 		protect__control__workload_launch__free_unpacked(request, NULL);
@@ -286,14 +303,16 @@ static void on_request(void *user, struct idm *idm, uint64_t id, uint32_t method
 		got_workload_wait(daemon, id);
 		break;
 	case METHOD(IMAGE_IMPORT): {
-		Protect__Control__ImageImport *request = protect__control__image_import__unpack(NULL, len, data);
+		Protect__Control__ImageImport *request =
+			protect__control__image_import__unpack(NULL, len, data);
 
 		got_import(daemon, id, request);
 		protect__control__image_import__free_unpacked(request, NULL);
 		break;
 	}
 	case METHOD(EXEC_SIGNAL): {
-		Protect__Control__ExecSignal *request = protect__control__exec_signal__unpack(NULL, len, data);
+		Protect__Control__ExecSignal *request =
+			protect__control__exec_signal__unpack(NULL, len, data);
 
 		got_signal(daemon, id, request);
 		protect__control__exec_signal__free_unpacked(request, NULL);
@@ -312,7 +331,7 @@ static void on_request(void *user, struct idm *idm, uint64_t id, uint32_t method
 
 void cli_daemon_init(struct cli_daemon *daemon)
 {
-	*daemon = (struct cli_daemon){ .folder = "/tmp/protect-cli-XXXXXX", .fd = -1 };
+	*daemon = (struct cli_daemon){.folder = "/tmp/protect-cli-XXXXXX", .fd = -1};
 	cr_assert_not_null(mkdtemp(daemon->folder));
 	snprintf(daemon->path, sizeof(daemon->path), "%s/sock", daemon->folder);
 	daemon->listener = io_unix_listen(daemon->path, SOCK_STREAM, 0600);
@@ -345,7 +364,7 @@ void cli_run_deinit(struct cli_run *run)
 /* One turn of the daemon's end. */
 static void serve(struct cli_daemon *daemon, short listener_events, short events)
 {
-	static const struct idm_handler handler = { .request = on_request };
+	static const struct idm_handler handler = {.request = on_request};
 
 	if (listener_events && !daemon->idm) {
 		daemon->fd = accept4(daemon->listener, NULL, NULL, SOCK_CLOEXEC);
@@ -364,11 +383,12 @@ struct child {
 	int in, out, err; /* our ends */
 };
 
-static void start(struct cli_daemon *daemon, struct cli_run *run, const char *const *words, struct child *child)
+static void start(struct cli_daemon *daemon, struct cli_run *run, const char *const *words,
+		  struct child *child)
 {
 	int in[2], out[2], err[2];
-	char *argv[16] = { text("protect") };
-	struct winsize size = { .ws_row = 33, .ws_col = 99 };
+	char *argv[16] = {text("protect")};
+	struct winsize size = {.ws_row = 33, .ws_col = 99};
 
 	for (unsigned i = 0; words[i]; i++)
 		argv[i + 1] = text(words[i]);
@@ -393,7 +413,7 @@ static void start(struct cli_daemon *daemon, struct cli_run *run, const char *co
 		execv(PROTECT_PROGRAM, argv);
 		_exit(127);
 	}
-	*child = (struct child){ child->pid, in[1], out[0], err[0] };
+	*child = (struct child){child->pid, in[1], out[0], err[0]};
 	close(out[1]);
 	close(err[1]);
 	close(in[0]);
@@ -438,13 +458,14 @@ static void give(struct cli_run *run, struct child *child, size_t *given)
 /* What the test does to a program whose process over there hangs. */
 static void disturb(struct cli_run *run, struct child *child)
 {
-	struct winsize size = { .ws_row = 44, .ws_col = 99 };
+	struct winsize size = {.ws_row = 44, .ws_col = 99};
 
 	if (run->terminal)
 		run->raw_seen |= is_raw(child->in);
 	if (!run->kill || !run->out.len)
 		return;
-	if (run->kill == SIGWINCH) /* the kernel tells the foreground group; ours has no controlling terminal */
+	if (run->kill ==
+	    SIGWINCH) /* the kernel tells the foreground group; ours has no controlling terminal */
 		ioctl(child->in, TIOCSWINSZ, &size);
 	kill(child->pid, run->kill);
 	run->kill = 0;
@@ -473,13 +494,15 @@ void cli_daemon_run(struct cli_daemon *daemon, struct cli_run *run, const char *
 	start(daemon, run, words, &child);
 	if (!run->terminal)
 		cr_assert_eq(io_set_nonblock(child.in, 1), 0);
-	while (child.err >= 0 || (child.out >= 0 && !run->terminal)) { /* a terminal's output has no end here */
+	while (child.err >= 0 ||
+	       (child.out >= 0 && !run->terminal)) { /* a terminal's output has no end here */
 		struct pollfd polls[] = {
-			{ daemon->listener, POLLIN, 0 },
-			{ daemon->idm ? daemon->fd : -1, (short)(daemon->idm ? idm_pump_events(&daemon->pump) : 0), 0 },
-			{ run->terminal ? -1 : child.in, POLLOUT, 0 },
-			{ child.out, POLLIN, 0 },
-			{ child.err, POLLIN, 0 },
+			{daemon->listener, POLLIN, 0},
+			{daemon->idm ? daemon->fd : -1,
+			 (short)(daemon->idm ? idm_pump_events(&daemon->pump) : 0), 0},
+			{run->terminal ? -1 : child.in, POLLOUT, 0},
+			{child.out, POLLIN, 0},
+			{child.err, POLLIN, 0},
 		};
 
 		cr_assert_gt(poll(polls, 5, 20000), 0, "nothing happens any more");

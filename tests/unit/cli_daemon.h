@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A small daemon for the tests of `protect`: the server's end of a session on a socket in a temporary folder. The program runs as a child with
- * pipes for its standard streams; one thread moves everything until the child has ended. What it is asked decides what it
- * does; an exec's first argument is its script: see cli_daemon.c.
+ * A small daemon for the tests of `protect`: the server's end of a session on a socket in a
+ * temporary folder. The program runs as a child with pipes for its standard streams; one thread
+ * moves everything until the child has ended. What it is asked decides what it does; an exec's
+ * first argument is its script: see cli_daemon.c.
  */
 #pragma once
 
@@ -23,10 +24,10 @@ struct cli_exec {
 	struct idm_stream *out, *err;
 	uint64_t id;
 	int exit_code;
-	bool echo;	/* stdin comes back on stdout */
-	bool hang;	/* until a signal comes */
-	bool ended;	/* output is over, the reply was sent */
-	size_t left;	/* of the big output */
+	bool echo;   /* stdin comes back on stdout */
+	bool hang;   /* until a signal comes */
+	bool ended;  /* output is over, the reply was sent */
+	size_t left; /* of the big output */
 };
 
 struct cli_daemon {
@@ -47,14 +48,14 @@ struct cli_daemon {
 
 /* The child: what it was given, wrote and ended with. */
 struct cli_run {
-	const char *input;  /* for its standard input */
+	const char *input; /* for its standard input */
 	size_t input_len;
-	bool terminal;	    /* a pseudo terminal for its standard input and output */
-	bool close_output;  /* nobody reads its standard output */
-	unsigned slow_us;   /* pause between reads of its output */
-	int kill;	    /* a signal to send it once it hangs */
+	bool terminal;	   /* a pseudo terminal for its standard input and output */
+	bool close_output; /* nobody reads its standard output */
+	unsigned slow_us;  /* pause between reads of its output */
+	int kill;	   /* a signal to send it once it hangs */
 	struct cli_bytes out, err;
-	int status;	    /* as of a shell: 128+n for signal n */
+	int status;		 /* as of a shell: 128+n for signal n */
 	bool raw_seen, restored; /* the terminal's mode meanwhile and afterwards */
 };
 

@@ -14,7 +14,7 @@
 
 UNIT_SUITE(cli_program, .timeout = 60);
 
-#define WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static bool one_line(const struct cli_bytes *bytes)
 {
@@ -30,7 +30,7 @@ static const char *as_text(const struct cli_bytes *bytes)
 
 Test(cli_program, lists_are_arrays_lines_and_tables)
 {
-	struct cli_run json = { 0 }, lines = { 0 }, table = { 0 };
+	struct cli_run json = {0}, lines = {0}, table = {0};
 	struct cli_daemon daemon;
 	json_t *array;
 
@@ -40,8 +40,10 @@ Test(cli_program, lists_are_arrays_lines_and_tables)
 	array = json_loads(as_text(&json.out), 0, NULL);
 	cr_assert(json_is_array(array));
 	cr_assert_eq(json_array_size(array), 2);
-	cr_assert_str_eq(json_string_value(json_object_get(json_array_get(array, 0), "state")), "ready");
-	cr_assert_str_eq(json_string_value(json_object_get(json_array_get(array, 1), "state")), "unknown");
+	cr_assert_str_eq(json_string_value(json_object_get(json_array_get(array, 0), "state")),
+			 "ready");
+	cr_assert_str_eq(json_string_value(json_object_get(json_array_get(array, 1), "state")),
+			 "unknown");
 	json_decref(array);
 	cli_daemon_run(&daemon, &lines, WORDS("zone", "list", "-o", "jsonl"));
 	cr_assert_eq(strncmp(as_text(&lines.out), "{\"uuid\":\"11111111", 17), 0);
@@ -56,7 +58,7 @@ Test(cli_program, lists_are_arrays_lines_and_tables)
 
 Test(cli_program, errors_of_the_daemon_are_one_line)
 {
-	struct cli_run run = { 0 };
+	struct cli_run run = {0};
 	struct cli_daemon daemon;
 
 	cli_daemon_init(&daemon);
@@ -70,7 +72,7 @@ Test(cli_program, errors_of_the_daemon_are_one_line)
 
 Test(cli_program, usage_errors_are_2_and_one_line)
 {
-	struct cli_run run = { 0 };
+	struct cli_run run = {0};
 	struct cli_daemon daemon;
 
 	cli_daemon_init(&daemon);
@@ -84,7 +86,7 @@ Test(cli_program, usage_errors_are_2_and_one_line)
 
 Test(cli_program, exec_keeps_outputs_apart_and_the_status)
 {
-	struct cli_run run = { 0 };
+	struct cli_run run = {0};
 	struct cli_daemon daemon;
 
 	cli_daemon_init(&daemon);
@@ -99,13 +101,14 @@ Test(cli_program, exec_keeps_outputs_apart_and_the_status)
 
 Test(cli_program, exec_that_cannot_start_is_125)
 {
-	struct cli_run run = { 0 };
+	struct cli_run run = {0};
 	struct cli_daemon daemon;
 
 	cli_daemon_init(&daemon);
 	cli_daemon_run(&daemon, &run, WORDS("zone", "exec", "a", "--", "/nowhere"));
 	cr_assert_eq(run.status, 125);
-	cr_assert_str_eq(as_text(&run.err), "protect: there is no program '/nowhere' in zone 'a'\n");
+	cr_assert_str_eq(as_text(&run.err),
+			 "protect: there is no program '/nowhere' in zone 'a'\n");
 	cli_run_deinit(&run);
 	cli_daemon_deinit(&daemon);
 }
@@ -114,7 +117,7 @@ Test(cli_program, exec_sends_its_input_to_the_end)
 {
 	size_t len = 200000;
 	char *input = malloc(len);
-	struct cli_run run = { .input = input, .input_len = len };
+	struct cli_run run = {.input = input, .input_len = len};
 	struct cli_daemon daemon;
 
 	cr_assert_not_null(input);
@@ -132,7 +135,7 @@ Test(cli_program, exec_sends_its_input_to_the_end)
 
 static void check_big(unsigned slow_us)
 {
-	struct cli_run run = { .slow_us = slow_us };
+	struct cli_run run = {.slow_us = slow_us};
 	struct cli_daemon daemon;
 
 	cli_daemon_init(&daemon);
@@ -157,7 +160,7 @@ Test(cli_program, a_slow_reader_gets_it_all_too)
 
 Test(cli_program, a_broken_pipe_ends_it_quietly)
 {
-	struct cli_run run = { .close_output = true };
+	struct cli_run run = {.close_output = true};
 	struct cli_daemon daemon;
 
 	cli_daemon_init(&daemon);
@@ -170,7 +173,7 @@ Test(cli_program, a_broken_pipe_ends_it_quietly)
 
 Test(cli_program, signals_are_passed_on)
 {
-	struct cli_run run = { .kill = SIGTERM };
+	struct cli_run run = {.kill = SIGTERM};
 	struct cli_daemon daemon;
 
 	cli_daemon_init(&daemon);
@@ -183,7 +186,7 @@ Test(cli_program, signals_are_passed_on)
 
 Test(cli_program, a_daemon_that_dies_is_told)
 {
-	struct cli_run run = { 0 };
+	struct cli_run run = {0};
 	struct cli_daemon daemon;
 
 	cli_daemon_init(&daemon);
@@ -198,7 +201,7 @@ Test(cli_program, a_daemon_that_dies_is_told)
 
 Test(cli_program, a_terminal_is_raw_meanwhile_and_tells_its_size)
 {
-	struct cli_run run = { .terminal = true, .kill = SIGWINCH };
+	struct cli_run run = {.terminal = true, .kill = SIGWINCH};
 	struct cli_daemon daemon;
 
 	cli_daemon_init(&daemon);
@@ -215,7 +218,7 @@ Test(cli_program, a_terminal_is_raw_meanwhile_and_tells_its_size)
 
 Test(cli_program, a_terminal_is_restored_when_the_daemon_dies)
 {
-	struct cli_run run = { .terminal = true };
+	struct cli_run run = {.terminal = true};
 	struct cli_daemon daemon;
 
 	cli_daemon_init(&daemon);
@@ -228,7 +231,7 @@ Test(cli_program, a_terminal_is_restored_when_the_daemon_dies)
 
 Test(cli_program, a_terminal_is_restored_after_a_signal)
 {
-	struct cli_run run = { .terminal = true, .kill = SIGTERM };
+	struct cli_run run = {.terminal = true, .kill = SIGTERM};
 	struct cli_daemon daemon;
 
 	cli_daemon_init(&daemon);
@@ -241,7 +244,7 @@ Test(cli_program, a_terminal_is_restored_after_a_signal)
 
 Test(cli_program, logs_are_printed)
 {
-	struct cli_run run = { 0 };
+	struct cli_run run = {0};
 	struct cli_daemon daemon;
 
 	cli_daemon_init(&daemon);
@@ -254,11 +257,13 @@ Test(cli_program, logs_are_printed)
 
 Test(cli_program, an_attached_launch_ends_with_its_status)
 {
-	struct cli_run run = { 0 };
+	struct cli_run run = {0};
 	struct cli_daemon daemon;
 
 	cli_daemon_init(&daemon);
-	cli_daemon_run(&daemon, &run, WORDS("workload", "launch", "--zone", "a", "--attach", "busybox", "--", "hello"));
+	cli_daemon_run(
+		&daemon, &run,
+		WORDS("workload", "launch", "--zone", "a", "--attach", "busybox", "--", "hello"));
 	cr_assert_eq(run.status, 137);
 	cr_assert_str_eq(as_text(&run.out), "hello\ngoodbye\n");
 	cr_assert_str_eq(daemon.last_image, "busybox");
@@ -297,8 +302,13 @@ static void make_layout(char folder[64])
 
 static void remove_layout(const char *folder)
 {
-	static const char *const names[] = { "oci-layout", "index.json", "blobs/sha256/aa", "blobs/sha256/bb",
-					     "blobs/sha256", "blobs", "" };
+	static const char *const names[] = {"oci-layout",
+					    "index.json",
+					    "blobs/sha256/aa",
+					    "blobs/sha256/bb",
+					    "blobs/sha256",
+					    "blobs",
+					    ""};
 	char path[128];
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -309,8 +319,9 @@ static void remove_layout(const char *folder)
 
 static void check_tar(const struct cli_bytes *bytes)
 {
-	static const char *const names[] = { "oci-layout", "index.json", "blobs/sha256/bb", "blobs/sha256/aa" };
-	static const int64_t sizes[] = { 2, 16, 5, 300000 };
+	static const char *const names[] = {"oci-layout", "index.json", "blobs/sha256/bb",
+					    "blobs/sha256/aa"};
+	static const int64_t sizes[] = {2, 16, 5, 300000};
 	struct archive *archive = archive_read_new();
 	struct archive_entry *entry;
 	unsigned n = 0;
@@ -329,7 +340,7 @@ static void check_tar(const struct cli_bytes *bytes)
 
 Test(cli_program, a_layout_is_sent_as_a_tar_and_launched_by_its_digest)
 {
-	struct cli_run import = { 0 }, launch = { 0 };
+	struct cli_run import = {0}, launch = {0};
 	struct cli_daemon daemon;
 	char folder[64], ref[96];
 
@@ -353,7 +364,7 @@ Test(cli_program, a_layout_is_sent_as_a_tar_and_launched_by_its_digest)
 
 Test(cli_program, a_refused_import_says_why)
 {
-	struct cli_run run = { 0 };
+	struct cli_run run = {0};
 	struct cli_daemon daemon;
 	char folder[64], ref[96];
 
@@ -370,7 +381,7 @@ Test(cli_program, a_refused_import_says_why)
 
 Test(cli_program, a_layout_that_is_not_there_is_named)
 {
-	struct cli_run run = { 0 };
+	struct cli_run run = {0};
 	struct cli_daemon daemon;
 
 	cli_daemon_init(&daemon);

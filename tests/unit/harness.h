@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What every unit test file includes in place of <criterion/criterion.h>. Criterion's workers leave without running LeakSanitizer's
- * check, so a test that leaks would pass: each suite is therefore declared with UNIT_SUITE(name), which makes the check part of every
- * test. UNIT_SUITE takes further Criterion settings (.init = …, .timeout = …), but not .fini.
+ * What every unit test file includes in place of <criterion/criterion.h>. Criterion's workers leave
+ * without running LeakSanitizer's check, so a test that leaks would pass: each suite is therefore
+ * declared with UNIT_SUITE(name), which makes the check part of every test. UNIT_SUITE takes
+ * further Criterion settings (.init = …, .timeout = …), but not .fini.
  */
 #pragma once
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A program that must fail: it leaks, and harness.h has to see it. Otherwise no other test would either. */
+/* A program that must fail: it leaks, and harness.h has to see it. Otherwise no other test would
+ * either. */
 #include "tests/unit/harness.h"
 
 UNIT_SUITE(harness_leak);

@@ -12,11 +12,13 @@
 
 UNIT_SUITE(idm_hostile);
 
-/* Feeds one packet, made by protobuf-c, to a fresh server that has accepted stream 1 (window 100) if `accept`. */
-static int feed_one(uint64_t id, uint64_t channel, Protect__Idm__Form form, const void *data, size_t len, bool accept)
+/* Feeds one packet, made by protobuf-c, to a fresh server that has accepted stream 1 (window 100)
+ * if `accept`. */
+static int feed_one(uint64_t id, uint64_t channel, Protect__Idm__Form form, const void *data,
+		    size_t len, bool accept)
 {
 	Protect__Idm__Packet packet = PROTECT__IDM__PACKET__INIT;
-	struct pair_stream client = { 0 }, server = { 0 };
+	struct pair_stream client = {0}, server = {0};
 	uint8_t *buf = malloc(len + 64);
 	struct pair pair;
 	uint32_t n;
@@ -41,7 +43,7 @@ static int feed_one(uint64_t id, uint64_t channel, Protect__Idm__Form form, cons
 
 Test(idm_hostile, bad_lengths_end_the_session)
 {
-	static const uint8_t zero[4], huge[4] = { 1, 0, 2, 0 };
+	static const uint8_t zero[4], huge[4] = {1, 0, 2, 0};
 	struct pair pair;
 
 	pair_init(&pair);
@@ -57,13 +59,16 @@ Test(idm_hostile, what_breaks_the_protocol_ends_the_session)
 
 	cr_assert_eq(feed_one(1, 1, FORM(NONE), NULL, 0, false), -EBADMSG);
 	cr_assert_eq(feed_one(1, UINT64_MAX, FORM(REQUEST), NULL, 0, false), -EBADMSG);
-	cr_assert_eq(feed_one(1, 2, FORM(STREAM_OPEN), NULL, 0, false), -EBADMSG, "a number of ours");
+	cr_assert_eq(feed_one(1, 2, FORM(STREAM_OPEN), NULL, 0, false), -EBADMSG,
+		     "a number of ours");
 	cr_assert_eq(feed_one(1, 0, FORM(STREAM_OPEN), NULL, 0, false), -EBADMSG);
 	cr_assert_eq(feed_one(IDM_WINDOW_MAX + 1, 1, FORM(STREAM_OPEN), NULL, 0, false), -EBADMSG);
 	cr_assert_eq(feed_one(1, 1, FORM(STREAM_OPEN), NULL, 0, true), -EBADMSG, "open twice");
 	cr_assert_eq(feed_one(0, 1, FORM(STREAM_DATA), NULL, 0, true), -EBADMSG, "no bytes");
-	cr_assert_eq(feed_one(0, 1, FORM(STREAM_DATA), data, 101, true), -EBADMSG, "beyond the window");
-	cr_assert_eq(feed_one(0, 9, FORM(STREAM_DATA), data, sizeof(data), true), -EBADMSG, "too long");
+	cr_assert_eq(feed_one(0, 1, FORM(STREAM_DATA), data, 101, true), -EBADMSG,
+		     "beyond the window");
+	cr_assert_eq(feed_one(0, 9, FORM(STREAM_DATA), data, sizeof(data), true), -EBADMSG,
+		     "too long");
 	cr_assert_eq(feed_one(IDM_WINDOW_MAX, 1, FORM(STREAM_WINDOW), NULL, 0, true), -EBADMSG);
 	cr_assert_eq(feed_one(UINT64_MAX, 1, FORM(STREAM_WINDOW), NULL, 0, true), -EBADMSG);
 	cr_assert_eq(feed_one(1, 1, FORM(RESPONSE), "\xff", 1, false), -EBADMSG);
@@ -82,10 +87,10 @@ Test(idm_hostile, what_may_be_late_is_ignored)
 
 Test(idm_hostile, data_before_the_acceptance_or_behind_the_end)
 {
-	static const uint8_t open[] = { 4, 0, 0, 0, 0x10, 1, 0x18, 4 };
-	static const uint8_t bytes[] = { 7, 0, 0, 0, 0x10, 1, 0x18, 5, 0x22, 1, 'x' };
-	static const uint8_t end[] = { 4, 0, 0, 0, 0x10, 1, 0x18, 7 };
-	struct pair_stream client = { 0 }, server = { 0 };
+	static const uint8_t open[] = {4, 0, 0, 0, 0x10, 1, 0x18, 4};
+	static const uint8_t bytes[] = {7, 0, 0, 0, 0x10, 1, 0x18, 5, 0x22, 1, 'x'};
+	static const uint8_t end[] = {4, 0, 0, 0, 0x10, 1, 0x18, 7};
+	struct pair_stream client = {0}, server = {0};
 	struct pair pair;
 
 	pair_init(&pair);
@@ -101,7 +106,7 @@ Test(idm_hostile, data_before_the_acceptance_or_behind_the_end)
 
 Test(idm_hostile, an_id_in_use_cannot_be_used_again)
 {
-	static const uint8_t ask[] = { 6, 0, 0, 0, 0x08, 5, 0x10, PAIR_NEVER, 0x18, 2 };
+	static const uint8_t ask[] = {6, 0, 0, 0, 0x08, 5, 0x10, PAIR_NEVER, 0x18, 2};
 	struct pair pair;
 
 	pair_init(&pair);
@@ -113,7 +118,7 @@ Test(idm_hostile, an_id_in_use_cannot_be_used_again)
 
 Test(idm_hostile, requests_under_way_are_bounded)
 {
-	uint8_t ask[] = { 8, 0, 0, 0, 0x08, 0x80, 0x80, 1, 0x10, PAIR_NEVER, 0x18, 2 };
+	uint8_t ask[] = {8, 0, 0, 0, 0x08, 0x80, 0x80, 1, 0x10, PAIR_NEVER, 0x18, 2};
 	struct pair pair;
 
 	pair_init(&pair);
@@ -154,8 +159,8 @@ Test(idm_hostile, random_bytes_do_no_harm)
 Test(idm_hostile, the_wire_is_protobuf)
 {
 	for (unsigned i = 0; i < 200; i++) {
-		struct wire_packet in = { (uint64_t)rand() << i % 40, (uint64_t)rand() >> i % 30, 1 + i % 7,
-					  (const uint8_t *)"0123456789", i % 10 };
+		struct wire_packet in = {(uint64_t)rand() << i % 40, (uint64_t)rand() >> i % 30,
+					 1 + i % 7, (const uint8_t *)"0123456789", i % 10};
 		uint8_t buf[128], again[128];
 		size_t n = wire_packet_head(&in, buf);
 		Protect__Idm__Packet *packet;
@@ -173,14 +178,16 @@ Test(idm_hostile, the_wire_is_protobuf)
 		cr_assert_eq(protect__idm__packet__pack(packet, again), n);
 		cr_assert_eq(memcmp(buf, again, n), 0);
 		cr_assert_eq(wire_packet_decode(again, n, &out), 0);
-		cr_assert(out.id == in.id && out.channel == in.channel && out.form == in.form && out.len == in.len);
+		cr_assert(out.id == in.id && out.channel == in.channel && out.form == in.form &&
+			  out.len == in.len);
 		protect__idm__packet__free_unpacked(packet, NULL);
 	}
 }
 
 Test(idm_hostile, every_truncation_of_a_reply_is_handled)
 {
-	struct wire_reply in = { 2, (const uint8_t *)"no such zone", 12, (const uint8_t *)"payload", 7 };
+	struct wire_reply in = {2, (const uint8_t *)"no such zone", 12, (const uint8_t *)"payload",
+				7};
 	uint8_t buf[64];
 	size_t n = wire_reply_encode(&in, buf);
 	struct wire_reply out;

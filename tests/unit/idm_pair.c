@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-static void on_request(void *user, struct idm *idm, uint64_t id, uint32_t method, const void *data, size_t len)
+static void on_request(void *user, struct idm *idm, uint64_t id, uint32_t method, const void *data,
+		       size_t len)
 {
 	static const uint8_t huge[IDM_PACKET_MAX];
 	struct pair_end *end = user;
@@ -53,9 +54,9 @@ static void on_snoop(void *user, enum idm_direction direction, const void *packe
 
 void pair_init(struct pair *pair)
 {
-	static const struct idm_handler handler = { on_request, on_event, on_snoop };
+	static const struct idm_handler handler = {on_request, on_event, on_snoop};
 
-	*pair = (struct pair){ .now_ns = 1000 };
+	*pair = (struct pair){.now_ns = 1000};
 	pair->client.idm = idm_new(IDM_CLIENT, &handler, &pair->client);
 	pair->server.idm = idm_new(IDM_SERVER, &handler, &pair->server);
 	cr_assert_not_null(pair->client.idm);
@@ -114,7 +115,8 @@ void pair_answered(void *user, int error, const char *text, const void *payload,
 
 void pair_stream_push(struct pair_stream *stream)
 {
-	stream->sent += idm_stream_write(stream->stream, stream->send + stream->sent, stream->send_len - stream->sent);
+	stream->sent += idm_stream_write(stream->stream, stream->send + stream->sent,
+					 stream->send_len - stream->sent);
 	if (stream->sent == stream->send_len) {
 		stream->send = NULL;
 		idm_stream_end(stream->stream);
@@ -151,15 +153,20 @@ static void on_closed(void *user, struct idm_stream *stream, int error)
 	end->error = error;
 }
 
-const struct idm_stream_ops pair_stream_ops = { on_data, on_writable, on_closed };
+const struct idm_stream_ops pair_stream_ops = {on_data, on_writable, on_closed};
 
-void pair_open(struct pair *pair, uint32_t window, struct pair_stream *client, struct pair_stream *server)
+void pair_open(struct pair *pair, uint32_t window, struct pair_stream *client,
+	       struct pair_stream *server)
 {
 	uint64_t number;
 
-	cr_assert_eq(idm_stream_open(pair->client.idm, window, &pair_stream_ops, client, &client->stream), 0);
+	cr_assert_eq(idm_stream_open(pair->client.idm, window, &pair_stream_ops, client,
+				     &client->stream),
+		     0);
 	cr_assert_eq(pair_run(pair), 0);
 	number = idm_stream_number(client->stream);
-	cr_assert_eq(idm_stream_accept(pair->server.idm, number, window, &pair_stream_ops, server, &server->stream), 0);
+	cr_assert_eq(idm_stream_accept(pair->server.idm, number, window, &pair_stream_ops, server,
+				       &server->stream),
+		     0);
 	cr_assert_eq(pair_run(pair), 0);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Two sessions back to back, for the tests of the session: what each end is told is recorded, requests are answered by the number of
- * their method, streams echo or swallow. All is owned by the test that made it.
+ * Two sessions back to back, for the tests of the session: what each end is told is recorded,
+ * requests are answered by the number of their method, streams echo or swallow. All is owned by the
+ * test that made it.
  */
 #pragma once
 
@@ -39,8 +40,8 @@ struct pair_stream {
 	size_t received, sent;
 	unsigned writable, closed;
 	int error;
-	bool stopped;	    /* consumes nothing */
-	uint8_t *expect;    /* what has to arrive, or NULL */
+	bool stopped;	     /* consumes nothing */
+	uint8_t *expect;     /* what has to arrive, or NULL */
 	const uint8_t *send; /* what writable() goes on sending, or NULL */
 	size_t send_len;
 };
@@ -59,4 +60,5 @@ void pair_answered(void *user, int error, const char *text, const void *payload,
 void pair_stream_push(struct pair_stream *stream);
 
 /* A stream opened by the client and accepted by the server, both ends alive. */
-void pair_open(struct pair *pair, uint32_t window, struct pair_stream *client, struct pair_stream *server);
+void pair_open(struct pair *pair, uint32_t window, struct pair_stream *client,
+	       struct pair_stream *server);

@@ -42,8 +42,8 @@ static void wired_free(struct wired *wired)
 static void wired_run(struct wired *wired)
 {
 	for (;;) {
-		struct pollfd polls[2] = { { wired->fds[0], idm_pump_events(&wired->client), 0 },
-					   { wired->fds[1], idm_pump_events(&wired->server), 0 } };
+		struct pollfd polls[2] = {{wired->fds[0], idm_pump_events(&wired->client), 0},
+					  {wired->fds[1], idm_pump_events(&wired->server), 0}};
 
 		if (poll(polls, 2, 50) == 0)
 			return;
@@ -58,19 +58,25 @@ Test(idm_pump, streams_and_calls_over_a_socket)
 {
 	const size_t len = 5u << 20;
 	uint8_t *bytes = malloc(len);
-	struct pair_stream client = { .send = bytes, .send_len = len }, server = { .expect = bytes };
-	struct pair_answer answer = { 0 };
+	struct pair_stream client = {.send = bytes, .send_len = len}, server = {.expect = bytes};
+	struct pair_answer answer = {0};
 	struct wired *wired = wired_new();
 
 	cr_assert_not_null(bytes);
 	for (size_t i = 0; i < len; i++)
 		bytes[i] = (uint8_t)(i * 7 + i / 251);
-	cr_assert_eq(idm_stream_open(wired->pair.client.idm, 100, &pair_stream_ops, &client, &client.stream), 0);
+	cr_assert_eq(idm_stream_open(wired->pair.client.idm, 100, &pair_stream_ops, &client,
+				     &client.stream),
+		     0);
 	wired_run(wired);
-	cr_assert_eq(idm_stream_accept(wired->pair.server.idm, 1, 4u << 20, &pair_stream_ops, &server, &server.stream), 0);
+	cr_assert_eq(idm_stream_accept(wired->pair.server.idm, 1, 4u << 20, &pair_stream_ops,
+				       &server, &server.stream),
+		     0);
 	wired_run(wired);
 	pair_stream_push(&client);
-	cr_assert_eq(idm_call(wired->pair.client.idm, PAIR_ECHO, "hi", 2, 0, pair_answered, &answer, NULL), 0);
+	cr_assert_eq(idm_call(wired->pair.client.idm, PAIR_ECHO, "hi", 2, 0, pair_answered, &answer,
+			      NULL),
+		     0);
 	wired_run(wired);
 	cr_assert_eq(server.received, len);
 	cr_assert_eq(answer.len, 2);

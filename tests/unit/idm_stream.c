@@ -23,7 +23,7 @@ Test(idm_stream, ten_mib_arrive_unharmed)
 {
 	const size_t len = 10u << 20;
 	uint8_t *bytes = random_bytes(len);
-	struct pair_stream client = { .send = bytes, .send_len = len }, server = { .expect = bytes };
+	struct pair_stream client = {.send = bytes, .send_len = len}, server = {.expect = bytes};
 	struct pair pair;
 
 	pair_init(&pair);
@@ -51,7 +51,8 @@ Test(idm_stream, the_queue_bounds_a_wide_window)
 {
 	const size_t len = 3u << 20;
 	uint8_t *bytes = random_bytes(len);
-	struct pair_stream client = { .send = bytes, .send_len = len }, server = { .expect = bytes, .stopped = true };
+	struct pair_stream client = {.send = bytes, .send_len = len},
+			   server = {.expect = bytes, .stopped = true};
 	struct pair pair;
 
 	pair_init(&pair);
@@ -69,19 +70,20 @@ Test(idm_stream, one_that_stops_holds_up_no_other)
 {
 	const size_t len = 1u << 20;
 	uint8_t *bytes = random_bytes(len);
-	struct pair_stream client[MANY] = { 0 }, server[MANY] = { 0 };
-	struct pair_answer answer = { 0 };
+	struct pair_stream client[MANY] = {0}, server[MANY] = {0};
+	struct pair_answer answer = {0};
 	struct pair pair;
 
 	pair_init(&pair);
 	for (unsigned i = 0; i < MANY; i++) {
-		client[i] = (struct pair_stream){ .send = bytes, .send_len = len };
-		server[i] = (struct pair_stream){ .expect = bytes, .stopped = i == 3 };
+		client[i] = (struct pair_stream){.send = bytes, .send_len = len};
+		server[i] = (struct pair_stream){.expect = bytes, .stopped = i == 3};
 		pair_open(&pair, IDM_WINDOW, &client[i], &server[i]);
 	}
 	for (unsigned i = 0; i < MANY; i++)
 		pair_stream_push(&client[i]);
-	cr_assert_eq(idm_call(pair.client.idm, PAIR_ECHO, "x", 1, 0, pair_answered, &answer, NULL), 0);
+	cr_assert_eq(idm_call(pair.client.idm, PAIR_ECHO, "x", 1, 0, pair_answered, &answer, NULL),
+		     0);
 	cr_assert_eq(pair_run(&pair), 0);
 	cr_assert_eq(answer.count, 1);
 	for (unsigned i = 0; i < MANY; i++)
@@ -97,17 +99,24 @@ Test(idm_stream, one_that_stops_holds_up_no_other)
 
 Test(idm_stream, nothing_is_written_before_the_peer_accepts)
 {
-	struct pair_stream client = { 0 }, server = { 0 };
+	struct pair_stream client = {0}, server = {0};
 	struct pair pair;
 
 	pair_init(&pair);
-	cr_assert_eq(idm_stream_open(pair.client.idm, 10, &pair_stream_ops, &client, &client.stream), 0);
+	cr_assert_eq(
+		idm_stream_open(pair.client.idm, 10, &pair_stream_ops, &client, &client.stream), 0);
 	cr_assert_eq(idm_stream_session(client.stream), pair.client.idm);
 	cr_assert_eq(pair_run(&pair), 0);
 	cr_assert_eq(idm_stream_write(client.stream, "abc", 3), 0);
-	cr_assert_eq(idm_stream_accept(pair.server.idm, 1, 2, &pair_stream_ops, &server, &server.stream), 0);
-	cr_assert_eq(idm_stream_accept(pair.server.idm, 1, 2, &pair_stream_ops, &server, &server.stream), -ENOENT);
-	cr_assert_eq(idm_stream_accept(pair.server.idm, 3, 2, &pair_stream_ops, &server, &server.stream), -ENOENT);
+	cr_assert_eq(
+		idm_stream_accept(pair.server.idm, 1, 2, &pair_stream_ops, &server, &server.stream),
+		0);
+	cr_assert_eq(
+		idm_stream_accept(pair.server.idm, 1, 2, &pair_stream_ops, &server, &server.stream),
+		-ENOENT);
+	cr_assert_eq(
+		idm_stream_accept(pair.server.idm, 3, 2, &pair_stream_ops, &server, &server.stream),
+		-ENOENT);
 	cr_assert_eq(pair_run(&pair), 0);
 	cr_assert_eq(client.writable, 1);
 	cr_assert_eq(idm_stream_write(client.stream, "abc", 3), 2);
@@ -123,14 +132,18 @@ Test(idm_stream, nothing_is_written_before_the_peer_accepts)
 /* `logs` ends its own direction at once, before the daemon has accepted. */
 Test(idm_stream, an_end_before_the_acceptance_is_told_after_it)
 {
-	struct pair_stream client = { 0 }, server = { 0 };
+	struct pair_stream client = {0}, server = {0};
 	struct pair pair;
 
 	pair_init(&pair);
-	cr_assert_eq(idm_stream_open(pair.client.idm, 100, &pair_stream_ops, &client, &client.stream), 0);
+	cr_assert_eq(
+		idm_stream_open(pair.client.idm, 100, &pair_stream_ops, &client, &client.stream),
+		0);
 	idm_stream_end(client.stream);
 	cr_assert_eq(pair_run(&pair), 0);
-	cr_assert_eq(idm_stream_accept(pair.server.idm, 1, 100, &pair_stream_ops, &server, &server.stream), 0);
+	cr_assert_eq(idm_stream_accept(pair.server.idm, 1, 100, &pair_stream_ops, &server,
+				       &server.stream),
+		     0);
 	cr_assert_eq(server.closed, 0);
 	cr_assert_eq(idm_next_deadline(pair.server.idm), 1);
 	idm_stream_write(server.stream, "log", 3);
@@ -146,7 +159,7 @@ Test(idm_stream, an_end_before_the_acceptance_is_told_after_it)
 
 Test(idm_stream, both_may_end_at_once)
 {
-	struct pair_stream client = { 0 }, server = { 0 };
+	struct pair_stream client = {0}, server = {0};
 	struct pair pair;
 
 	pair_init(&pair);
@@ -162,7 +175,7 @@ Test(idm_stream, both_may_end_at_once)
 
 Test(idm_stream, a_reset_ends_both_ways)
 {
-	struct pair_stream client = { 0 }, server = { 0 };
+	struct pair_stream client = {0}, server = {0};
 	struct pair pair;
 
 	pair_init(&pair);
@@ -179,11 +192,13 @@ Test(idm_stream, a_reset_ends_both_ways)
 
 Test(idm_stream, a_refusal_is_told)
 {
-	struct pair_stream client = { 0 };
+	struct pair_stream client = {0};
 	struct pair pair;
 
 	pair_init(&pair);
-	cr_assert_eq(idm_stream_open(pair.client.idm, 100, &pair_stream_ops, &client, &client.stream), 0);
+	cr_assert_eq(
+		idm_stream_open(pair.client.idm, 100, &pair_stream_ops, &client, &client.stream),
+		0);
 	cr_assert_eq(pair_run(&pair), 0);
 	idm_stream_refuse(pair.server.idm, 1, -EPERM);
 	idm_stream_refuse(pair.server.idm, 1, -EPERM);
@@ -200,12 +215,17 @@ Test(idm_stream, streams_are_bounded)
 
 	pair_init(&pair);
 	for (unsigned i = 0; i < IDM_STREAMS_MAX; i++)
-		cr_assert_eq(idm_stream_open(pair.client.idm, 1, &pair_stream_ops, &streams[i], &streams[i].stream), 0);
-	cr_assert_eq(idm_stream_open(pair.client.idm, 1, &pair_stream_ops, &streams[0], &streams[IDM_STREAMS_MAX].stream),
+		cr_assert_eq(idm_stream_open(pair.client.idm, 1, &pair_stream_ops, &streams[i],
+					     &streams[i].stream),
+			     0);
+	cr_assert_eq(idm_stream_open(pair.client.idm, 1, &pair_stream_ops, &streams[0],
+				     &streams[IDM_STREAMS_MAX].stream),
 		     -EAGAIN);
 	/* freed here, not yet there: the peer refuses the next one instead of dying of it */
 	idm_stream_reset(streams[0].stream, -ECANCELED);
-	cr_assert_eq(idm_stream_open(pair.client.idm, 1, &pair_stream_ops, &streams[0], &streams[0].stream), 0);
+	cr_assert_eq(idm_stream_open(pair.client.idm, 1, &pair_stream_ops, &streams[0],
+				     &streams[0].stream),
+		     0);
 	cr_assert_eq(pair_run(&pair), 0);
 	cr_assert_eq(streams[0].closed, 0);
 	pair_deinit(&pair);
@@ -232,15 +252,17 @@ static void end_on_closed(void *user, struct idm_stream *stream, int error)
 
 Test(idm_stream, callbacks_may_end_their_stream)
 {
-	static const struct idm_stream_ops ops = { reset_on_data, NULL, end_on_closed };
-	struct pair_stream first = { 0 }, second = { 0 };
+	static const struct idm_stream_ops ops = {reset_on_data, NULL, end_on_closed};
+	struct pair_stream first = {0}, second = {0};
 	struct idm_stream *stream;
 	unsigned calls = 0;
 	struct pair pair;
 
 	pair_init(&pair);
-	cr_assert_eq(idm_stream_open(pair.client.idm, 9, &pair_stream_ops, &first, &first.stream), 0);
-	cr_assert_eq(idm_stream_open(pair.client.idm, 9, &pair_stream_ops, &second, &second.stream), 0);
+	cr_assert_eq(idm_stream_open(pair.client.idm, 9, &pair_stream_ops, &first, &first.stream),
+		     0);
+	cr_assert_eq(idm_stream_open(pair.client.idm, 9, &pair_stream_ops, &second, &second.stream),
+		     0);
 	cr_assert_eq(pair_run(&pair), 0);
 	cr_assert_eq(idm_stream_accept(pair.server.idm, 1, 9, &ops, &calls, &stream), 0);
 	cr_assert_eq(idm_stream_accept(pair.server.idm, 3, 9, &ops, &calls, &stream), 0);
@@ -259,7 +281,7 @@ Test(idm_stream, callbacks_may_end_their_stream)
 /* Many one-byte writes must not cost more memory than a few large ones. */
 Test(idm_stream, unsent_packets_are_bounded)
 {
-	struct pair_stream client = { 0 }, server = { 0 };
+	struct pair_stream client = {0}, server = {0};
 	struct pair pair;
 	size_t sent = 0;
 
