@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -155,37 +156,56 @@ void boot_finish(void)
 		log_warning("what=loopback err=%s", strerror(-r));
 }
 
-/* Takes the `<6>` off each line, in place. Returns the new length. */
-static size_t strip_levels(char *text, size_t len)
+/* Copies len bytes without the `<6>` before each line and with \r\n behind it; to has room for twice as many. Returns its length. */
+static size_t to_console_lines(const char *text, size_t len, char *to)
 {
-	size_t to = 0;
+	size_t used = 0;
 	bool start = true;
 
-	for (size_t from = 0; from < len; from++) {
-		if (start && text[from] == '<') {
-			char *end = memchr(text + from, '>', len - from);
+	for (size_t at = 0; at < len; at++) {
+		const char *end = start && text[at] == '<' ? memchr(text + at, '>', len - at) : NULL;
 
-			if (end)
-				from = (size_t)(end - text) + 1;
-		}
-		if (from >= len)
-			break;
-		start = text[from] == '\n';
-		text[to++] = text[from];
+		start = text[at] == '\n';
+		if (start)
+			to[used++] = '\r';
+		if (end)
+			at = (size_t)(end - text);
+		else
+			to[used++] = text[at];
 	}
-	return to;
+	return used;
+}
+
+/*
+ * Past the line discipline, which would hand each line and each line's end to the driver by itself: every piece costs a round trip to the
+ * host's side of the console.
+ */
+static void write_raw(const char *text, size_t len)
+{
+	struct termios before, raw;
+	bool is_terminal = tcgetattr(STDOUT_FILENO, &before) == 0;
+
+	if (is_terminal) {
+		raw = before;
+		raw.c_oflag &= ~(tcflag_t)OPOST;
+		tcsetattr(STDOUT_FILENO, TCSANOW, &raw);
+	}
+	io_write_full(STDOUT_FILENO, text, len);
+	if (is_terminal)
+		tcsetattr(STDOUT_FILENO, TCSANOW, &before);
 }
 
 void boot_show_kernel_log(void)
 {
 	int size = klogctl(SYSLOG_ACTION_SIZE_BUFFER, NULL, 0), n;
-	_cleanup_(freep) char *text = NULL;
+	_cleanup_(freep) char *text = NULL, *lines = NULL;
 
 	if (size > LOG_MAX)
 		size = LOG_MAX;
 	text = size > 0 ? malloc((size_t)size) : NULL;
 	n = text ? klogctl(SYSLOG_ACTION_READ_ALL, text, size) : 0;
-	if (n > 0)
-		io_write_full(STDOUT_FILENO, text, strip_levels(text, (size_t)n));
+	lines = n > 0 ? malloc(2 * (size_t)n) : NULL;
+	if (lines)
+		write_raw(lines, to_console_lines(text, (size_t)n, lines));
 	klogctl(SYSLOG_ACTION_CONSOLE_LEVEL, NULL, CONSOLE_LEVEL_INFO);
 }

@@ -20,7 +20,7 @@ void boot_modules_and_hello(void);
 void boot_finish(void);
 
 /*
- * Writes the kernel's log so far to the console and lets the kernel write what follows there itself. It is not written while it is made
- * because the kernel sends it to a virtio console sixteen bytes at a time.
+ * Writes the kernel's log so far to the console and lets the kernel write what follows there itself. Booting with `quiet` and doing this
+ * late keeps it out of a zone's launch: the kernel's own way to a virtio console takes sixteen bytes at a time.
  */
 void boot_show_kernel_log(void);

@@ -13,7 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/util.h"
 #include "zone-guest/agent.h"
 #include "zone-guest/boot.h"
 #include "zone-guest/bootstrap.h"
@@ -22,6 +24,7 @@
 #include "zone-guest/zone.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
+#define LOG_WAIT_NS (2 * NS_PER_S)
 
 /* The whole program's state; large, and it lives as long as the zone. */
 struct init {
@@ -29,6 +32,7 @@ struct init {
 	struct link link;
 	struct reactor_watch signals;
 	struct reactor_watch disks;
+	struct reactor_timer log; /* when to show the kernel's log */
 };
 
 /* Everything is killed and written back, then the machine goes. */
@@ -44,7 +48,7 @@ static void shut_down(struct zone *zone, bool reboot_zone)
 
 static void on_signal(struct reactor_watch *watch, uint32_t events)
 {
-	struct init *init = (struct init *)(void *)((char *)watch - offsetof(struct init, signals));
+	struct init *init = container_of(watch, struct init, signals);
 	struct signalfd_siginfo info;
 
 	(void)events;
@@ -58,7 +62,7 @@ static void on_signal(struct reactor_watch *watch, uint32_t events)
 
 static void on_disk(struct reactor_watch *watch, uint32_t events)
 {
-	struct init *init = (struct init *)(void *)((char *)watch - offsetof(struct init, disks));
+	struct init *init = container_of(watch, struct init, disks);
 
 	(void)events;
 	disk_events_drain(watch->fd);
@@ -73,7 +77,7 @@ static int watch_signals(struct init *init)
 	int fd;
 
 	sigemptyset(&set);
-	for (unsigned i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+	for (unsigned i = 0; i < ARRAY_SIZE(wanted); i++)
 		sigaddset(&set, wanted[i]);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
@@ -89,6 +93,28 @@ static void watch_disks(struct init *init)
 	init->disks.ready = on_disk;
 	if (fd < 0 || reactor_watch(&init->zone.reactor, &init->disks, fd, EPOLLIN) < 0)
 		log_warning("what=device-events next=\"disks are looked for by time\"");
+}
+
+static void show_log(struct reactor_timer *timer)
+{
+	(void)timer;
+	boot_show_kernel_log();
+}
+
+/* Behind the bootstrap, or soon if there is none. */
+static void show_log_later(struct init *init)
+{
+	init->log.fired = show_log;
+	reactor_timer_start(&init->zone.reactor, &init->log, clock_now_ns() + LOG_WAIT_NS);
+}
+
+static void apply_later(struct zone *zone, const Protect__Agent__Bootstrap *message)
+{
+	struct init *init = container_of(zone, struct init, zone);
+
+	system_apply_later(zone, message);
+	if (init->log.deadline_ns)
+		reactor_timer_start(&zone->reactor, &init->log, clock_now_ns());
 }
 
 static void pause_ms(long ms)
@@ -109,19 +135,20 @@ int main(void)
 	}
 	boot_root();
 	boot_modules_and_hello();
-	boot_finish();
-	reboot(RB_DISABLE_CAD);
 	r = zone_init(&init.zone, CGROUP_ROOT);
 	if (r == 0)
 		r = watch_signals(&init);
 	if (r < 0)
 		log_error("what=start err=%s", strerror(-r));
 	init.zone.apply = system_apply;
-	init.zone.apply_later = system_apply_later;
+	init.zone.apply_later = apply_later;
 	init.zone.shutdown = shut_down;
+	/* The connection is made while the rest is; nothing is answered before it is done. */
 	link_start(&init.link, &init.zone);
+	boot_finish();
+	reboot(RB_DISABLE_CAD);
 	watch_disks(&init);
-	boot_show_kernel_log();
+	show_log_later(&init);
 	for (;;) {
 		agent_flush(&init.zone);
 		r = reactor_turn(&init.zone.reactor, -1);
