@@ -18,11 +18,16 @@
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
+#define LIST_PARTS_MAX 256u
+
 struct image_op {
 	struct image_op *next;
 	struct daemon *daemon;
 	struct ticket ticket;
 	struct storage_call *storage; /* NULL once answered */
+	/* list only: the parts that came before the last */
+	Protect__Storage__Reply **parts;
+	size_t n_parts;
 	/* import only */
 	struct idm_stream *stream;
 	bool stream_ended; /* the client sends no more */
@@ -50,6 +55,9 @@ static void op_free(struct image_op *op)
 		}
 	close_pipe(op);
 	op->storage = storage_cancel(op->storage);
+	for (size_t i = 0; i < op->n_parts; i++)
+		protect__storage__reply__free_unpacked(op->parts[i], NULL);
+	free(op->parts);
 	if (op->stream)
 		idm_stream_reset(op->stream, -ECANCELED);
 	free(op);
@@ -111,22 +119,55 @@ static void reply_image(struct image_op *op, const Protect__Storage__Image *imag
 	server_reply(op->daemon, op->ticket, &message.base);
 }
 
-static void reply_list(struct image_op *op, const Protect__Storage__Reply *reply)
+/* Keeps a part of a list beyond the callback it came in. Returns 0 or a negative errno. */
+static int keep_part(struct image_op *op, const Protect__Storage__Reply *reply)
+{
+	size_t len = protect__storage__reply__get_packed_size(reply);
+	_cleanup_(freep) uint8_t *packed = malloc(len + 1);
+	Protect__Storage__Reply **parts;
+
+	if (op->n_parts >= LIST_PARTS_MAX)
+		return -E2BIG;
+	parts = realloc(op->parts, (op->n_parts + 1) * sizeof(Protect__Storage__Reply *));
+	if (!parts || !packed)
+		return -ENOMEM;
+	op->parts = parts;
+	protect__storage__reply__pack(reply, packed);
+	parts[op->n_parts] = protect__storage__reply__unpack(NULL, len, packed);
+	if (!parts[op->n_parts])
+		return -ENOMEM;
+	op->n_parts++;
+	return 0;
+}
+
+static size_t count_images(const struct image_op *op)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < op->n_parts; i++)
+		n += op->parts[i]->n_images;
+	return n;
+}
+
+/* Answers with all parts together. */
+static void reply_list(struct image_op *op)
 {
 	Protect__Control__ImageList list = PROTECT__CONTROL__IMAGE_LIST__INIT;
-	_cleanup_(freep) Protect__Control__Image *images = calloc(reply->n_images + 1, sizeof(*images));
-	_cleanup_(freep) Protect__Control__Image **pointers = calloc(reply->n_images + 1, sizeof(*pointers));
+	size_t n = count_images(op), at = 0;
+	_cleanup_(freep) Protect__Control__Image *images = calloc(n + 1, sizeof(*images));
+	_cleanup_(freep) Protect__Control__Image **pointers = calloc(n + 1, sizeof(Protect__Control__Image *));
 
 	if (!images || !pointers) {
 		server_fail(op->daemon, op->ticket, -ENOMEM, "protect-daemon is out of memory");
 		return;
 	}
-	for (size_t i = 0; i < reply->n_images; i++) {
-		fill_image(op->daemon, reply->images[i], &images[i]);
-		pointers[i] = &images[i];
-	}
+	for (size_t i = 0; i < op->n_parts; i++)
+		for (size_t k = 0; k < op->parts[i]->n_images; k++, at++) {
+			fill_image(op->daemon, op->parts[i]->images[k], &images[at]);
+			pointers[at] = &images[at];
+		}
 	list.images = pointers;
-	list.n_images = reply->n_images;
+	list.n_images = n;
 	server_reply(op->daemon, op->ticket, &list.base);
 }
 
@@ -159,18 +200,21 @@ static void got_image(void *user, const Protect__Storage__Reply *reply, const in
 	op_finish(op);
 }
 
+/* A long list comes in parts, of which all but the last are marked as progress. */
 static void got_list(void *user, const Protect__Storage__Reply *reply, const int *fds, unsigned n_fds)
 {
 	struct image_op *op = user;
+	int r = reply->error ? -(int)reply->error : keep_part(op, reply);
 
 	(void)fds;
 	(void)n_fds;
-	if (!is_result(op, reply))
+	if (reply->progress)
 		return;
-	if (reply->error)
-		server_fail(op->daemon, op->ticket, -(int)reply->error, "%s", reply->text);
+	op->storage = NULL;
+	if (r < 0)
+		server_fail(op->daemon, op->ticket, r, "%s", reply->error ? reply->text : "the list of images is too long");
 	else
-		reply_list(op, reply);
+		reply_list(op);
 	op_finish(op);
 }
 

@@ -114,12 +114,8 @@ int hub_init(struct hub *hub, unsigned entries, unsigned slots)
 	return loop_new(&hub->loop, entries, slots);
 }
 
-void hub_deinit(struct hub *hub)
-{
-	hub->loop = loop_free(hub->loop);
-}
-
 struct watch {
+	struct watch *next, **place;
 	struct loop_op op;
 	struct hub *hub;
 	watch_fn *fn;
@@ -131,8 +127,19 @@ struct watch {
 
 static void watch_destroy(struct watch *watch)
 {
+	*watch->place = watch->next;
+	if (watch->next)
+		watch->next->place = watch->place;
 	loop_slot_remove(watch->hub->loop, watch->slot);
 	free(watch);
+}
+
+void hub_deinit(struct hub *hub)
+{
+	/* The kernel writes to no watch: those that are still polled can go with the loop. */
+	while (hub->watches)
+		watch_destroy(hub->watches);
+	hub->loop = loop_free(hub->loop);
 }
 
 static void watch_arm(struct watch *watch)
@@ -177,6 +184,11 @@ int watch_new(struct hub *hub, int fd, watch_fn *fn, void *user, struct watch **
 		free(watch);
 		return r;
 	}
+	watch->next = hub->watches;
+	if (watch->next)
+		watch->next->place = &watch->next;
+	watch->place = &hub->watches;
+	hub->watches = watch;
 	*out = watch;
 	return 0;
 }

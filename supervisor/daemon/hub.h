@@ -17,6 +17,7 @@
 #include "base/loop.h"
 
 struct link;
+struct watch;
 
 struct timer {
 	struct timer *next, **place; /* place is NULL while it is not set */
@@ -30,12 +31,13 @@ struct hub {
 	struct link *links;
 	struct loop_op sweep;
 	bool sweep_pending;
+	struct watch *watches; /* all of them, freed ones that the loop still has included */
 	struct timer *timers;
 	struct loop_timer alarm;
 	uint64_t alarm_ns; /* what the loop's timer is set to, 0 = not set */
 };
 
-/* Makes the loop. Returns 0 or a negative errno. hub_deinit() frees it, with nothing left but abandoned watches. */
+/* Makes the loop. Returns 0 or a negative errno. hub_deinit() frees it and every watch. */
 int hub_init(struct hub *hub, unsigned entries, unsigned slots);
 void hub_deinit(struct hub *hub);
 
@@ -47,8 +49,6 @@ void timer_set(struct hub *hub, struct timer *timer, uint64_t deadline_ns, void 
 
 /* Whatever its state: fn is not called any more. */
 void timer_stop(struct timer *timer);
-
-struct watch;
 
 /* events: those of poll(2) that are there. */
 typedef void watch_fn(void *user, uint32_t events);

@@ -139,7 +139,8 @@ static int take_frame(struct runner_client *client)
 		return 0;
 	for (unsigned i = 0; i < PREFIX; i++)
 		len |= (size_t)client->in[i] << 8 * i;
-	if (len < 1 || len > RUNNER_FRAME_MAX)
+	/* A reply that says nothing but "done" packs to no bytes at all. */
+	if (len > RUNNER_FRAME_MAX)
 		return -EPROTO;
 	if (client->have < PREFIX + len)
 		return 0;

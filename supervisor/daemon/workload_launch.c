@@ -301,6 +301,8 @@ static void started(void *user, int error, const char *text, const void *payload
 		return;
 	}
 	if (error) {
+		/* What the agent refused it does not keep; what was lost on the way it may have. */
+		w->agent_knows = error == -ECONNRESET;
 		workload_fail(w, error, "workload '%s' cannot be started in zone '%s': %s", w->row.name,
 			      w->zone->row.name, error == -ECONNRESET ? "the zone ended" : text);
 		return;

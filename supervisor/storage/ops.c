@@ -217,12 +217,17 @@ static int send_reply(int socket, const Protect__Storage__Reply *reply, const in
 		      unsigned n_fds)
 {
 	size_t len = protect__storage__reply__get_packed_size(reply);
-	_cleanup_(freep) uint8_t *packet = malloc(len + 1);
+	_cleanup_(freep) uint8_t *packet = malloc(len + 2);
 	ssize_t n;
 
 	if (!packet || len > OPS_PACKET_MAX)
 		return packet ? -EMSGSIZE : -ENOMEM;
 	protect__storage__reply__pack(reply, packet);
+	/* An empty packet would look like the end of the connection: "error = 0" in full says the same. */
+	if (len == 0) {
+		packet[len++] = 2 << 3;
+		packet[len++] = 0;
+	}
 	n = io_send_fds(socket, packet, len, fds, n_fds, 0);
 	return n < 0 ? (int)n : 0;
 }

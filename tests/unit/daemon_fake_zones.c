@@ -130,8 +130,6 @@ static void reply(int fd, int error, Protect__Runner__StatusReply *status)
 	message.error = (uint32_t)-error;
 	message.text = error ? strerror(-error) : message.text;
 	message.status = status;
-	if (protect__runner__reply__get_packed_size(&message) == 0)
-		message.text = (char[]){"ok"};
 	len = (uint32_t)protect__runner__reply__pack(&message, frame + 4);
 	memcpy(frame, &len, 4);
 	io_write_full(fd, frame, len + 4);
