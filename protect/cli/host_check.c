@@ -128,11 +128,13 @@ static void check_hardware(struct finding *finding)
 static void check_kernel(struct finding *finding)
 {
 	struct utsname names;
-	unsigned major = 0, minor = 0;
+	unsigned long major, minor;
+	char *dot;
 
 	uname(&names);
-	if (sscanf(names.release, "%u.%u", &major, &minor) == 2 &&
-	    (major > 6 || (major == 6 && minor >= 1)))
+	major = strtoul(names.release, &dot, 10);
+	minor = *dot == '.' ? strtoul(dot + 1, NULL, 10) : 0;
+	if (major > 6 || (major == 6 && minor >= 1))
 		set(finding, CHECK_OK, "", "Linux %s", names.release);
 	else
 		set(finding, CHECK_FAIL, "install Linux 6.1 or later", "Linux %s is older than 6.1",

@@ -113,7 +113,7 @@ static void cell_text(const json_t *value, char cell[CELL_MAX])
 	else
 		cell[0] = '\0';
 	if (!cell[0])
-		strcpy(cell, "-");
+		snprintf(cell, CELL_MAX, "-");
 	output_clean(cell);
 }
 

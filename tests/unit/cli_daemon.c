@@ -372,9 +372,7 @@ static void serve(struct cli_daemon *daemon, short listener_events, short events
 		daemon->idm = idm_new(IDM_SERVER, &handler, daemon);
 		cr_assert_eq(idm_pump_init(&daemon->pump, daemon->fd, daemon->idm), 0);
 	}
-	if (events && idm_pump_run(&daemon->pump, 1) < 0)
-		hang_up(daemon);
-	else if (daemon->die)
+	if ((events && idm_pump_run(&daemon->pump, 1) < 0) || daemon->die)
 		hang_up(daemon);
 }
 

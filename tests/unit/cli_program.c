@@ -288,11 +288,11 @@ static void make_layout(char folder[64])
 	static char layer[300000];
 	char path[128];
 
-	strcpy(folder, "/tmp/Layout_XXXXXX");
+	memcpy(folder, "/tmp/Layout_XXXXXX", sizeof("/tmp/Layout_XXXXXX"));
 	cr_assert_not_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/blobs", folder);
 	mkdir(path, 0700);
-	strcat(path, "/sha256");
+	snprintf(path, sizeof(path), "%s/blobs/sha256", folder);
 	mkdir(path, 0700);
 	put_file(folder, "oci-layout", "{}", 2);
 	put_file(folder, "index.json", "{\"manifests\":[]}", 16);

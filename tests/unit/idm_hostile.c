@@ -138,18 +138,18 @@ Test(idm_hostile, random_bytes_do_no_harm)
 		struct pair pair;
 		int r = 0;
 
-		srand(seed);
+		srandom(seed);
 		pair_init(&pair);
 		for (unsigned i = 0; !r && i < 50; i++) {
 			uint8_t packet[24];
-			uint8_t len = (uint8_t)(1 + rand() % 20);
+			uint8_t len = (uint8_t)(1 + random() % 20);
 
 			for (unsigned k = 0; k < sizeof(packet); k++)
-				packet[k] = (uint8_t)rand();
+				packet[k] = (uint8_t)random();
 			packet[0] = len;
 			packet[1] = packet[2] = packet[3] = 0;
 			packet[4] = 0x18;
-			packet[5] = (uint8_t)(1 + rand() % 7);
+			packet[5] = (uint8_t)(1 + random() % 7);
 			r = idm_feed(pair.server.idm, packet, len + 4u, 1);
 		}
 		pair_deinit(&pair);
@@ -159,7 +159,7 @@ Test(idm_hostile, random_bytes_do_no_harm)
 Test(idm_hostile, the_wire_is_protobuf)
 {
 	for (unsigned i = 0; i < 200; i++) {
-		struct wire_packet in = {(uint64_t)rand() << i % 40, (uint64_t)rand() >> i % 30,
+		struct wire_packet in = {(uint64_t)random() << i % 40, (uint64_t)random() >> i % 30,
 					 1 + i % 7, (const uint8_t *)"0123456789", i % 10};
 		uint8_t buf[128], again[128];
 		size_t n = wire_packet_head(&in, buf);

@@ -72,7 +72,7 @@ void pair_deinit(struct pair *pair)
 static int move(struct pair *pair, struct idm *from, struct idm *to, bool *moved)
 {
 	uint8_t buf[70000];
-	size_t max = pair->chunk ? pair->chunk : 1 + (size_t)rand() % sizeof(buf);
+	size_t max = pair->chunk ? pair->chunk : 1 + (size_t)random() % sizeof(buf);
 	size_t n = idm_output(from, buf, max);
 	int r = 0;
 

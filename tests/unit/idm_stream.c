@@ -15,7 +15,7 @@ static uint8_t *random_bytes(size_t len)
 
 	cr_assert_not_null(bytes);
 	for (size_t i = 0; i < len; i++)
-		bytes[i] = (uint8_t)rand();
+		bytes[i] = (uint8_t)random();
 	return bytes;
 }
 
