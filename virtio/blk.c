@@ -453,27 +453,33 @@ static int handle_chain(struct blk *blk)
 	return 0;
 }
 
+/* Starts requests: 1 when the queue is empty, 0 when more may come, negative when it is broken. */
+static int serve(struct blk *blk, struct vq *vq)
+{
+	for (unsigned n = 0; n < vq->size; n++) {
+		int r = vq_pop(vq, &blk->chain);
+
+		if (r == 1)
+			r = handle_chain(blk);
+		else if (r == 0)
+			return 1;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static void kick(struct virtio_dev *dev, unsigned queue)
 {
-	struct blk *blk = from_dev(dev);
 	struct vq *vq = &dev->queues[queue];
-	unsigned budget = vq->size;
 	int r;
 
-	do {
-		vq_no_kicks(vq);
-		while ((r = vq_pop(vq, &blk->chain)) == 1) {
-			r = handle_chain(blk);
-			if (r < 0)
-				break;
-			if (--budget == 0) {
-				dev->kick_again(dev, queue);
-				return;
-			}
-		}
-	} while (r == 0 && vq_want_kicks(vq));
+	vq_no_kicks(vq);
+	r = serve(from_dev(dev), vq);
 	if (r < 0)
 		virtio_dev_broken(dev, "a request without header or status, or its queue");
+	else if (r == 0 || vq_want_kicks(vq))
+		dev->kick_again(dev, queue);
 }
 
 static void reset(struct virtio_dev *dev, void (*drained)(void *user), void *user)

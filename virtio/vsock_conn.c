@@ -88,14 +88,12 @@ static void on_received(struct loop_op *op, int res, uint32_t flags)
 	(void)flags;
 	conn->receiving = conn->recv_deferred = false;
 	if (conn->state == VSOCK_CONN_OPEN) {
-		if (again)
-			start_recv(conn);
-		else if (res <= 0)
+		if (!again && res <= 0)
 			conn->at_end = true;
-		else if (!conn->guest_wants_no_more)
+		else if (!again && !conn->guest_wants_no_more)
 			conn->out_len = (uint32_t)res;
 		else
-			start_recv(conn); /* dropped: nobody wants it */
+			start_recv(conn); /* what nobody wants is dropped */
 	}
 	conn->changed(conn->user);
 }

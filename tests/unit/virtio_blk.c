@@ -422,6 +422,53 @@ Test(virtio_blk, head_in_flight_again)
 	end(&disk);
 }
 
+/* Data buffers laid over the rings themselves: the guest harms its own queue and nothing else. */
+Test(virtio_blk, transfers_into_its_own_rings)
+{
+	struct disk disk;
+	uint32_t written;
+
+	start(&disk, false, FEATURES);
+	for (unsigned round = 0; round < 8; round++) {
+		const gpa_t rings[] = {disk.d.queues[0].desc_gpa, disk.d.queues[0].driver_gpa,
+				       disk.d.queues[0].device_gpa};
+		const struct segment segments[] = {{disk.header, 16, false},
+						   {rings[round % 3], 8192, true},
+						   {disk.status, 1, true}};
+
+		set_header(&disk, disk.header, VIRTIO_BLK_T_IN, 64 * round);
+		for (unsigned i = 0; i < 4; i++)
+			driver_add(&disk.d, 0, segments, 3);
+		driver_kick(&disk.d, 0);
+		driver_run(&disk.d, 3);
+		driver_kick(&disk.d, 0);
+		driver_run(&disk.d, 2);
+		cr_assert(driver_reset(&disk.d));
+		driver_start(&disk.d, FEATURES, 256);
+	}
+	cr_assert_eq(request(&disk, VIRTIO_BLK_T_IN, 64, DRIVER_DATA + 0x1000, 512, true, &written),
+		     0);
+	end(&disk);
+}
+
+/* CVE-2026-27211: content that looks like an image format is content. */
+Test(virtio_blk, format_is_never_probed)
+{
+	struct disk disk;
+	struct virtio_dev *dev;
+	uint32_t written;
+
+	start(&disk, false, FEATURES);
+	memcpy(driver_at(&disk.d, DRIVER_DATA + 0x1000), "QFI\xfb\0\0\0\3", 8);
+	cr_assert_eq(
+		request(&disk, VIRTIO_BLK_T_OUT, 0, DRIVER_DATA + 0x1000, 512, false, &written), 0);
+	driver_detach(&disk.d);
+	cr_assert_eq(virtio_blk_new(&dev, disk.d.loop, disk.fd, false, "again"), 0);
+	cr_assert_eq(virtio_blk_size(dev), DISK_LEN);
+	dev->ops->destroy(dev);
+	end(&disk);
+}
+
 /* Resets and the end of the device while requests are in flight. */
 Test(virtio_blk, reset_with_requests_in_flight)
 {

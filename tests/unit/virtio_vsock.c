@@ -380,6 +380,36 @@ Test(virtio_vsock, credit_of_ours)
 	driver_deinit(&g.d);
 }
 
+/* As CVE-2020-16843: data is there, buffers are not, and then they come. */
+Test(virtio_vsock, buffers_that_come_late)
+{
+	struct guest g;
+	static uint8_t bytes[20000];
+	uint32_t n = 0;
+	int fd;
+
+	start(&g, 1);
+	fd = connect_guest(&g, 5000);
+	cr_assert(driver_reset(&g.d));
+	close(fd);
+	start_driver(&g, 0);
+	fd = offer(&g);
+	send_op(&g, 5001, VIRTIO_VSOCK_OP_REQUEST, 0);
+	cr_assert_eq(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
+	driver_run(&g.d, 5);
+	for (unsigned i = 0; i < 2; i++)
+		post_rx(&g, i);
+	driver_kick(&g.d, RX);
+	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RESPONSE);
+	while (n < sizeof(bytes)) {
+		cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RW);
+		n += g.last.len;
+	}
+	cr_assert_eq(n, sizeof(bytes));
+	close(fd);
+	driver_deinit(&g.d);
+}
+
 /* One reader that stops holds up only its own connection. */
 Test(virtio_vsock, connections_do_not_hold_up_each_other)
 {
