@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+protect_fuzz_target(zone_image SOURCES zone_image.c LIBS zone_guest)
