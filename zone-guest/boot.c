@@ -48,7 +48,8 @@ static void rebind_root(void)
 	mkdir("/mnt", 0755);
 	if (mount("/", "/mnt", NULL, MS_BIND, NULL) < 0 || chdir("/mnt") < 0 ||
 	    mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
-		log_error("what=rebind-root next=\"workloads will not start\" err=%s", strerror(errno));
+		log_error("what=rebind-root next=\"workloads will not start\" err=%s",
+			  strerror(errno));
 }
 
 void boot_root(void)
@@ -115,6 +116,7 @@ void boot_modules_and_hello(void)
 		free(entries[i]);
 	}
 	free(entries);
+	rmdir(MODULES_DIR);
 }
 
 static void write_setting(const char *path, const char *text)
@@ -125,10 +127,13 @@ static void write_setting(const char *path, const char *text)
 		log_warning("what=setting file=%s err=%s", path, strerror(errno));
 }
 
-/* What programs expect; PID 1's own would be 4096 files. */
+/*
+ * The kernel's own would be 4096 files, too few for what PID 1 holds for all workloads; child.c
+ * sets what programs expect.
+ */
 static void set_limits(void)
 {
-	const struct rlimit files = {.rlim_cur = 1024, .rlim_max = 524288};
+	const struct rlimit files = {.rlim_cur = 524288, .rlim_max = 524288};
 
 	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
 		log_warning("what=limits err=%s", strerror(errno));
@@ -156,14 +161,18 @@ void boot_finish(void)
 		log_warning("what=loopback err=%s", strerror(-r));
 }
 
-/* Copies len bytes without the `<6>` before each line and with \r\n behind it; to has room for twice as many. Returns its length. */
+/*
+ * Copies len bytes without the `<6>` before each line and with \r\n behind it; to has room for
+ * twice as many. Returns its length.
+ */
 static size_t to_console_lines(const char *text, size_t len, char *to)
 {
 	size_t used = 0;
 	bool start = true;
 
 	for (size_t at = 0; at < len; at++) {
-		const char *end = start && text[at] == '<' ? memchr(text + at, '>', len - at) : NULL;
+		const char *end =
+			start && text[at] == '<' ? memchr(text + at, '>', len - at) : NULL;
 
 		start = text[at] == '\n';
 		if (start)
@@ -177,8 +186,8 @@ static size_t to_console_lines(const char *text, size_t len, char *to)
 }
 
 /*
- * Past the line discipline, which would hand each line and each line's end to the driver by itself: every piece costs a round trip to the
- * host's side of the console.
+ * Past the line discipline, which would hand each line and each line's end to the driver by itself:
+ * every piece costs a round trip to the host's side of the console.
  */
 static void write_raw(const char *text, size_t len)
 {

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What PID 1 does before it is an agent, each step as late as its result is needed: every millisecond here is a part of a zone's
- * launch. A step that fails is logged and left; nothing here ends PID 1.
+ * What PID 1 does before it is an agent, each step as late as its result is needed: every
+ * millisecond here is a part of a zone's launch. A step that fails is logged and left; nothing here
+ * ends PID 1.
  */
 #pragma once
 
 /*
- * Makes the root something that pivot_root(2) can leave (an initramfs is not), makes sure that descriptors 0 to 2 are there, mounts /dev.
+ * Makes the root something that pivot_root(2) can leave (an initramfs is not), makes sure that
+ * descriptors 0 to 2 are there, mounts /dev.
  */
 void boot_root(void);
 
 /*
- * Loads the files of /boot-modules in the order of their names and removes them; says `zone-init: up` on the console as soon as there is
- * one, be it before the first or after any of them.
+ * Loads the files of /boot-modules in the order of their names and removes them; says `zone-init:
+ * up` on the console as soon as there is one, be it before the first or after any of them.
  */
 void boot_modules_and_hello(void);
 
@@ -20,7 +22,8 @@ void boot_modules_and_hello(void);
 void boot_finish(void);
 
 /*
- * Writes the kernel's log so far to the console and lets the kernel write what follows there itself. Booting with `quiet` and doing this
- * late keeps it out of a zone's launch: the kernel's own way to a virtio console takes sixteen bytes at a time.
+ * Writes the kernel's log so far to the console and lets the kernel write what follows there
+ * itself. Booting with `quiet` and doing this late keeps it out of a zone's launch: the kernel's
+ * own way to a virtio console takes sixteen bytes at a time.
  */
 void boot_show_kernel_log(void);

@@ -40,7 +40,8 @@ static int take_nameservers(struct zone *zone, const Protect__Agent__Bootstrap *
 
 		if (!*server || server[strspn(server, "0123456789abcdefABCDEF:.%")])
 			return error_set(err, -EINVAL, "a name server's address is not one");
-		n = snprintf(zone->resolv + used, sizeof(zone->resolv) - used, "nameserver %s\n", server);
+		n = snprintf(zone->resolv + used, sizeof(zone->resolv) - used, "nameserver %s\n",
+			     server);
 		used += (size_t)n;
 		if (used >= sizeof(zone->resolv))
 			return error_set(err, -E2BIG, "the name servers' addresses are too long");
@@ -93,7 +94,9 @@ void bootstrap(struct zone *zone, uint64_t id, const Protect__Agent__Bootstrap *
 	}
 	zone->bootstrapped = true;
 	reply_ready(zone, id);
-	/* The host need not wait for the rest; whatever it asks next comes after it all the same. */
+	/*
+	 * The host need not wait for the rest; whatever it asks next comes after it all the same.
+	 */
 	agent_push(zone);
 	if (zone->apply_later)
 		zone->apply_later(zone, message);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The first request of a session with a new zone: who it is and what its host knows. bootstrap() keeps what the agent itself needs
- * and answers; system_apply() and system_apply_later() are what main.c lets it do to the whole system.
+ * The first request of a session with a new zone: who it is and what its host knows. bootstrap()
+ * keeps what the agent itself needs and answers; system_apply() and system_apply_later() are what
+ * main.c lets it do to the whole system.
  */
 #pragma once
 
@@ -9,7 +10,10 @@
 
 #include "zone-guest/zone.h"
 
-/* Answers the request (method BOOTSTRAP). A second one in the life of a zone is refused with EALREADY. */
+/*
+ * Answers the request (method BOOTSTRAP). A second one in the life of a zone is refused with
+ * EALREADY.
+ */
 void bootstrap(struct zone *zone, uint64_t id, const Protect__Agent__Bootstrap *message);
 
 /* Host name, entropy, clock, /etc files, links. Returns 0 or a negative errno with the text. */

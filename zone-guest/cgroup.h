@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A control group (version 2) a workload: ROOT/workloads/UUID, with the memory, pids and cpu controllers where the kernel has them. A
- * kernel without cgroups is no error: every function then does nothing, and a workload goes without limits and figures.
+ * A control group (version 2) a workload: ROOT/workloads/UUID, with the memory, pids and cpu
+ * controllers where the kernel has them. A kernel without cgroups is no error: every function then
+ * does nothing, and a workload goes without limits and figures.
  */
 #pragma once
 
@@ -11,10 +12,16 @@
 
 #define CGROUP_PATH_MAX 256u
 
-/* Makes ROOT/workloads and hands the controllers down. root: where cgroup2 is mounted. Returns 0 or a negative errno. */
+/*
+ * Makes ROOT/workloads and hands the controllers down. root: where cgroup2 is mounted. Returns 0 or
+ * a negative errno.
+ */
 int cgroup_setup(const char *root);
 
-/* Makes the group of a workload. Returns its folder's descriptor, which the caller owns, or a negative errno. */
+/*
+ * Makes the group of a workload. Returns its folder's descriptor, which the caller owns, or a
+ * negative errno.
+ */
 int cgroup_make(const char *root, const char *uuid);
 
 /* Removes it. Returns 0, -EBUSY while processes are in it, or another negative errno. */
@@ -29,5 +36,8 @@ int cgroup_signal(int group, int signal);
 /* Whether the kernel killed something in it for want of memory. */
 bool cgroup_oom_killed(int group);
 
-/* Reads a number from one of its files, or the number behind key in a file of `key number` lines (key NULL: the whole file). */
+/*
+ * Reads a number from one of its files, or the number behind key in a file of `key number` lines
+ * (key NULL: the whole file).
+ */
 int cgroup_read(int group, const char *file, const char *key, uint64_t *out);

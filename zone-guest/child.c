@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What a process does between clone(2) and execve(2). It is alone in its address space (a copy of zone-init's), so it may allocate and
- * need not clean up. Rights are given up last, and a step that fails ends it: nothing is skipped with a warning.
+ * What a process does between clone(2) and execve(2). It is alone in its address space (a copy of
+ * zone-init's), so it may allocate and need not clean up. Rights are given up last, and a step that
+ * fails ends it: nothing is skipped with a warning.
  */
 #include "zone-guest/process.h"
 
@@ -16,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -26,11 +28,12 @@
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define PATH_SIZE    4096u
+#define FILES_SOFT   1024u
 
 /* What a workload's root may do: the set that Docker and its kin give. */
 static const unsigned workload_caps[] = {
-	CAP_CHOWN,   CAP_DAC_OVERRIDE, CAP_FSETID,  CAP_FOWNER,		  CAP_MKNOD,
-	CAP_NET_RAW, CAP_SETGID,       CAP_SETUID,  CAP_SETFCAP,	  CAP_SETPCAP,
+	CAP_CHOWN,   CAP_DAC_OVERRIDE, CAP_FSETID,	CAP_FOWNER,	      CAP_MKNOD,
+	CAP_NET_RAW, CAP_SETGID,       CAP_SETUID,	CAP_SETFCAP,	      CAP_SETPCAP,
 	CAP_KILL,    CAP_SYS_CHROOT,   CAP_AUDIT_WRITE, CAP_NET_BIND_SERVICE,
 };
 
@@ -45,17 +48,32 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Programs that use select(2), or close every descriptor they might have, want a low soft limit. */
+static void lower_limits(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur > FILES_SOFT) {
+		files.rlim_cur = FILES_SOFT;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
 static int enter_place(const struct process_spec *spec, struct error *err)
 {
 	if (spec->place == PROCESS_IN_ZONE)
 		return 0;
 	if (spec->place == PROCESS_IN_WORKLOAD) {
 		prctl(PR_SET_DUMPABLE, 0); /* those inside must not trace us; exec sets it again */
-		if (setns(spec->join, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP) < 0)
+		if (setns(spec->join, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP) <
+		    0)
 			return error_set_errno(err, -errno, "join the workload's namespaces");
 		return 0;
 	}
-	/* Not with clone(): the namespace's root is the group of the one who asks, and that is right only now. */
+	/*
+	 * Not with clone(): the namespace's root is the group of the one who asks, and that is
+	 * right only now.
+	 */
 	if (unshare(CLONE_NEWCGROUP) < 0)
 		return error_set_errno(err, -errno, "make a cgroup namespace");
 	if (sethostname(spec->rootfs->hostname, strlen(spec->rootfs->hostname)) < 0)
@@ -218,7 +236,10 @@ static int set_caps(uint64_t mask, struct error *err)
 	return 0;
 }
 
-/* So that /dev/stdout and its kin can be opened anew. Only what was made for this process: not the zone's /dev/null. */
+/*
+ * So that /dev/stdout and its kin can be opened anew. Only what was made for this process: not the
+ * zone's /dev/null.
+ */
 static void own_stdio(uid_t uid)
 {
 	struct stat st;
@@ -249,7 +270,9 @@ static int become(const struct process_spec *spec, const struct user *user, stru
 	return confined ? set_caps(workload_cap_mask(), err) : 0;
 }
 
-/* Tries PATH in order, as a shell does; a file that may not be executed counts only if none can be. */
+/*
+ * Tries PATH in order, as a shell does; a file that may not be executed counts only if none can be.
+ */
 static int execute(char *const *argv, const struct strings *env, struct error *err)
 {
 	const char *name = argv[0], *path = env_get(env, "PATH");
@@ -285,6 +308,7 @@ static int prepare_and_execute(const struct process_spec *spec, const struct chi
 	int r;
 
 	reset_signals();
+	lower_limits();
 	r = enter_place(spec, err);
 	if (r == 0)
 		r = set_stdio(spec, pipes, err);

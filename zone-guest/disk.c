@@ -14,9 +14,9 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-#define SYS_BLOCK   "/sys/block"
+#define SYS_BLOCK     "/sys/block"
 #define KERNEL_EVENTS 1u /* the multicast group that the kernel itself speaks to */
-#define DRAIN_MAX   256
+#define DRAIN_MAX     256
 
 static void close_dirp(DIR **dir)
 {
@@ -50,9 +50,12 @@ int disk_find(const char *serial, char *path, size_t size)
 	if (!dir)
 		return -errno;
 	while ((entry = readdir(dir))) {
-		if (strncmp(entry->d_name, "vd", 2) || !has_serial(dirfd(dir), entry->d_name, serial))
+		if (strncmp(entry->d_name, "vd", 2) ||
+		    !has_serial(dirfd(dir), entry->d_name, serial))
 			continue;
-		return (size_t)snprintf(path, size, "/dev/%s", entry->d_name) < size ? 0 : -ENAMETOOLONG;
+		return (size_t)snprintf(path, size, "/dev/%s", entry->d_name) < size
+			       ? 0
+			       : -ENAMETOOLONG;
 	}
 	return -ENODEV;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Lists of strings that came in a message: environments (K=V, a later one wins) and argument vectors. Bounded: at most STRINGS_MAX
- * entries, STRINGS_BYTES_MAX bytes with their NULs in a list.
+ * Lists of strings that came in a message: environments (K=V, a later one wins) and argument
+ * vectors. Bounded: at most STRINGS_MAX entries, STRINGS_BYTES_MAX bytes with their NULs in a list.
  */
 #pragma once
 
@@ -30,7 +30,10 @@ int strings_add(struct strings *strings, const char *text);
 /* Adds copies of all n, in order. Same errors. */
 int strings_add_all(struct strings *strings, char *const *items, size_t n);
 
-/* Sets one K=V, replacing an earlier K. Returns 0, -EINVAL (no '=' or an empty key), -E2BIG, -ENOMEM. */
+/*
+ * Sets one K=V, replacing an earlier K. Returns 0, -EINVAL (no '=' or an empty key), -E2BIG,
+ * -ENOMEM.
+ */
 int env_set(struct strings *env, const char *assignment);
 
 /* As env_set() for all n, in order. */

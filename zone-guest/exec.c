@@ -36,7 +36,8 @@ static void on_ended(struct process *process)
 	struct zone *zone = exec->zone;
 
 	if (process->failure.code)
-		agent_reply_error(zone, exec->start_id, process->failure.code, process->failure.text);
+		agent_reply_error(zone, exec->start_id, process->failure.code,
+				  process->failure.text);
 	else
 		zone_tell_exited(zone, &exec->uuid, process->wait_status, false);
 	exec_free(exec);
@@ -176,7 +177,10 @@ int exec_signal(struct exec *exec, int signal, bool all)
 {
 	pid_t pid = exec->process.pid;
 
-	/* Its own session and process group: set before the program starts, and the number is ours until we reap it. */
+	/*
+	 * Its own session and process group: set before the program starts, and the number is ours
+	 * until we reap it.
+	 */
 	if (all && pid && kill(-pid, signal) == 0)
 		return 0;
 	return process_signal(&exec->process, signal);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * An exec: a program started in the zone or in a running workload for one caller. It lives no longer than the session it came in:
- * lost with it, it is killed. When it has ended and its output was passed on, EXITED tells so and it is forgotten.
+ * An exec: a program started in the zone or in a running workload for one caller. It lives no
+ * longer than the session it came in: lost with it, it is killed. When it has ended and its output
+ * was passed on, EXITED tells so and it is forgotten.
  */
 #pragma once
 
@@ -21,7 +22,10 @@ struct exec {
 /* Answers the request (method EXEC) now or later. */
 void exec_start(struct zone *zone, uint64_t id, const Protect__Agent__Exec *message);
 
-/* Sends a signal to its first process, or to its whole process group. Returns 0 or a negative errno. */
+/*
+ * Sends a signal to its first process, or to its whole process group. Returns 0 or a negative
+ * errno.
+ */
 int exec_signal(struct exec *exec, int signal, bool all);
 
 /* Kills it and forgets its request: its session is gone. */

@@ -67,7 +67,8 @@ static void attempt(struct link *link)
 		.svm_cid = VMADDR_CID_HOST,
 		.svm_port = IDM_PORT,
 	};
-	_cleanup_(close_fdp) int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	_cleanup_(close_fdp) int fd =
+		socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0) {
 		try_later(link);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The zone's connection to its host: vsock to the host's IDM port, tried for ever. Connecting does not block: while no one answers, the
- * workloads' output still has to be taken.
+ * The zone's connection to its host: vsock to the host's IDM port, tried for ever. Connecting does
+ * not block: while no one answers, the workloads' output still has to be taken.
  */
 #pragma once
 

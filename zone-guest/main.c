@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * zone-init: PID 1 of a zone. It boots what user space needs, connects to the host and then is the zone's agent; it collects every
- * orphan, and ends the zone in order. It never returns: the end of PID 1 is a kernel panic.
+ * zone-init: PID 1 of a zone. It boots what user space needs, connects to the host and then is the
+ * zone's agent; it collects every orphan, and ends the zone in order. It never returns: the end of
+ * PID 1 is a kernel panic.
  */
 #include <errno.h>
 #include <signal.h>

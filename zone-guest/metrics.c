@@ -18,9 +18,9 @@
 #include "zone-guest/cgroup.h"
 #include "zone-guest/workload.h"
 
-#define METRICS_MAX  (64u + 4 * ZONE_WORKLOADS_MAX)
+#define METRICS_MAX    (64u + 4 * ZONE_WORKLOADS_MAX)
 #define NAME_MAX_BYTES 96u
-#define PROC_MAX     (256u * 1024)
+#define PROC_MAX       (256u * 1024)
 
 struct metrics {
 	Protect__Agent__Metric metric[METRICS_MAX];
@@ -73,9 +73,10 @@ static bool find_number(const char *text, const char *key, double *out)
 static void add_memory(struct metrics *m)
 {
 	static const char *const keys[][2] = {
-		{"MemTotal:", "total"},	     {"MemFree:", "free"},     {"MemAvailable:", "available"},
-		{"Cached:", "cached"},	     {"Buffers:", "buffers"},  {"Shmem:", "shmem"},
-		{"SwapTotal:", "swap_total"}, {"SwapFree:", "swap_free"},
+		{"MemTotal:", "total"},		{"MemFree:", "free"},
+		{"MemAvailable:", "available"}, {"Cached:", "cached"},
+		{"Buffers:", "buffers"},	{"Shmem:", "shmem"},
+		{"SwapTotal:", "swap_total"},	{"SwapFree:", "swap_free"},
 	};
 	_cleanup_(freep) char *text = read_proc("/proc/meminfo");
 	double kib;
@@ -87,8 +88,8 @@ static void add_memory(struct metrics *m)
 
 static void add_cpu(struct metrics *m)
 {
-	static const char *const names[] = {"user", "nice",    "system",  "idle",
-					    "iowait", "irq", "softirq", "steal"};
+	static const char *const names[] = {"user",   "nice", "system",	 "idle",
+					    "iowait", "irq",  "softirq", "steal"};
 	_cleanup_(freep) char *text = read_proc("/proc/stat");
 	double tick_ns = (double)NS_PER_S / (double)sysconf(_SC_CLK_TCK), value;
 	char *at = text ? text + strcspn(text, " ") : NULL;

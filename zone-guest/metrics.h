@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The zone's figures, read from /proc and the workloads' control groups when they are asked for. What a kernel lacks is left out. */
+/*
+ * The zone's figures, read from /proc and the workloads' control groups when they are asked for.
+ * What a kernel lacks is left out.
+ */
 #pragma once
 
 #include <stdint.h>

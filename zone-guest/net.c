@@ -123,7 +123,8 @@ static int parse_address(const char *text, bool with_prefix, struct address *out
 static int add_address(int index, const char *text)
 {
 	struct message m;
-	struct ifaddrmsg *body = begin(&m, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, sizeof(*body));
+	struct ifaddrmsg *body =
+		begin(&m, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, sizeof(*body));
 	struct address address;
 	int r = parse_address(text, true, &address);
 
@@ -205,7 +206,8 @@ int net_apply(const Protect__Agent__Link *link, struct error *err)
 	if (!*link->name || strlen(link->name) >= IFNAMSIZ || strchr(link->name, '/'))
 		return error_set(err, -EINVAL, "a link's name is not one");
 	if (!parse_mac(link->mac, mac))
-		return error_set(err, -EINVAL, "link %s: its hardware address is not one", link->name);
+		return error_set(err, -EINVAL, "link %s: its hardware address is not one",
+				 link->name);
 	index = find_link(mac);
 	if (index < 0)
 		return error_set(err, index, "link %s: the zone has no device with the address %s",
@@ -216,12 +218,14 @@ int net_apply(const Protect__Agent__Link *link, struct error *err)
 	for (size_t i = 0; i < link->n_addresses; i++) {
 		r = add_address(index, link->addresses[i]);
 		if (r < 0)
-			return error_set_errno(err, r, "link %s: address %s", link->name, link->addresses[i]);
+			return error_set_errno(err, r, "link %s: address %s", link->name,
+					       link->addresses[i]);
 	}
 	for (size_t i = 0; i < link->n_gateways; i++) {
 		r = add_default_route(index, link->gateways[i]);
 		if (r < 0)
-			return error_set_errno(err, r, "link %s: gateway %s", link->name, link->gateways[i]);
+			return error_set_errno(err, r, "link %s: gateway %s", link->name,
+					       link->gateways[i]);
 	}
 	return 0;
 }

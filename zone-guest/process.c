@@ -98,8 +98,8 @@ static pid_t clone_child(const struct process_spec *spec, int *pidfd)
 }
 
 /*
- * A PID namespace is joined by the next child, not by the caller: set it, clone, and set our own again, so that the process
- * stays our direct child, whose end we see.
+ * A PID namespace is joined by the next child, not by the caller: set it, clone, and set our own
+ * again, so that the process stays our direct child, whose end we see.
  */
 static pid_t clone_joined(const struct process_spec *spec, int *pidfd)
 {
@@ -124,7 +124,10 @@ static void stop_report(struct process *process)
 	close_fdp(&fd);
 }
 
-/* Takes one report. Returns whether more may follow; the end of the socket means that the program was executed. */
+/*
+ * Takes one report. Returns whether more may follow; the end of the socket means that the program
+ * was executed.
+ */
 static bool take_report(struct process *process)
 {
 	struct child_report report;
@@ -170,8 +173,7 @@ static void on_drained(void *user)
 }
 
 int process_init(struct process *process, struct reactor *reactor,
-		 void (*started)(struct process *process),
-		 void (*ended)(struct process *process))
+		 void (*started)(struct process *process), void (*ended)(struct process *process))
 {
 	*process = (struct process){
 		.reactor = reactor,

@@ -75,7 +75,10 @@ static struct reactor_timer *earliest(const struct reactor *reactor)
 	return first;
 }
 
-/* The wait until the first timer in whole milliseconds, rounded up, if that is shorter than timeout_ms. */
+/*
+ * The wait until the first timer in whole milliseconds, rounded up, if that is shorter than
+ * timeout_ms.
+ */
 static int wait_ms(const struct reactor_timer *first, int timeout_ms)
 {
 	uint64_t now = clock_now_ns(), ms;
@@ -85,7 +88,9 @@ static int wait_ms(const struct reactor_timer *first, int timeout_ms)
 	if (first->deadline_ns <= now)
 		return 0;
 	ms = (first->deadline_ns - now + NS_PER_MS - 1) / NS_PER_MS;
-	return timeout_ms >= 0 && (uint64_t)timeout_ms < ms ? timeout_ms : ms > 3600000 ? 3600000 : (int)ms;
+	return timeout_ms >= 0 && (uint64_t)timeout_ms < ms ? timeout_ms
+	       : ms > 3600000				    ? 3600000
+							    : (int)ms;
 }
 
 int reactor_turn(struct reactor *reactor, int timeout_ms)

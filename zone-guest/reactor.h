@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The event loop of zone-init: descriptors over epoll(7), timers, one thread. zone-init is static and small, so it does without
- * the io_uring loop of the host side. One event is taken at a time: a handler may remove any watch, or free what holds it,
- * without leaving a stale event behind. Watches and timers are embedded in their owners.
+ * The event loop of zone-init: descriptors over epoll(7), timers, one thread. zone-init is static
+ * and small, so it does without the io_uring loop of the host side. One event is taken at a time: a
+ * handler may remove any watch, or free what holds it, without leaving a stale event behind.
+ * Watches and timers are embedded in their owners.
  */
 #pragma once
 
@@ -30,7 +31,10 @@ struct reactor {
 int reactor_init(struct reactor *reactor);
 void reactor_deinit(struct reactor *reactor);
 
-/* Watches fd for events (may be 0). Returns 0 or a negative errno; -EPERM for what epoll cannot watch. */
+/*
+ * Watches fd for events (may be 0). Returns 0 or a negative errno; -EPERM for what epoll cannot
+ * watch.
+ */
 int reactor_watch(struct reactor *reactor, struct reactor_watch *watch, int fd, uint32_t events);
 
 /* Changes what is waited for; cheap when nothing changes. Returns 0 or a negative errno. */
@@ -45,7 +49,7 @@ void reactor_timer_start(struct reactor *reactor, struct reactor_timer *timer,
 void reactor_timer_stop(struct reactor *reactor, struct reactor_timer *timer);
 
 /*
- * Waits up to timeout_ms (-1 = for ever) for one event or the next timer and handles it. Returns 0 or a negative errno of
- * epoll_wait(2).
+ * Waits up to timeout_ms (-1 = for ever) for one event or the next timer and handles it. Returns 0
+ * or a negative errno of epoll_wait(2).
  */
 int reactor_turn(struct reactor *reactor, int timeout_ms);

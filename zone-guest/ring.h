@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A ring of bytes with a fixed size, which is a power of two; owned by one thread. head and tail only grow (they wrap with
- * the integer), so used is their difference and full and empty cannot be confused.
+ * A ring of bytes with a fixed size, which is a power of two; owned by one thread. head and tail
+ * only grow (they wrap with the integer), so used is their difference and full and empty cannot be
+ * confused.
  */
 #pragma once
 

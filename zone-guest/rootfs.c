@@ -128,13 +128,13 @@ static int make_nodes(struct error *err)
 		const char *path;
 		unsigned minor, major;
 	} node[] = {
-		{"/dev/null", 3, 1},	{"/dev/zero", 5, 1},	{"/dev/full", 7, 1},
-		{"/dev/random", 8, 1},	{"/dev/urandom", 9, 1}, {"/dev/tty", 0, 5},
+		{"/dev/null", 3, 1},   {"/dev/zero", 5, 1},    {"/dev/full", 7, 1},
+		{"/dev/random", 8, 1}, {"/dev/urandom", 9, 1}, {"/dev/tty", 0, 5},
 	};
 	static const char *const links[][2] = {
-		{"/proc/self/fd", "/dev/fd"},	  {"/proc/self/fd/0", "/dev/stdin"},
+		{"/proc/self/fd", "/dev/fd"},	    {"/proc/self/fd/0", "/dev/stdin"},
 		{"/proc/self/fd/1", "/dev/stdout"}, {"/proc/self/fd/2", "/dev/stderr"},
-		{"pts/ptmx", "/dev/ptmx"},	  {"/proc/kcore", "/dev/core"},
+		{"pts/ptmx", "/dev/ptmx"},	    {"/proc/kcore", "/dev/core"},
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(node); i++)
@@ -148,7 +148,8 @@ static int make_nodes(struct error *err)
 
 static int mount_dev(struct error *err)
 {
-	int r = mount_at("tmpfs", "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k", err);
+	int r = mount_at("tmpfs", "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k",
+			 err);
 
 	if (r == 0)
 		r = make_nodes(err);
@@ -169,7 +170,10 @@ static int mount_dev(struct error *err)
 	return r;
 }
 
-/* What in /proc reaches the whole zone is read-only or hidden, as with other runtimes; what a kernel lacks is skipped. */
+/*
+ * What in /proc reaches the whole zone is read-only or hidden, as with other runtimes; what a
+ * kernel lacks is skipped.
+ */
 static int guard_proc(struct error *err)
 {
 	static const char *const read_only[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
@@ -182,7 +186,8 @@ static int guard_proc(struct error *err)
 				continue;
 			return error_set_errno(err, -errno, "bind %s", read_only[i]);
 		}
-		if (mount(NULL, read_only[i], NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | SAFE, NULL) < 0)
+		if (mount(NULL, read_only[i], NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | SAFE, NULL) <
+		    0)
 			return error_set_errno(err, -errno, "make %s read-only", read_only[i]);
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(hidden); i++)
@@ -207,7 +212,10 @@ static int mount_kernel_trees(struct error *err)
 		r = mount_dev(err);
 	if (r == 0)
 		r = guard_proc(err);
-	/* The namespace shows the workload's own group only. The folder is there if the kernel has cgroups. */
+	/*
+	 * The namespace shows the workload's own group only. The folder is there if the kernel has
+	 * cgroups.
+	 */
 	if (r == 0 && mount("cgroup2", "/sys/fs/cgroup", "cgroup2", SAFE | MS_RDONLY, NULL) < 0 &&
 	    errno != ENOENT && errno != ENODEV && errno != EBUSY)
 		r = error_set_errno(err, -errno, "mount /sys/fs/cgroup");

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A workload's file tree: the image (squashfs on a read-only disk) under an overlay whose upper half is a tmpfs, and on it /proc,
- * /sys, /dev and /etc/{hostname,hosts,resolv.conf}; nothing else is added.
+ * A workload's file tree: the image (squashfs on a read-only disk) under an overlay whose upper
+ * half is a tmpfs, and on it /proc, /sys, /dev and /etc/{hostname,hosts,resolv.conf}; nothing else
+ * is added.
  *
- * All of it is mounted by the workload's own first process in its private mount namespace, so that nothing is left to unmount
- * when that ends, and so that a hostile file system image can hang or fail only its own workload. The image's tree is first
- * touched after it has become the root: its symbolic links lead nowhere else.
+ * All of it is mounted by the workload's own first process in its private mount namespace, so that
+ * nothing is left to unmount when that ends, and so that a hostile file system image can hang or
+ * fail only its own workload. The image's tree is first touched after it has become the root: its
+ * symbolic links lead nowhere else.
  */
 #pragma once
 
 #include "base/error.h"
 
-#define ROOTFS_STAGE "/run/workload" /* an empty directory of the zone; each workload mounts over it in its own namespace */
+#define ROOTFS_STAGE                                                                               \
+	"/run/workload" /* an empty directory of the zone; each workload mounts over it in its own \
+			   namespace */
 
 struct rootfs_spec {
 	const char *disk;     /* path of the block device */
@@ -21,7 +25,7 @@ struct rootfs_spec {
 };
 
 /*
- * Mounts everything and makes it the root of the calling process, which must be alone, in mount and PID namespaces of its own, with all
- * capabilities. Returns 0 or a negative errno with the text.
+ * Mounts everything and makes it the root of the calling process, which must be alone, in mount and
+ * PID namespaces of its own, with all capabilities. Returns 0 or a negative errno with the text.
  */
 int rootfs_enter(const struct rootfs_spec *spec, struct error *err);

@@ -12,9 +12,9 @@
 #include "base/util.h"
 #include "zone-guest/ring.h"
 
-#define TURN_READS    8u	   /* reads in one turn, so that one flood does not starve the rest */
-#define FINISH_BYTES  (2u << 20)   /* what is read at most after the end: more than any pipe holds */
-#define TERMINAL_EOF  "\x04"
+#define TURN_READS   8u		/* reads in one turn, so that one flood does not starve the rest */
+#define FINISH_BYTES (2u << 20) /* what is read at most after the end: more than any pipe holds */
+#define TERMINAL_EOF "\x04"
 
 struct output {
 	struct stdio *owner;
@@ -31,7 +31,8 @@ struct stdio {
 	void (*drained)(void *user);
 	void *user;
 	struct output out, err;
-	struct reactor_watch in_watch; /* fd is owned; of a terminal a duplicate, so that each direction has its own watch */
+	struct reactor_watch in_watch; /* fd is owned; of a terminal a duplicate, so that each
+					  direction has its own watch */
 	struct ring in;
 	uint32_t in_stale; /* bytes in the ring whose stream is gone: no credit to give back */
 	uint32_t finish_budget;
@@ -47,7 +48,8 @@ static bool output_done(const struct output *output)
 /* The last act of every entry: tells the owner, and frees when neither owner nor stream is left. */
 static void settle(struct stdio *stdio)
 {
-	if (stdio->finishing && !stdio->told && output_done(&stdio->out) && output_done(&stdio->err)) {
+	if (stdio->finishing && !stdio->told && output_done(&stdio->out) &&
+	    output_done(&stdio->err)) {
 		stdio->told = true;
 		stdio->busy++;
 		stdio->drained(stdio->user);
@@ -180,7 +182,8 @@ static void input_pump(struct stdio *stdio)
 	uint32_t run;
 
 	while ((run = ring_peek(&stdio->in, &at)) > 0) {
-		ssize_t n = stdio->in_watch.fd < 0 ? (ssize_t)run : write(stdio->in_watch.fd, at, run);
+		ssize_t n =
+			stdio->in_watch.fd < 0 ? (ssize_t)run : write(stdio->in_watch.fd, at, run);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -284,7 +287,9 @@ struct stdio *stdio_new(struct reactor *reactor, void (*drained)(void *user), vo
 	stdio->user = user;
 	stdio->finish_budget = FINISH_BYTES;
 	stdio->in_watch = (struct reactor_watch){.fd = -1, .ready = input_ready};
-	/* Twice the window: what a stream that is gone left behind, and what the next one may send. */
+	/*
+	 * Twice the window: what a stream that is gone left behind, and what the next one may send.
+	 */
 	stdio->in = (struct ring){.bytes = malloc(2 * STDIO_WINDOW), .size = 2 * STDIO_WINDOW};
 	if (output_init(&stdio->out, stdio) < 0 || output_init(&stdio->err, stdio) < 0 ||
 	    !stdio->in.bytes) {
@@ -305,7 +310,8 @@ static int accept_stream(struct output *output, struct idm *idm, uint64_t number
 	return idm_stream_accept(idm, number, STDIO_WINDOW, &stream_ops, output, &output->stream);
 }
 
-int stdio_attach(struct stdio *stdio, struct idm *idm, uint64_t stdio_stream, uint64_t stderr_stream)
+int stdio_attach(struct stdio *stdio, struct idm *idm, uint64_t stdio_stream,
+		 uint64_t stderr_stream)
 {
 	int r;
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The part of the bootstrap that touches the zone's system as a whole; the declarations are in bootstrap.h. */
+/*
+ * The part of the bootstrap that touches the zone's system as a whole; the declarations are in
+ * bootstrap.h.
+ */
 #include "zone-guest/bootstrap.h"
 
 #include <errno.h>
@@ -83,6 +86,10 @@ static int write_etc(const struct zone *zone)
 	r = write_file("/etc/hosts", text);
 	if (r == 0)
 		r = write_file("/etc/resolv.conf", zone->resolv);
+	if (r == 0)
+		r = write_file("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
+	if (r == 0)
+		r = write_file("/etc/group", "root:x:0:\n");
 	snprintf(text, sizeof(text), "%s\n", zone->hostname);
 	return r < 0 ? r : write_file("/etc/hostname", text);
 }
@@ -134,8 +141,9 @@ void system_apply_later(struct zone *zone, const Protect__Agent__Bootstrap *mess
 	mkdir(ADDONS_DIR, 0755);
 	mkdir("/lib/modules", 0755);
 	mkdir(modules, 0755);
-	if (r == 0 && (mount(disk, ADDONS_DIR, "squashfs", MS_RDONLY | MS_NODEV | MS_NOSUID, NULL) < 0 ||
-		       mount(ADDONS_DIR "/modules", modules, NULL, MS_BIND, NULL) < 0))
+	if (r == 0 &&
+	    (mount(disk, ADDONS_DIR, "squashfs", MS_RDONLY | MS_NODEV | MS_NOSUID, NULL) < 0 ||
+	     mount(ADDONS_DIR "/modules", modules, NULL, MS_BIND, NULL) < 0))
 		r = -errno;
 	if (r < 0)
 		log_warning("what=addons next=\"modprobe finds no modules\" err=%s", strerror(-r));

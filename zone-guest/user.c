@@ -20,7 +20,10 @@ struct field {
 	size_t len;
 };
 
-/* Splits the line at *at at its colons and moves *at behind it. Returns the number of fields, 0 at the end of the text. */
+/*
+ * Splits the line at *at at its colons and moves *at behind it. Returns the number of fields, 0 at
+ * the end of the text.
+ */
 static size_t next_line(const char **at, struct field fields[FIELDS_MAX])
 {
 	const char *line = *at, *end = strchrnul(line, '\n');
@@ -69,7 +72,10 @@ static bool text_number(const char *text, uint32_t *out)
 	return field_number(&field, out);
 }
 
-/* name:x:uid:gid:comment:home:shell. Fills uid, gid, home and the entry's name from the first match by name or number. */
+/*
+ * name:x:uid:gid:comment:home:shell. Fills uid, gid, home and the entry's name from the first match
+ * by name or number.
+ */
 static bool find_user(const char *passwd, const char *wanted, struct user *out, struct field *name)
 {
 	struct field f[FIELDS_MAX];
@@ -155,7 +161,8 @@ int user_resolve(const char *spec, const char *passwd, const char *group, struct
 		*group_spec++ = '\0';
 	if (!find_user(passwd, *copy ? copy : "0", out, &name)) {
 		if (*copy && !text_number(copy, &number))
-			return error_set(err, -ENOENT, "user '%s' is not in the image's /etc/passwd", copy);
+			return error_set(err, -ENOENT,
+					 "user '%s' is not in the image's /etc/passwd", copy);
 		out->uid = *copy ? number : 0;
 	}
 	if (!group_spec || !*group_spec) {
@@ -165,7 +172,8 @@ int user_resolve(const char *spec, const char *passwd, const char *group, struct
 	if (find_group(group, group_spec, &out->gid))
 		return 0;
 	if (!text_number(group_spec, &number))
-		return error_set(err, -ENOENT, "group '%s' is not in the image's /etc/group", group_spec);
+		return error_set(err, -ENOENT, "group '%s' is not in the image's /etc/group",
+				 group_spec);
 	out->gid = number;
 	return 0;
 }

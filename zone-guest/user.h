@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Who a process runs as, by the image's own /etc/passwd and /etc/group. Those files are hostile: they are opened only if they are
- * regular files, read up to USER_FILE_MAX, and parsed here (glibc's NSS would load libraries). The rules are those of the OCI image
- * configuration: `user`, `uid`, `user:group`, `uid:gid`; numbers need no entry.
+ * Who a process runs as, by the image's own /etc/passwd and /etc/group. Those files are hostile:
+ * they are opened only if they are regular files, read up to USER_FILE_MAX, and parsed here
+ * (glibc's NSS would load libraries). The rules are those of the OCI image configuration: `user`,
+ * `uid`, `user:group`, `uid:gid`; numbers need no entry.
  */
 #pragma once
 
@@ -24,8 +25,9 @@ struct user {
 };
 
 /*
- * Resolves spec ("" = root) with the texts of passwd and group ("" where the image has none). Without a group in spec, the
- * groups that list the user become supplementary ones. Returns 0, or -ENOENT or -EINVAL with the text.
+ * Resolves spec ("" = root) with the texts of passwd and group ("" where the image has none).
+ * Without a group in spec, the groups that list the user become supplementary ones. Returns 0, or
+ * -ENOENT or -EINVAL with the text.
  */
 int user_resolve(const char *spec, const char *passwd, const char *group, struct user *out,
 		 struct error *err);

@@ -17,8 +17,8 @@
 #include "zone-guest/cgroup.h"
 #include "zone-guest/disk.h"
 
-#define LOOK_AGAIN_NS (100 * NS_PER_MS) /* should the kernel's event get lost */
-#define DISK_PATH_MAX 64
+#define LOOK_AGAIN_NS	 (100 * NS_PER_MS) /* should the kernel's event get lost */
+#define DISK_PATH_MAX	 64
 #define EMPTY_CHECKS_MAX 100
 #define EMPTY_CHECK_NS	 (20 * NS_PER_MS)
 
@@ -85,7 +85,8 @@ static void finish_remove(struct workload *workload)
 	if (cgroup_read(workload->cgroup, "cgroup.events", "populated", &populated) == 0 &&
 	    populated && workload->empty_checks++ < EMPTY_CHECKS_MAX) {
 		workload->state = WORKLOAD_EXITED;
-		reactor_timer_start(&zone->reactor, &workload->timer, clock_now_ns() + EMPTY_CHECK_NS);
+		reactor_timer_start(&zone->reactor, &workload->timer,
+				    clock_now_ns() + EMPTY_CHECK_NS);
 		return;
 	}
 	workload_free(workload);
@@ -121,7 +122,9 @@ static void on_ended(struct process *process)
 {
 	struct workload *workload = container_of(process, struct workload, process);
 
-	/* What an exec left behind went with the namespace; in the group nothing may stay either. */
+	/*
+	 * What an exec left behind went with the namespace; in the group nothing may stay either.
+	 */
 	cgroup_kill(workload->cgroup);
 	if (process->failure.code) {
 		fail_launch(workload, &process->failure);
@@ -129,7 +132,8 @@ static void on_ended(struct process *process)
 	}
 	workload->state = WORKLOAD_EXITED;
 	workload->oom_killed = cgroup_oom_killed(workload->cgroup);
-	zone_tell_exited(workload->zone, &workload->uuid, process->wait_status, workload->oom_killed);
+	zone_tell_exited(workload->zone, &workload->uuid, process->wait_status,
+			 workload->oom_killed);
 	if (workload->removing)
 		finish_remove(workload);
 }
@@ -163,7 +167,8 @@ static void make_cgroup(struct workload *workload)
 	uuid_format(&workload->uuid, uuid);
 	workload->cgroup = cgroup_make(workload->zone->cgroup_root, uuid);
 	if (workload->cgroup < 0)
-		log_warning("what=cgroup-make workload=%s err=%s", uuid, strerror(-workload->cgroup));
+		log_warning("what=cgroup-make workload=%s err=%s", uuid,
+			    strerror(-workload->cgroup));
 }
 
 static int spawn(struct workload *workload, const char *disk, struct error *err)
@@ -214,7 +219,8 @@ static void try_launch(struct workload *workload)
 	}
 	reactor_timer_stop(&zone->reactor, &workload->timer);
 	if (r == -ENODEV)
-		error_set(&err, -ETIMEDOUT, "the image's disk '%s' did not appear in the zone within %u s",
+		error_set(&err, -ETIMEDOUT,
+			  "the image's disk '%s' did not appear in the zone within %u s",
 			  workload->serial, (unsigned)(ZONE_DISK_WAIT_NS / NS_PER_S));
 	else if (r < 0)
 		error_set_errno(&err, r, "find the image's disk '%s'", workload->serial);
@@ -303,7 +309,8 @@ static int make(struct zone *zone, const Protect__Agent__WorkloadLaunch *message
 	if (r < 0)
 		return r;
 	if (!slot)
-		return error_set(err, -EAGAIN, "the zone has %u workloads already", ZONE_WORKLOADS_MAX);
+		return error_set(err, -EAGAIN, "the zone has %u workloads already",
+				 ZONE_WORKLOADS_MAX);
 	workload = calloc(1, sizeof(*workload));
 	if (!workload)
 		return error_set_errno(err, -ENOMEM, "workload");
@@ -338,8 +345,8 @@ void workload_launch(struct zone *zone, uint64_t id, const Protect__Agent__Workl
 		return;
 	}
 	workload->launch_id = id;
-	r = stdio_attach(workload->process.stdio, agent_session(zone), workload->program.stdio_stream,
-			 workload->program.stderr_stream);
+	r = stdio_attach(workload->process.stdio, agent_session(zone),
+			 workload->program.stdio_stream, workload->program.stderr_stream);
 	if (r < 0) {
 		error_set_errno(&err, r, "the workload's streams");
 		fail_launch(workload, &err);
@@ -352,10 +359,10 @@ void workload_attach(struct workload *workload, uint64_t id,
 		     const Protect__Agent__WorkloadAttach *message)
 {
 	uint64_t err_stream = workload->program.terminal ? 0 : message->stderr_stream;
-	int r = workload->process.stdio ? stdio_attach(workload->process.stdio,
-						       agent_session(workload->zone),
-						       message->stdio_stream, err_stream)
-					: -ESRCH;
+	int r = workload->process.stdio
+			? stdio_attach(workload->process.stdio, agent_session(workload->zone),
+				       message->stdio_stream, err_stream)
+			: -ESRCH;
 
 	if (r < 0)
 		agent_reply_error(workload->zone, id, r, "the workload's streams");
@@ -368,7 +375,8 @@ void workload_remove(struct workload *workload, uint64_t id)
 	struct error err = ERROR_NULL;
 
 	if (workload->removing) {
-		agent_reply_error(workload->zone, id, -EBUSY, "the workload is being removed already");
+		agent_reply_error(workload->zone, id, -EBUSY,
+				  "the workload is being removed already");
 		return;
 	}
 	workload->removing = true;

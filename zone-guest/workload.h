@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A workload: an image's program as PID 1 of its own namespaces. It is launched (waiting for its disk if that is not there yet),
- * runs, has exited, and stays known, with its exit and the last of its output, until it is removed. It outlives sessions.
+ * A workload: an image's program as PID 1 of its own namespaces. It is launched (waiting for its
+ * disk if that is not there yet), runs, has exited, and stays known, with its exit and the last of
+ * its output, until it is removed. It outlives sessions.
  *
- * Requests that take time (launch, remove) are answered later by their id, if the session they came in is still there.
+ * Requests that take time (launch, remove) are answered later by their id, if the session they came
+ * in is still there.
  */
 #pragma once
 
@@ -23,7 +25,8 @@ struct workload {
 	char serial[24];
 	struct program program;
 	struct process process;
-	struct reactor_timer timer; /* looking for the disk again; at the end for the group to be empty */
+	struct reactor_timer
+		timer; /* looking for the disk again; at the end for the group to be empty */
 	unsigned empty_checks;
 	uint64_t disk_deadline_ns;
 	uint64_t launch_id, remove_id; /* requests to answer; 0 = none */

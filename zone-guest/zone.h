@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The state of the zone's agent: its workloads, its execs, the session with the host. One thread owns all of it.
+ * The state of the zone's agent: its workloads, its execs, the session with the host. One thread
+ * owns all of it.
  *
- * zone.c holds what runs in the zone and answers by UUID and pid; workload.c and exec.c are the two kinds; agent.c is the session.
- * Nothing here depends on being PID 1 or on vsock: main.c adds that, and tests drive it over a socket pair.
+ * zone.c holds what runs in the zone and answers by UUID and pid; workload.c and exec.c are the two
+ * kinds; agent.c is the session. Nothing here depends on being PID 1 or on vsock: main.c adds that,
+ * and tests drive it over a socket pair.
  */
 #pragma once
 
@@ -37,18 +39,22 @@ struct zone {
 	char hostname[ZONE_HOSTNAME_MAX + 1];
 	char resolv[ZONE_TEXT_MAX]; /* text of /etc/resolv.conf */
 	bool bootstrapped;
-	const char *cgroup_root; /* NULL = no cgroups */
+	const char *cgroup_root;				       /* NULL = no cgroups */
 	int (*find_disk)(const char *serial, char *path, size_t size); /* as disk_find() */
 	/*
-	 * What touches the system as a whole, set by main.c; NULL = left out. The first runs before the reply to BOOTSTRAP, the second after
-	 * it, before any other request.
+	 * What touches the system as a whole, set by main.c; NULL = left out. The first runs before
+	 * the reply to BOOTSTRAP, the second after it, before any other request.
 	 */
-	int (*apply)(struct zone *zone, const Protect__Agent__Bootstrap *message, struct error *err);
+	int (*apply)(struct zone *zone, const Protect__Agent__Bootstrap *message,
+		     struct error *err);
 	void (*apply_later)(struct zone *zone, const Protect__Agent__Bootstrap *message);
 	void (*shutdown)(struct zone *zone, bool reboot);
 };
 
-/* Prepares *zone, with disk_find(). cgroup_root is borrowed; NULL = without. Returns 0 or a negative errno. */
+/*
+ * Prepares *zone, with disk_find(). cgroup_root is borrowed; NULL = without. Returns 0 or a
+ * negative errno.
+ */
 int zone_init(struct zone *zone, const char *cgroup_root);
 
 /* Frees everything; what still runs is left alone. */
@@ -70,11 +76,15 @@ void zone_kill_all(struct zone *zone);
 struct workload *zone_workload(const struct zone *zone, const struct uuid *uuid);
 struct exec *zone_exec(const struct zone *zone, const struct uuid *uuid);
 
-/* Tells the host that a main process has ended; without a session nothing happens (the next one asks with LIST). */
+/*
+ * Tells the host that a main process has ended; without a session nothing happens (the next one
+ * asks with LIST).
+ */
 void zone_tell_exited(struct zone *zone, const struct uuid *uuid, int wait_status, bool oom_killed);
 
 /*
- * The parts of a Process message, checked and copied: lengths, the number of strings, K=V, an absolute working directory.
+ * The parts of a Process message, checked and copied: lengths, the number of strings, K=V, an
+ * absolute working directory.
  */
 struct program {
 	struct strings argv, env;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What an image and a request can say about a program to run: the user with the image's passwd and group files, and the Process
- * message. The input is user, passwd and group as three strings, then the bytes of the message.
+ * What an image and a request can say about a program to run: the user with the image's passwd and
+ * group files, and the Process message. The input is user, passwd and group as three strings, then
+ * the bytes of the message.
  */
 #include <assert.h>
 #include <stdlib.h>

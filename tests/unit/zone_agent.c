@@ -158,13 +158,16 @@ Test(zone_agent, a_program_that_cannot_start_says_why)
 Test(zone_agent, a_user_of_the_zone)
 {
 	struct fixture_reply reply;
-	struct fixture_run run = {.argv = SH("id -u; id -g; grep -E '^Cap(Prm|Eff)' /proc/self/status; echo x >/dev/stdout"), .user = "12:34"};
+	struct fixture_run run = {.argv = SH("id -u; id -g; grep -E '^Cap(Prm|Eff)' "
+					     "/proc/self/status; echo x >/dev/stdout"),
+				  .user = "12:34"};
 	struct fixture f;
 
 	fixture_init(&f);
 	cr_assert_eq(fixture_exec(&f, &run, &reply), 0);
 	cr_assert_eq(fixture_finish(&f), 0);
-	cr_assert_str_eq(f.out.data, "12\n34\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nx\n");
+	cr_assert_str_eq(f.out.data,
+			 "12\n34\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nx\n");
 	fixture_deinit(&f);
 }
 
@@ -185,7 +188,8 @@ Test(zone_agent, terminal)
 {
 	struct fixture_reply reply;
 	struct fixture_run run = {
-		.argv = SH("stty size; tty >/dev/null && echo tty $TERM; read line; stty size; echo got $line"),
+		.argv = SH("stty size; tty >/dev/null && echo tty $TERM; read line; stty size; "
+			   "echo got $line"),
 		.terminal = true,
 		.rows = 33,
 		.columns = 77,
@@ -214,7 +218,8 @@ Test(zone_agent, terminal)
 Test(zone_agent, signals_reach_it)
 {
 	struct fixture_reply reply;
-	struct fixture_run run = {.argv = SH("trap 'exit 9' TERM; echo ready; while :; do sleep 0.1; done")};
+	struct fixture_run run = {
+		.argv = SH("trap 'exit 9' TERM; echo ready; while :; do sleep 0.1; done")};
 	Protect__Agent__Signal message = PROTECT__AGENT__SIGNAL__INIT;
 	char id[] = FIXTURE_UUID_3, other[] = FIXTURE_UUID_2;
 	struct fixture f;
@@ -281,7 +286,8 @@ Test(zone_agent, bootstrap_once)
 {
 	Protect__Agent__Bootstrap message = PROTECT__AGENT__BOOTSTRAP__INIT;
 	Protect__Agent__ZoneReady *ready;
-	char name[] = "my-zone", bad[] = "a/b", *env[] = {"Z=1"}, *servers[] = {"10.0.0.1", "fd00::1"};
+	char name[] = "my-zone", bad[] = "a/b", *env[] = {"Z=1"},
+	     *servers[] = {"10.0.0.1", "fd00::1"};
 	static struct fixture_reply reply;
 	struct fixture f;
 

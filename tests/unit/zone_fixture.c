@@ -172,7 +172,8 @@ static void on_reply(void *user, int error, const char *text, const void *payloa
 		memcpy(reply->payload, payload, len);
 }
 
-int fixture_call(struct fixture *f, uint32_t method, const void *message, struct fixture_reply *reply)
+int fixture_call(struct fixture *f, uint32_t method, const void *message,
+		 struct fixture_reply *reply)
 {
 	size_t len = protobuf_c_message_get_packed_size(message);
 	uint8_t *packed = malloc(len + 1);
@@ -342,8 +343,10 @@ static void attach_loop(const char *file)
 void fixture_image(struct fixture *f)
 {
 	static const char script[] =
-		"set -e; cd /run; mkdir -p tree/bin tree/etc tree/home/app; cp /bin/busybox tree/bin/;"
-		"for c in sh cat id echo env pwd sleep kill head yes stty hostname ls mount grep true touch ps stat readlink;"
+		"set -e; cd /run; mkdir -p tree/bin tree/etc tree/home/app; cp /bin/busybox "
+		"tree/bin/;"
+		"for c in sh cat id echo env pwd sleep kill head yes stty hostname ls mount grep "
+		"true touch ps stat readlink;"
 		" do ln -s busybox tree/bin/$c; done;"
 		"echo root:x:0:0::/root:/bin/sh > tree/etc/passwd;"
 		"echo app:x:1000:1001::/home/app:/bin/sh >> tree/etc/passwd;"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A zone's agent driven over a socket pair from the same process: the host's end is a client session of the test. The process gets mount
- * and host name namespaces of its own with a tmpfs on /run, so that nothing outlives it. It has to be root; fixture_init() skips the
- * test otherwise.
+ * A zone's agent driven over a socket pair from the same process: the host's end is a client
+ * session of the test. The process gets mount and host name namespaces of its own with a tmpfs on
+ * /run, so that nothing outlives it. It has to be root; fixture_init() skips the test otherwise.
  */
 #pragma once
 
@@ -91,7 +91,8 @@ void fixture_await_exits(struct fixture *f, unsigned n);
 void fixture_idle(struct fixture *f, unsigned ms);
 
 /* Asks and waits for the answer; returns its error. message is a protobuf-c message. */
-int fixture_call(struct fixture *f, uint32_t method, const void *message, struct fixture_reply *reply);
+int fixture_call(struct fixture *f, uint32_t method, const void *message,
+		 struct fixture_reply *reply);
 
 /* Opens f->out and f->err anew, with nothing to send. */
 void fixture_streams(struct fixture *f);
@@ -106,5 +107,8 @@ int fixture_launch(struct fixture *f, const struct fixture_run *run, struct fixt
 /* Ends our side of stdin, waits for the next exit that it did not return yet; returns its code. */
 int fixture_finish(struct fixture *f);
 
-/* A file system image with busybox on a loop device; fixture_disk() is what the zone then finds for the serial "image". */
+/*
+ * A file system image with busybox on a loop device; fixture_disk() is what the zone then finds for
+ * the serial "image".
+ */
 void fixture_image(struct fixture *f);

@@ -9,7 +9,10 @@ UNIT_SUITE(zone_ring);
 Test(zone_ring, bytes_come_out_as_they_went_in)
 {
 	uint8_t room[16], next_in = 0, next_out = 0;
-	struct ring ring = {.bytes = room, .size = sizeof(room), .head = UINT32_MAX - 20, .tail = UINT32_MAX - 20};
+	struct ring ring = {.bytes = room,
+			    .size = sizeof(room),
+			    .head = UINT32_MAX - 20,
+			    .tail = UINT32_MAX - 20};
 
 	for (unsigned round = 0; round < 200; round++) {
 		uint8_t data[16];

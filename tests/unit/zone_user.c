@@ -133,7 +133,8 @@ Test(zone_user, hostile_files_stay_in_bounds)
 	size_t used = 0;
 
 	for (unsigned i = 0; i < USER_GROUPS_MAX * 2; i++)
-		used += (size_t)snprintf(many + used, sizeof(many) - used, "g%u:x:%u:app\n", i, 100 + i);
+		used += (size_t)snprintf(many + used, sizeof(many) - used, "g%u:x:%u:app\n", i,
+					 100 + i);
 	cr_assert_eq(user_resolve("app", passwd, many, &user, &err), 0);
 	cr_assert_eq(user.n_groups, USER_GROUPS_MAX);
 	memset(long_home + strlen(long_home), 'a', 600);

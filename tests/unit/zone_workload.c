@@ -45,7 +45,10 @@ Test(zone_workload, is_pid_1_of_its_own)
 
 	fixture_init(&f);
 	fixture_image(&f);
-	cr_assert_str_eq(inside(&f, "echo $$; hostname; cat /etc/hostname; echo $HOSTNAME $HOME; pwd; ls -d /proc/[0-9]* | grep -c .", NULL),
+	cr_assert_str_eq(inside(&f,
+				"echo $$; hostname; cat /etc/hostname; echo $HOSTNAME $HOME; pwd; "
+				"ls -d /proc/[0-9]* | grep -c .",
+				NULL),
 			 "1\ntest-1\ntest-1\ntest-1 /root\n/\n3\n");
 	fixture_deinit(&f);
 }
@@ -58,10 +61,15 @@ Test(zone_workload, sees_its_image_and_nothing_of_the_zone)
 	fixture_init(&f);
 	fixture_image(&f);
 	strcpy(f.zone.resolv, "nameserver 10.1.2.3\n");
-	out = inside(&f, "ls /; cat /etc/resolv.conf; grep -c test-1 /etc/hosts; ls /dev; touch /written && echo w; grep -c . /proc/mounts >/dev/null; grep ' / ' /proc/mounts | grep -c .; grep -q workload /proc/mounts || echo clean", NULL);
+	out = inside(&f,
+		     "ls /; cat /etc/resolv.conf; grep -c test-1 /etc/hosts; ls /dev; touch "
+		     "/written && echo w; grep -c . /proc/mounts >/dev/null; grep ' / ' "
+		     "/proc/mounts | grep -c .; grep -q workload /proc/mounts || echo clean",
+		     NULL);
 	cr_assert_str_eq(out, "bin\ndev\netc\nhome\nproc\nsys\n"
 			      "nameserver 10.1.2.3\n1\n"
-			      "core\nfd\nfull\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n"
+			      "core\nfd\nfull\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin"
+			      "\nstdout\ntty\nurandom\nzero\n"
 			      "w\n1\nclean\n");
 	fixture_deinit(&f);
 }
@@ -72,19 +80,26 @@ Test(zone_workload, runs_as_the_images_user)
 
 	fixture_init(&f);
 	fixture_image(&f);
-	cr_assert_str_eq(inside(&f, "id -u; id -g; id -G; echo $HOME; grep -E '^Cap(Inh|Prm|Eff|Bnd)' /proc/self/status; echo z >/dev/stderr", "app"),
-			 "1000\n1001\n1001 50\n/home/app\nCapInh:\t0000000000000000\nCapPrm:\t0000000000000000\n"
+	cr_assert_str_eq(inside(&f,
+				"id -u; id -g; id -G; echo $HOME; grep -E '^Cap(Inh|Prm|Eff|Bnd)' "
+				"/proc/self/status; echo z >/dev/stderr",
+				"app"),
+			 "1000\n1001\n1001 "
+			 "50\n/home/app\nCapInh:\t0000000000000000\nCapPrm:\t0000000000000000\n"
 			 "CapEff:\t0000000000000000\nCapBnd:\t00000000a80425fb\n");
 	cr_assert_str_eq(f.err.data, "z\n");
-	cr_assert_str_eq(inside(&f, "id -u; grep -E '^Cap(Inh|Prm|Eff|Bnd)' /proc/self/status", NULL),
-			 "0\nCapInh:\t0000000000000000\nCapPrm:\t00000000a80425fb\nCapEff:\t00000000a80425fb\n"
-			 "CapBnd:\t00000000a80425fb\n");
+	cr_assert_str_eq(
+		inside(&f, "id -u; grep -E '^Cap(Inh|Prm|Eff|Bnd)' /proc/self/status", NULL),
+		"0\nCapInh:\t0000000000000000\nCapPrm:\t00000000a80425fb\nCapEff:"
+		"\t00000000a80425fb\n"
+		"CapBnd:\t00000000a80425fb\n");
 	fixture_deinit(&f);
 }
 
 Test(zone_workload, exit_codes_stay_known_until_it_is_removed)
 {
-	struct fixture_run run = {.argv = SH("exit 7")}, killed = {.argv = SH("sleep 100"), .id = FIXTURE_UUID_2};
+	struct fixture_run run = {.argv = SH("exit 7")},
+			   killed = {.argv = SH("sleep 100"), .id = FIXTURE_UUID_2};
 	Protect__Agent__Empty empty = PROTECT__AGENT__EMPTY__INIT;
 	Protect__Agent__Signal kill_it = PROTECT__AGENT__SIGNAL__INIT;
 	Protect__Agent__ZoneState *state;
@@ -115,13 +130,20 @@ Test(zone_workload, exit_codes_stay_known_until_it_is_removed)
 
 Test(zone_workload, an_exec_joins_it)
 {
-	struct fixture_run run = {.argv = SH("echo ready; sleep 1000"), .env = {"W=1"}, .user = "app", .directory = "/made/for/it"};
+	struct fixture_run run = {.argv = SH("echo ready; sleep 1000"),
+				  .env = {"W=1"},
+				  .user = "app",
+				  .directory = "/made/for/it"};
 	struct fixture_run exec = {
-		.argv = SH("grep -c sleep /proc/1/cmdline; hostname; id -u; echo $W; pwd; ls -d /bin/busybox; exit 5"),
+		.argv = SH("grep -c sleep /proc/1/cmdline; hostname; id -u; echo $W; pwd; ls -d "
+			   "/bin/busybox; exit 5"),
 		.workload = FIXTURE_UUID_1,
 	};
-	struct fixture_run as_root = {.argv = {"id", "-u"}, .workload = FIXTURE_UUID_1, .user = "0"};
-	struct fixture_run terminal = {.argv = SH("tty() { readlink /proc/self/fd/0; }; tty"), .workload = FIXTURE_UUID_1, .terminal = true};
+	struct fixture_run as_root = {
+		.argv = {"id", "-u"}, .workload = FIXTURE_UUID_1, .user = "0"};
+	struct fixture_run terminal = {.argv = SH("tty() { readlink /proc/self/fd/0; }; tty"),
+				       .workload = FIXTURE_UUID_1,
+				       .terminal = true};
 	struct fixture f;
 
 	fixture_init(&f);
@@ -146,7 +168,8 @@ Test(zone_workload, an_exec_joins_it)
 Test(zone_workload, an_exec_ends_with_it)
 {
 	struct fixture_run run = {.argv = SH("sleep 1000")};
-	struct fixture_run exec = {.argv = SH("echo ready; sleep 1000"), .workload = FIXTURE_UUID_1};
+	struct fixture_run exec = {.argv = SH("echo ready; sleep 1000"),
+				   .workload = FIXTURE_UUID_1};
 	struct fixture f;
 
 	fixture_init(&f);
@@ -164,8 +187,8 @@ Test(zone_workload, an_exec_ends_with_it)
 
 Test(zone_workload, what_cannot_start_leaves_nothing)
 {
-	struct fixture_run nope = {.argv = {"/bin/nope"}}, user = {.argv = {"true"}, .user = "ghost"},
-			   fine = {.argv = {"true"}};
+	struct fixture_run nope = {.argv = {"/bin/nope"}},
+			   user = {.argv = {"true"}, .user = "ghost"}, fine = {.argv = {"true"}};
 	struct fixture f;
 
 	fixture_init(&f);
@@ -185,7 +208,8 @@ Test(zone_workload, what_cannot_start_leaves_nothing)
 
 Test(zone_workload, outlives_the_session_and_keeps_its_last_words)
 {
-	struct fixture_run run = {.argv = SH("echo one; read go; i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; echo last words")};
+	struct fixture_run run = {.argv = SH("echo one; read go; i=0; while [ $i -lt 20000 ]; do "
+					     "echo line $i; i=$((i+1)); done; echo last words")};
 	Protect__Agent__WorkloadAttach attach = PROTECT__AGENT__WORKLOAD_ATTACH__INIT;
 	Protect__Agent__WorkloadState *state;
 	char id[] = FIXTURE_UUID_1;
@@ -209,7 +233,8 @@ Test(zone_workload, outlives_the_session_and_keeps_its_last_words)
 	attach.workload = id;
 	attach.stdio_stream = idm_stream_number(f.out.stream);
 	attach.stderr_stream = idm_stream_number(f.err.stream);
-	cr_assert_eq(fixture_call(&f, METHOD(WORKLOAD_ATTACH), &attach, &reply), 0, "%s", reply.text);
+	cr_assert_eq(fixture_call(&f, METHOD(WORKLOAD_ATTACH), &attach, &reply), 0, "%s",
+		     reply.text);
 	state = protect__agent__workload_state__unpack(NULL, reply.len, reply.payload);
 	cr_assert_eq(state->state, PROTECT__AGENT__STATE__STATE_EXITED);
 	protect__agent__workload_state__free_unpacked(state, NULL);
@@ -259,8 +284,11 @@ Test(zone_workload, waits_for_its_disk)
 
 Test(zone_workload, terminal_is_its_console)
 {
-	struct fixture_run run = {.argv = SH("stty size; readlink /proc/self/fd/0; ls -l /dev/console | grep -c ^c; echo hi >/dev/console"),
-				  .terminal = true, .rows = 10, .columns = 20};
+	struct fixture_run run = {.argv = SH("stty size; readlink /proc/self/fd/0; ls -l "
+					     "/dev/console | grep -c ^c; echo hi >/dev/console"),
+				  .terminal = true,
+				  .rows = 10,
+				  .columns = 20};
 	struct fixture f;
 
 	fixture_init(&f);
