@@ -74,7 +74,8 @@ struct tar *tar_new(const char *filter)
 	archive_write_set_format_pax_restricted(tar->archive);
 	if (filter)
 		archive_write_add_filter_by_name(tar->archive, filter);
-	cr_assert_eq(archive_write_open_memory(tar->archive, tar->data, TAR_MAX, &tar->len), ARCHIVE_OK);
+	cr_assert_eq(archive_write_open_memory(tar->archive, tar->data, TAR_MAX, &tar->len),
+		     ARCHIVE_OK);
 	return tar;
 }
 
@@ -111,11 +112,12 @@ void tar_file(struct tar *tar, const char *path, const char *text)
 	put(tar, entry, text);
 }
 
-void tar_xattr_file(struct tar *tar, const char *path, const char *name, const char *value)
+void tar_xattr_file(struct tar *tar, const char *path, const char *name, const void *value,
+		    size_t len)
 {
 	struct archive_entry *entry = entry_new(path, S_IFREG | 0644);
 
-	archive_entry_xattr_add_entry(entry, name, value, strlen(value));
+	archive_entry_xattr_add_entry(entry, name, value, len);
 	put(tar, entry, NULL);
 }
 
@@ -167,8 +169,9 @@ static void write_file(const char *dir, const char *name, const void *data, size
 	fclose(to);
 }
 
-/* Stores a blob and appends its descriptor to text. */
-static void put_blob(struct fixture *fixture, const void *data, size_t len, char *text, size_t size)
+/* Stores a blob and appends its descriptor, of the media type …TYPE, to text. */
+static void put_blob(struct fixture *fixture, const char *type, const void *data, size_t len,
+		     char *text, size_t size)
 {
 	char digest[DIGEST_TEXT_SIZE], name[128];
 	struct digest sum;
@@ -177,7 +180,9 @@ static void put_blob(struct fixture *fixture, const void *data, size_t len, char
 	digest_text(&sum, digest);
 	snprintf(name, sizeof(name), "blobs/sha256/%s", digest + strlen("sha256:"));
 	write_file(fixture->layout, name, data, len);
-	snprintf(text + strlen(text), size - strlen(text), "{\"digest\":\"%s\",\"size\":%zu}", digest, len);
+	snprintf(text + strlen(text), size - strlen(text),
+		 "{\"mediaType\":\"application/vnd.oci.image.%s\",\"digest\":\"%s\",\"size\":%zu}",
+		 type, digest, len);
 }
 
 struct memory {
@@ -204,16 +209,19 @@ static void diff_id_of(const struct tar *tar, char text[DIGEST_TEXT_SIZE])
 	uint64_t budget = UINT64_MAX;
 	struct digest digest;
 
-	cr_assert_eq(layer_reader_open(&reader, read_memory, &memory, &budget, "test", &err), 0, "%s", err.text);
+	cr_assert_eq(layer_reader_open(&reader, read_memory, &memory, &budget, "test", &err), 0,
+		     "%s", err.text);
 	cr_assert_eq(layer_reader_finish(reader, &digest, &err), 0, "%s", err.text);
 	layer_reader_close(reader);
 	digest_text(&digest, text);
 }
 
-void layout_write(struct fixture *fixture, struct tar *const *layers, unsigned n, const struct layout_faults *faults)
+void layout_write(struct fixture *fixture, struct tar *const *layers, unsigned n,
+		  const struct layout_faults *faults)
 {
 	static const struct layout_faults none;
-	char config[32768] = CONFIG_HEAD, manifest[32768] = "", list[16384] = "", index[1024] = "", *out;
+	char config[32768] = CONFIG_HEAD, manifest[32768] = "", list[16384] = "", index[1024] = "",
+	     *out;
 
 	faults = faults ? faults : &none;
 	out = output_of("mkdir -p %s/blobs/sha256", fixture->layout);
@@ -224,26 +232,32 @@ void layout_write(struct fixture *fixture, struct tar *const *layers, unsigned n
 
 		diff_id_of(layers[i], diff_id);
 		if (faults->diff_id && i == 0)
-			diff_id[DIGEST_TEXT_SIZE - 2] = diff_id[DIGEST_TEXT_SIZE - 2] == '0' ? '1' : '0';
-		snprintf(config + strlen(config), sizeof(config) - strlen(config), "%s\"%s\"", i ? "," : "", diff_id);
+			diff_id[DIGEST_TEXT_SIZE - 2] =
+				diff_id[DIGEST_TEXT_SIZE - 2] == '0' ? '1' : '0';
+		snprintf(config + strlen(config), sizeof(config) - strlen(config), "%s\"%s\"",
+			 i ? "," : "", diff_id);
 		snprintf(list + at, sizeof(list) - at, "%s", i ? "," : "");
-		put_blob(fixture, layers[i]->data, layers[i]->len, list, sizeof(list));
+		put_blob(fixture, layers[i]->data[0] == 0x1f ? "layer.v1.tar+gzip" : "layer.v1.tar",
+			 layers[i]->data, layers[i]->len, list, sizeof(list));
 		if (i == 0 && (faults->digest || faults->truncated)) {
 			char name[128];
 
-			snprintf(name, sizeof(name), "blobs/sha256/%.64s", strstr(list, "sha256:") + 7);
+			snprintf(name, sizeof(name), "blobs/sha256/%.64s",
+				 strstr(list, "sha256:") + 7);
 			layers[i]->data[layers[i]->len / 2] ^= (char)faults->digest;
-			write_file(fixture->layout, name, layers[i]->data, layers[i]->len - faults->truncated);
+			write_file(fixture->layout, name, layers[i]->data,
+				   layers[i]->len - faults->truncated);
 		}
 		if (i == 0 && faults->size)
 			snprintf(strstr(list, "\"size\""), 64, "\"size\":%zu}", layers[i]->len - 1);
 	}
 	snprintf(config + strlen(config), sizeof(config) - strlen(config), "]}}");
 	snprintf(manifest, sizeof(manifest), "{\"schemaVersion\":2,\"config\":");
-	put_blob(fixture, config, strlen(config), manifest, sizeof(manifest));
-	snprintf(manifest + strlen(manifest), sizeof(manifest) - strlen(manifest), ",\"layers\":[%s]}", list);
+	put_blob(fixture, "config.v1+json", config, strlen(config), manifest, sizeof(manifest));
+	snprintf(manifest + strlen(manifest), sizeof(manifest) - strlen(manifest),
+		 ",\"layers\":[%s]}", list);
 	snprintf(index, sizeof(index), "{\"schemaVersion\":2,\"manifests\":[");
-	put_blob(fixture, manifest, strlen(manifest), index, sizeof(index));
+	put_blob(fixture, "manifest.v1+json", manifest, strlen(manifest), index, sizeof(index));
 	index[strlen(index) - 1] = '\0';
 	snprintf(index + strlen(index), sizeof(index) - strlen(index),
 		 ",\"annotations\":{\"org.opencontainers.image.ref.name\":\"test\"}}]}");
@@ -251,7 +265,8 @@ void layout_write(struct fixture *fixture, struct tar *const *layers, unsigned n
 	write_file(fixture->layout, "oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}", 30);
 }
 
-int layout_import(struct fixture *fixture, const char *name, struct store_image *image, struct error *err)
+int layout_import(struct fixture *fixture, const char *name, struct store_image *image,
+		  struct error *err)
 {
 	struct job job = JOB_NONE;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the tests of storage share: a store in a temporary folder, tars built entry by entry, and OCI layouts made of them. */
+/* What the tests of storage share: a store in a temporary folder, tars built entry by entry, and
+ * OCI layouts made of them. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,7 +12,7 @@
 #include "supervisor/storage/ops.h"
 
 struct fixture {
-	char dir[64];     /* removed by fixture_close() */
+	char dir[64];	  /* removed by fixture_close() */
 	char layout[128]; /* dir/layout, made by layout_write() */
 	struct storage storage;
 };
@@ -33,23 +34,26 @@ void tar_file(struct tar *tar, const char *path, const char *text);
 void tar_symlink(struct tar *tar, const char *path, const char *target);
 void tar_hard_link(struct tar *tar, const char *path, const char *target);
 void tar_device(struct tar *tar, const char *path, unsigned major, unsigned minor);
-void tar_xattr_file(struct tar *tar, const char *path, const char *name, const char *value);
+void tar_xattr_file(struct tar *tar, const char *path, const char *name, const void *value,
+		    size_t len);
 void tar_end(struct tar *tar);
 void tar_free(struct tar *tar);
 
 /* What layout_write() does wrong on purpose. */
 struct layout_faults {
-	bool diff_id;   /* the first layer's diff_id is another's */
-	bool digest;    /* a byte of the first layer's blob is changed after it got its digest */
+	bool diff_id;	/* the first layer's diff_id is another's */
+	bool digest;	/* a byte of the first layer's blob is changed after it got its digest */
 	bool truncated; /* the first layer's blob lacks its last byte */
-	bool size;      /* the manifest announces one byte less */
+	bool size;	/* the manifest announces one byte less */
 };
 
 /* Writes dir/layout with one image of these layers (which tar_end() ended), tagged "test". */
-void layout_write(struct fixture *fixture, struct tar *const *layers, unsigned n, const struct layout_faults *faults);
+void layout_write(struct fixture *fixture, struct tar *const *layers, unsigned n,
+		  const struct layout_faults *faults);
 
 /* Imports dir/layout as `name`. Returns what ops_import_layout() does. */
-int layout_import(struct fixture *fixture, const char *name, struct store_image *image, struct error *err);
+int layout_import(struct fixture *fixture, const char *name, struct store_image *image,
+		  struct error *err);
 
 /* What a command prints on standard output; the caller frees it. The format makes a line for sh. */
 char *output_of(const char *format, ...) __attribute__((format(printf, 1, 2)));
