@@ -83,20 +83,27 @@ struct idm *idm_free(struct idm *idm);
 /* Bytes from the peer; any chunks. Returns 0, -EBADMSG (see above), or -ENOMEM. */
 int idm_feed(struct idm *idm, const void *data, size_t len, uint64_t now_ns);
 
-/* Takes up to max bytes to send to the peer, in order. Returns how many; 0 = nothing to send. */
+/*
+ * Takes up to max bytes to send to the peer. What was queued first leaves first, also between a
+ * stream's bytes and a reply. Returns how many; 0 = nothing to send.
+ */
 size_t idm_output(struct idm *idm, void *buf, size_t max);
 
 /* Whether idm_output() would return more than 0. */
 bool idm_has_output(const struct idm *idm);
 
-/* The earliest deadline of a call under way, 0 for none; idm_tick() ends those that have passed
- * with -ETIMEDOUT. */
+/*
+ * The earliest deadline of a call under way, 0 for none; 1 (long past) when a stream waits to be
+ * told that it may write or that its peer ended. idm_tick() tells it, and ends calls whose deadline
+ * has passed with -ETIMEDOUT.
+ */
 uint64_t idm_next_deadline(const struct idm *idm);
 void idm_tick(struct idm *idm, uint64_t now_ns);
 
 /*
  * Asks the peer. reply runs exactly once if 0 is returned. deadline_ns 0 = none. Returns 0, -EAGAIN
- * (too many under way), -EMSGSIZE, -ENOMEM. *id (may be NULL) becomes the request's id.
+ * (too many under way, or 8 MiB unsent), -ECONNRESET (the session has ended), -EMSGSIZE, -ENOMEM.
+ * *id (may be NULL) becomes the request's id.
  */
 int idm_call(struct idm *idm, uint32_t method, const void *data, size_t len, uint64_t deadline_ns,
 	     idm_reply_fn *reply, void *user, uint64_t *id);
@@ -111,7 +118,7 @@ void idm_call_forget(struct idm *idm, uint64_t id);
 int idm_reply(struct idm *idm, uint64_t id, int error, const char *text, const void *payload,
 	      size_t len);
 
-/* Tells the peer. Returns 0, -EMSGSIZE, -ENOMEM. */
+/* Tells the peer. Returns 0, -EMSGSIZE, -ENOMEM (also: the peer left 8 MiB unread). */
 int idm_event(struct idm *idm, uint32_t kind, const void *data, size_t len);
 
 /*
