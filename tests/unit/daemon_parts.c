@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The daemon's parts that need no other process: the log ring, the ledger, the state after a crash, the spec, names. */
+#include "harness.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/util.h"
+#include "supervisor/daemon/daemon.h"
+#include "supervisor/daemon/ledger.h"
+#include "supervisor/daemon/ring.h"
+#include "supervisor/daemon/spec.h"
+#include "supervisor/daemon/state.h"
+#include "supervisor/daemon/storage_client.h"
+#include "supervisor/daemon/workload.h"
+
+UNIT_SUITE(daemon_parts);
+
+#define RING_SIZE (64u * 1024)
+
+/* Reads all from the cursor on, at most step bytes at a time. Returns the bytes read. */
+static size_t drain(const struct ring *ring, struct ring_cursor *cursor, unsigned tag, size_t step, char *out)
+{
+	const void *data;
+	unsigned found;
+	size_t len, total = 0;
+
+	while (ring_peek(ring, cursor, &found, &data, &len)) {
+		if (len > step)
+			len = step;
+		if (found == tag) {
+			memcpy(out + total, data, len);
+			total += len;
+		}
+		ring_advance(ring, cursor, len);
+	}
+	return total;
+}
+
+Test(daemon_parts, ring_gives_back_what_it_took)
+{
+	struct ring *ring = ring_new(RING_SIZE);
+	struct ring_cursor cursor = {0};
+	char out[64];
+
+	ring_append(ring, 1, "out one ", 8);
+	ring_append(ring, 2, "err", 3);
+	ring_append(ring, 1, "out two", 7);
+	cr_expect_eq(drain(ring, &cursor, 1, 3, out), 15);
+	cr_expect_eq(memcmp(out, "out one out two", 15), 0);
+	cr_expect_eq(cursor.record, ring_end(ring));
+	cursor = (struct ring_cursor){0};
+	cr_expect_eq(drain(ring, &cursor, 2, 100, out), 3);
+	ring_free(ring);
+}
+
+Test(daemon_parts, ring_keeps_the_last_bytes_and_slow_readers_skip)
+{
+	struct ring *ring = ring_new(RING_SIZE);
+	struct ring_cursor slow = {0}, fresh = {0};
+	char line[32], out[RING_SIZE];
+	size_t n;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		int len = snprintf(line, sizeof(line), "line %u\n", i);
+
+		ring_append(ring, 1, line, (size_t)len);
+		/* A reader in the middle of a record that is then overwritten. */
+		if (i == 0)
+			ring_advance(ring, &slow, 3);
+	}
+	n = drain(ring, &slow, 1, sizeof(out), out);
+	cr_expect_gt(n, RING_SIZE / 2);
+	cr_expect_leq(n, RING_SIZE);
+	cr_expect_eq(memcmp(out, "line ", 5), 0, "a reader that was overtaken goes on at a whole record");
+	cr_expect_eq(memcmp(out + n - 11, "line 19999\n", 11), 0);
+	cr_expect_eq(drain(ring, &fresh, 1, 7, out), n);
+	ring_free(ring);
+}
+
+Test(daemon_parts, ring_takes_more_than_its_size)
+{
+	struct ring *ring = ring_new(RING_SIZE);
+	struct ring_cursor cursor = {0};
+	char *big = malloc(5 * RING_SIZE), *out = malloc(RING_SIZE);
+	size_t n;
+
+	for (size_t i = 0; i < 5 * RING_SIZE; i++)
+		big[i] = (char)(i * 7 >> 2);
+	ring_append(ring, 1, big, 5 * RING_SIZE);
+	n = drain(ring, &cursor, 1, 1000, out);
+	cr_expect_gt(n, RING_SIZE - 8192);
+	cr_expect_eq(memcmp(out, big + 5 * RING_SIZE - n, n), 0);
+	ring_free(ring);
+	free(big);
+	free(out);
+}
+
+Test(daemon_parts, ledger_refuses_what_does_not_fit)
+{
+	struct ledger ledger = {.memory_total_mib = 1000, .vcpus_total = 4};
+	struct error err = ERROR_NULL;
+
+	cr_expect_eq(ledger_reserve(&ledger, 4096, 1, &err), -ENOSPC);
+	cr_expect_not_null(strstr(err.text, "4096 MiB"));
+	cr_expect_not_null(strstr(err.text, "1000 MiB are free"));
+	err = (struct error)ERROR_NULL;
+	cr_expect_eq(ledger_reserve(&ledger, UINT64_MAX, 1, &err), -ENOSPC);
+	cr_expect_eq(ledger_reserve(&ledger, UINT64_MAX - 10, 1, NULL), -ENOSPC);
+	cr_expect_eq(ledger_reserve(&ledger, 1, 1, NULL), -EINVAL);
+	cr_expect_eq(ledger_reserve(&ledger, 256, 0, NULL), -EINVAL);
+	cr_expect_eq(ledger_reserve(&ledger, 256, 65, NULL), -EINVAL);
+	cr_expect_eq(ledger_reserve(&ledger, 256, 5, NULL), -ENOSPC);
+	cr_expect_eq(ledger.memory_used_mib, 0);
+	cr_expect_eq(ledger_reserve(&ledger, 968, 4, NULL), 0);
+	cr_expect_eq(ledger_reserve(&ledger, 64, 1, NULL), -ENOSPC);
+	ledger_release(&ledger, 968, 4);
+	cr_expect_eq(ledger.memory_used_mib + ledger.vcpus_used, 0);
+	/* A budget that was lowered below what runs gives nothing, and does not wrap. */
+	ledger_adopt(&ledger, 2000, 8);
+	cr_expect_eq(ledger_reserve(&ledger, 64, 1, NULL), -ENOSPC);
+}
+
+static int take_zone(void *user, struct zone_row *row)
+{
+	*(struct zone_row *)user = *row;
+	return 1;
+}
+
+static int count_workload(void *user, struct workload_row *row)
+{
+	cr_expect_str_eq(row->name, "w");
+	cr_expect(row->has_exit_code && row->exit_code == 137 && row->terminal);
+	++*(unsigned *)user;
+	return 0;
+}
+
+/* Writes rows and dies without closing anything. */
+static void write_and_die(const char *path)
+{
+	struct zone_row zone = {.uuid = "00000000-0000-4000-8000-000000000001",
+				.name = "z",
+				.state = 1,
+				.memory_mib = 256,
+				.vcpus = 2,
+				.slot = 7};
+	struct workload_row workload = {.uuid = "00000000-0000-4000-8000-000000000002",
+					.name = "w",
+					.terminal = true,
+					.has_exit_code = true,
+					.exit_code = 137};
+	struct state *state;
+	char env[] = "[\"A=1\"]";
+
+	if (state_open(path, &state, NULL) < 0)
+		_exit(1);
+	state_put_zone(state, &zone);
+	zone.state = 2;
+	zone.env_json = env;
+	state_put_zone(state, &zone);
+	state_put_workload(state, &workload);
+	kill(getpid(), SIGKILL);
+}
+
+Test(daemon_parts, state_is_there_after_a_kill)
+{
+	char dir[] = "/tmp/daemon-state-XXXXXX", path[64], command[64];
+	struct zone_row row = {0};
+	struct state *state;
+	unsigned workloads = 0;
+	pid_t pid;
+
+	cr_assert_not_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/daemon.db", dir);
+	pid = fork();
+	if (pid == 0)
+		write_and_die(path);
+	waitpid(pid, NULL, 0);
+	cr_assert_eq(state_open(path, &state, NULL), 0);
+	cr_expect_eq(state_each_zone(state, take_zone, &row), 0);
+	cr_expect_str_eq(row.name, "z");
+	cr_expect_eq(row.state, 2);
+	cr_expect_eq(row.slot, 7);
+	cr_assert_not_null(row.env_json);
+	cr_expect_str_eq(row.env_json, "[\"A=1\"]");
+	free(row.env_json);
+	cr_expect_eq(state_each_workload(state, count_workload, &workloads), 0);
+	cr_expect_eq(workloads, 1);
+	row.slot = SLOT_NONE;
+	row.env_json = NULL;
+	cr_expect_eq(state_put_zone(state, &row), 0);
+	cr_expect_eq(state_each_zone(state, take_zone, &row), 0);
+	cr_expect_eq(row.slot, SLOT_NONE);
+	cr_expect_eq(state_delete_zone(state, row.uuid), 0);
+	row = (struct zone_row){0};
+	cr_expect_eq(state_each_zone(state, take_zone, &row), 0);
+	cr_expect_str_eq(row.name, "");
+	state_close(state);
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	cr_expect_eq(system(command), 0);
+}
+
+Test(daemon_parts, state_refuses_what_is_no_database)
+{
+	struct error err = ERROR_NULL;
+	struct state *state;
+
+	cr_expect_lt(state_open("/etc/passwd", &state, &err), 0);
+	cr_expect_not_null(strstr(err.text, "/etc/passwd"));
+}
+
+Test(daemon_parts, spec_names_every_descriptor)
+{
+	_cleanup_(freep) char *text = NULL, *cmdline = spec_cmdline("loglevel=7");
+	const struct spec spec = {.uuid = "u",
+				  .name = "z",
+				  .cmdline = cmdline,
+				  .memory_mib = 512,
+				  .vcpus = 3,
+				  .kernel_fd = 7,
+				  .initrd_fd = 8,
+				  .socket_fd = 5,
+				  .exit_fd = 6,
+				  .n_disks = 1,
+				  .disks = {{.fd = 9, .serial = "addons"}}};
+	int fd = spec_write(&spec, NULL), kernel, disk, readonly;
+	const char *serial, *line;
+	json_int_t memory;
+	json_t *root;
+	size_t len;
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(io_read_fd(fd, 65536, &text, &len), 0);
+	root = json_loads(text, 0, NULL);
+	cr_assert_not_null(root);
+	cr_assert_eq(json_unpack(root, "{s:I, s:s, s:{s:i}, s:[{s:{s:i}, s:b, s:s}]}", "memory_mib", &memory, "cmdline",
+				 &line, "kernel", "fd", &kernel, "disks", "file", "fd", &disk, "readonly", &readonly,
+				 "serial", &serial),
+		     0);
+	cr_expect(memory == 512 && kernel == 7 && disk == 9 && readonly);
+	cr_expect_str_eq(serial, "addons");
+	cr_expect_not_null(strstr(line, "console=hvc0"));
+	cr_expect_not_null(strstr(line, " loglevel=7"));
+	json_decref(root);
+	close(fd);
+}
+
+Test(daemon_parts, names_and_references)
+{
+	char text[8];
+
+	cr_expect(daemon_name_is_good("a") && daemon_name_is_good("0a.b_c-d"));
+	cr_expect(!daemon_name_is_good("") && !daemon_name_is_good("-a") && !daemon_name_is_good("a/b") &&
+		  !daemon_name_is_good("a b") && !daemon_name_is_good("00000000-0000-4000-8000-000000000002"));
+	cr_expect(storage_is_registry_ref("localhost:5000/a") && storage_is_registry_ref("docker.io/library/a:1") &&
+		  storage_is_registry_ref("localhost/a"));
+	cr_expect(!storage_is_registry_ref("a") && !storage_is_registry_ref("a:1") &&
+		  !storage_is_registry_ref("a/b") && !storage_is_registry_ref("a.b/") && !storage_is_registry_ref("/a"));
+	daemon_copy_text(text, sizeof(text), "a\nb\x7f"
+					     "cdefgh");
+	cr_expect_str_eq(text, "a?b?cde");
+	cr_expect_eq(workload_signal_number("SIGQUIT"), SIGQUIT);
+	cr_expect_eq(workload_signal_number("9"), SIGKILL);
+	cr_expect_eq(workload_signal_number(""), SIGTERM);
+	cr_expect_eq(workload_signal_number("nonsense"), SIGTERM);
+	cr_expect_eq(workload_signal_number("4711"), SIGTERM);
+}
