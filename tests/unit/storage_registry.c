@@ -52,8 +52,9 @@ static bool answers(void)
 static void start_registry(void)
 {
 	char config[128], file[160];
-	char *argv[] = {(char *)(uintptr_t) "docker-registry", (char *)(uintptr_t) "serve", config,
-			NULL};
+	/* setpriv: a test that fails half way must not leave the registry behind. */
+	const char *argv[] = {"setpriv", "--pdeathsig", "KILL", "docker-registry",
+			      "serve",	 config,	NULL};
 	posix_spawn_file_actions_t actions;
 	FILE *to;
 
@@ -70,7 +71,9 @@ static void start_registry(void)
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 1, file, O_WRONLY | O_CREAT, 0600);
 	posix_spawn_file_actions_adddup2(&actions, 1, 2);
-	cr_assert_eq(posix_spawnp(&registry, "docker-registry", &actions, NULL, argv, environ), 0);
+	cr_assert_eq(posix_spawnp(&registry, argv[0], &actions, NULL,
+				  (char *const *)(uintptr_t)argv, environ),
+		     0);
 	posix_spawn_file_actions_destroy(&actions);
 	for (int i = 0; i < 1000 && !answers(); i++)
 		usleep(10000);
