@@ -27,7 +27,7 @@ static void futex_wake(_Atomic uint32_t *word)
 
 static void release(struct bus_call *call)
 {
-	atomic_store_explicit(&call->state, CALL_IDLE, memory_order_release);
+	atomic_store(&call->state, CALL_IDLE);
 	futex_wake(&call->state);
 }
 
@@ -110,7 +110,9 @@ static void ring(struct bus *bus, struct bus_call *call)
 {
 	const uint64_t one = 1;
 
-	atomic_store_explicit(&call->state, CALL_PENDING, memory_order_release);
+	/* Sequentially consistent, as in bus_release(): one of the two sees what the other stored.
+	 */
+	atomic_store(&call->state, CALL_PENDING);
 	if (write(bus->doorbell, &one, sizeof(one)) < 0)
 		assert(errno == EAGAIN); /* a full counter rings as well */
 }
@@ -132,7 +134,7 @@ void bus_do(struct bus *bus, struct bus_call *call, bool port, bool write, uint6
 		memcpy(call->access.data, data, len);
 	if (!range->fast || !range->fast(range->user, &call->access)) {
 		ring(bus, call);
-		while (atomic_load_explicit(&call->state, memory_order_acquire) == CALL_PENDING)
+		while (atomic_load(&call->state) == CALL_PENDING && !atomic_load(&bus->released))
 			futex_wait(&call->state, CALL_PENDING);
 	}
 	if (!write)
@@ -148,6 +150,7 @@ void bus_end(struct bus *bus, struct bus_call *call, const char *reason, const c
 
 void bus_release(struct bus *bus)
 {
+	atomic_store(&bus->released, true);
 	for (unsigned i = 0; i < bus->n_calls; i++)
 		release(bus->calls[i]);
 }

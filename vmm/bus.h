@@ -49,6 +49,7 @@ struct bus {
 	struct loop *loop;
 	struct loop_op doorbell_op;
 	int doorbell, doorbell_slot;
+	atomic_bool released; /* nobody serves calls any more */
 	uint64_t doorbell_count;
 	unsigned n_ranges, n_calls;
 	struct bus_range ranges[BUS_RANGES_MAX];

@@ -158,3 +158,33 @@ int console_hub_add(struct console_hub *hub, int fd_owned, bool socket)
 	send_more(reader);
 	return 0;
 }
+
+bool console_hub_is_idle(const struct console_hub *hub)
+{
+	for (unsigned i = 0; i < CONSOLE_READERS_MAX; i++)
+		if (hub->readers[i].hub &&
+		    (hub->readers[i].sending || hub->readers[i].pos < hub->written))
+			return false;
+	return true;
+}
+
+void console_hub_close(struct console_hub *hub)
+{
+	for (unsigned i = 0; i < CONSOLE_READERS_MAX; i++) {
+		struct console_reader *reader = &hub->readers[i];
+
+		if (!reader->hub)
+			continue;
+		if (reader->sending)
+			loop_cancel(hub->loop, &reader->send_op);
+		finish(reader);
+	}
+}
+
+bool console_hub_is_closed(const struct console_hub *hub)
+{
+	for (unsigned i = 0; i < CONSOLE_READERS_MAX; i++)
+		if (hub->readers[i].hub)
+			return false;
+	return true;
+}

@@ -46,3 +46,10 @@ void console_hub_write(void *hub, const void *data, size_t len);
  * many, or another negative errno.
  */
 int console_hub_add(struct console_hub *hub, int fd, bool socket);
+
+/* Whether every reader has been given everything. */
+bool console_hub_is_idle(const struct console_hub *hub);
+
+/* Ends all readers; they are gone when console_hub_is_closed(). */
+void console_hub_close(struct console_hub *hub);
+bool console_hub_is_closed(const struct console_hub *hub);

@@ -159,3 +159,11 @@ void disks_ejected(struct disks *disks, unsigned slot)
 		return;
 	}
 }
+
+void disks_abandon(struct disks *disks)
+{
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		disks->disks[i].detaching = false;
+		answer(&disks->disks[i], -ECANCELED);
+	}
+}

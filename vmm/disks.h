@@ -58,5 +58,8 @@ int disks_attach(struct disks *disks, int fd, bool read_only, const char *serial
 int disks_detach(struct disks *disks, const char *serial, uint32_t timeout_ms,
 		 disk_detached_fn *detached, void *user, struct error *err);
 
+/* The machine ends: whoever waits for a detach is answered -ECANCELED. */
+void disks_abandon(struct disks *disks);
+
 /* The guest ejected a slot: pci_bus's callback. */
 void disks_ejected(struct disks *disks, unsigned slot);

@@ -16,6 +16,7 @@
 #include "virtio/vsock.h"
 #include "vmm/boot.h"
 #include "vmm/layout.h"
+#include "vmm/wind_down.h"
 
 #define LOOP_ENTRIES 256
 #define LOOP_SLOTS   512
@@ -215,17 +216,20 @@ static void stop_vcpus(struct machine *machine)
 	bus_release(&machine->bus);
 	for (unsigned i = 0; i < machine->n_vcpus_made; i++)
 		vcpu_stop(&machine->vcpus[i]);
-	for (unsigned i = 0; i < machine->n_vcpus_made; i++)
-		vcpu_deinit(&machine->vcpus[i]);
 }
 
 /*
- * Devices stay as they are: the process ends next, and what they have under way in guest memory
- * ends with the ring, before the memory is unmapped.
+ * What is still under way in guest memory after winding down ends with the ring, before the memory
+ * is unmapped.
  */
 void machine_deinit(struct machine *machine)
 {
-	stop_vcpus(machine);
+	if (machine->loop && machine->console.loop) {
+		stop_vcpus(machine);
+		machine_wind_down(machine);
+	}
+	for (unsigned i = 0; i < machine->n_vcpus_made; i++)
+		vcpu_deinit(&machine->vcpus[i]);
 	machine->loop = loop_free(machine->loop);
 	bus_deinit(&machine->bus);
 	kvm_deinit(&machine->kvm);

@@ -13,6 +13,7 @@
 #include <sys/signalfd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/runner.h"
@@ -195,6 +196,8 @@ static int run(struct zone_spec *spec, int kvm_fd, struct error *err)
 	if (r == 0)
 		r = watch_signals(&signals, machine);
 	if (r == 0) {
+		log_info("msg=\"zone starts\" prepared_us=%llu",
+			 (unsigned long long)(clock_now_ns() - machine->started_ns) / 1000);
 		notify_ready();
 		r = machine_run(machine, err);
 	}

@@ -256,7 +256,7 @@ static void accept_ready(struct loop_op *op, int res, uint32_t cqe_flags)
 	int fd;
 
 	(void)cqe_flags;
-	if (res < 0 && res != -EINTR)
+	if (server->listen_fd < 0 || (res < 0 && res != -EINTR))
 		return;
 	fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd >= 0)
@@ -275,4 +275,22 @@ int runner_server_init(struct runner_server *server, struct machine *machine, in
 	if (server->listen_slot < 0)
 		return server->listen_slot;
 	return loop_poll(machine->loop, &server->accept_op, server->listen_slot, POLLIN);
+}
+
+void runner_server_close(struct runner_server *server)
+{
+	if (!server->machine)
+		return;
+	close_fdp(&server->listen_fd);
+	for (unsigned i = 0; i < RUNNER_CLIENTS_MAX; i++)
+		if (server->clients[i].state != CLIENT_FREE)
+			drop(&server->clients[i]);
+}
+
+bool runner_server_is_closed(const struct runner_server *server)
+{
+	for (unsigned i = 0; i < RUNNER_CLIENTS_MAX; i++)
+		if (server->clients[i].state != CLIENT_FREE)
+			return false;
+	return true;
 }

@@ -45,3 +45,7 @@ struct runner_server {
 /* Serves a listening socket (owned from here on, also on failure). machine is borrowed. Returns 0
  * or a negative errno. */
 int runner_server_init(struct runner_server *server, struct machine *machine, int listen_fd);
+
+/* Drops every client; they are gone when runner_server_is_closed(). Nobody is accepted any more. */
+void runner_server_close(struct runner_server *server);
+bool runner_server_is_closed(const struct runner_server *server);
