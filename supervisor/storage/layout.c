@@ -11,7 +11,8 @@
 
 #define CHUNK_SIZE (64u * 1024)
 
-static int copy_blob(struct image_blob *blob, int from, struct job *job, struct error *err)
+static int copy_blob(struct layout *layout, struct image_blob *blob, int from, struct job *job,
+		     struct error *err)
 {
 	char chunk[CHUNK_SIZE];
 	ssize_t n;
@@ -19,8 +20,13 @@ static int copy_blob(struct image_blob *blob, int from, struct job *job, struct 
 	while ((n = io_read_full(from, chunk, sizeof(chunk))) > 0) {
 		int r = image_blob_add(blob, chunk, (size_t)n);
 
+		if (r == -EFBIG)
+			return error_set(
+				err, r,
+				"oci:%s: a blob has more bytes than announced; get the image again",
+				layout->path);
 		if (r < 0)
-			return error_set_errno(err, r, "cannot copy a blob");
+			return store_failed(layout->store, r, "copy a blob", err);
 		if (job_progress(job, "copying", blob->done_bytes, blob->expected.size_bytes) < 0)
 			return error_set(err, -ECANCELED, "cancelled");
 	}
@@ -44,7 +50,7 @@ static int get_blob(struct image_source *source, const struct oci_descriptor *wh
 		return error_set_errno(err, -errno, "oci:%s: cannot open %s", layout->path, name);
 	r = image_blob_begin(&blob, layout->store, what, err);
 	if (r == 0)
-		r = copy_blob(&blob, fd, job, err);
+		r = copy_blob(layout, &blob, fd, job, err);
 	return r < 0 ? r : image_blob_end(&blob, layout->path, err);
 }
 

@@ -32,25 +32,43 @@
 
 struct pack {
 	struct archive *tar;
+	int fd; /* borrowed: the pipe to mksquashfs */
+	int failure;
 	struct job *job;
 	uint64_t done;
 	char *chunk;
 };
 
-static int write_failed(struct pack *pack, struct error *err)
+/*
+ * libarchive leaks what it holds when a write fails for good, so it is told that all is well;
+ * `failure` says what is. What comes after a failure is thrown away.
+ */
+static la_ssize_t write_out(struct archive *tar, void *context, const void *data, size_t len)
 {
-	/* mksquashfs says why it stopped reading; see explain(). */
-	return archive_errno(pack->tar) == EPIPE
-		       ? -EPIPE
-		       : error_set(err, -EIO, "cannot write the merged tar: %s",
-				   archive_error_string(pack->tar));
+	struct pack *pack = context;
+
+	(void)tar;
+	if (pack->failure == 0)
+		pack->failure = io_write_full(pack->fd, data, len);
+	return (la_ssize_t)len;
+}
+
+/* Checks a libarchive call and what its writes met. -EPIPE goes up without a text: mksquashfs says
+ * why, see explain(). */
+static int check_write(struct pack *pack, int r, struct error *err)
+{
+	if (r < ARCHIVE_WARN)
+		return error_set(err, -EIO, "cannot write the merged tar: %s",
+				 archive_error_string(pack->tar));
+	if (pack->failure == -EPIPE)
+		return -EPIPE;
+	return pack->failure ? error_set_errno(err, pack->failure, "cannot write the merged tar")
+			     : 0;
 }
 
 static int put_header(struct pack *pack, struct archive_entry *entry, struct error *err)
 {
-	int r = archive_write_header(pack->tar, entry);
-
-	return r == ARCHIVE_OK || r == ARCHIVE_WARN ? 0 : write_failed(pack, err);
+	return check_write(pack, archive_write_header(pack->tar, entry), err);
 }
 
 /* squashfs keeps unsigned 32-bit seconds. */
@@ -98,13 +116,19 @@ static int put_data(struct pack *pack, struct layer_reader *reader, uint64_t siz
 	while (size) {
 		size_t want = size < CHUNK_SIZE ? (size_t)size : CHUNK_SIZE;
 		ssize_t n = layer_reader_data(reader, pack->chunk, want, err);
+		int r;
 
 		if (n < 0)
 			return (int)n;
 		if (n == 0)
 			return error_set(err, -EBADMSG, "a file ends before its size");
-		if (archive_write_data(pack->tar, pack->chunk, (size_t)n) != n)
-			return write_failed(pack, err);
+		r = check_write(pack,
+				archive_write_data(pack->tar, pack->chunk, (size_t)n) == n
+					? 0
+					: ARCHIVE_FATAL,
+				err);
+		if (r < 0)
+			return r;
 		size -= (uint64_t)n;
 		pack->done += (uint64_t)n;
 		if (job_progress(pack->job, "packing", pack->done, 0) < 0)
@@ -179,8 +203,8 @@ static int put_entry(void *context, struct layers_node *const *names, uint32_t n
 	return r < 0 ? r : put_links(pack, path, names + 1, n - 1, err);
 }
 
-static int write_tar(struct pack *pack, int fd, struct layers_plan *plan, const int *fds,
-		     uint32_t n, uint64_t *budget, struct error *err)
+static int write_tar(struct pack *pack, struct layers_plan *plan, const int *fds, uint32_t n,
+		     uint64_t *budget, struct error *err)
 {
 	const struct layers_sink sink = {.entry = put_entry, .context = pack};
 	int r;
@@ -192,13 +216,15 @@ static int write_tar(struct pack *pack, int fd, struct layers_plan *plan, const 
 	    ARCHIVE_OK)
 		return error_set(err, -EIO, "libarchive: %s", archive_error_string(pack->tar));
 	archive_write_set_bytes_per_block(pack->tar, 64 * 1024);
-	if (archive_write_open_fd(pack->tar, fd) != ARCHIVE_OK)
-		return write_failed(pack, err);
-	r = put_dirs(pack, plan, err);
+	r = check_write(pack, archive_write_open(pack->tar, pack, NULL, write_out, NULL), err);
+	if (r == 0)
+		r = put_dirs(pack, plan, err);
 	if (r == 0)
 		r = layers_emit(plan, fds, n, budget, &sink, err);
-	if (r == 0 && archive_write_close(pack->tar) != ARCHIVE_OK)
-		r = write_failed(pack, err);
+	if (r == 0)
+		r = check_write(pack, archive_write_close(pack->tar), err);
+	if (r < 0 && pack->failure == 0)
+		pack->failure = r; /* whatever libarchive still has to say is not for mksquashfs */
 	return r;
 }
 
@@ -302,7 +328,9 @@ static int run(struct pack *pack, struct layers_plan *plan, const int *fds, uint
 	if (pid < 0)
 		return pid;
 	close_fdp(&from);
-	r = write_tar(pack, to, plan, fds, n, budget, err);
+	pack->fd = to;
+	r = write_tar(pack, plan, fds, n, budget, err);
+	pack->failure = r < 0 ? r : -EPIPE; /* the pipe is about to be closed */
 	if (r < 0 && r != -EPIPE) {
 		child_kill(pid);
 		return r;
@@ -325,10 +353,7 @@ int pack_squashfs(struct layers_plan *plan, const int *fds, uint32_t n, uint64_t
 		r = run(&pack, plan, fds, n, budget, out, err);
 	else
 		r = error_set(err, -ENOMEM, "out of memory");
-	if (pack.tar) {
-		archive_write_fail(pack.tar);
-		archive_write_free(pack.tar);
-	}
+	archive_write_free(pack.tar);
 	free(pack.chunk);
 	if (r < 0)
 		unlink(out);

@@ -16,7 +16,9 @@ static int db_failed(struct store *store, struct error *err)
 {
 	int primary = sqlite3_errcode(store->db) & 0xff;
 
-	if (primary == SQLITE_FULL)
+	/* A full disk can also hit the write-ahead log's index, which SQLite calls an I/O error. */
+	if (primary == SQLITE_FULL ||
+	    (primary == SQLITE_IOERR && sqlite3_system_errno(store->db) == ENOSPC))
 		return store_failed(store, -ENOSPC, "write its database", err);
 	return error_set(err, primary == SQLITE_NOMEM ? -ENOMEM : -EIO, "store %s: database: %s",
 			 store->path, sqlite3_errmsg(store->db));

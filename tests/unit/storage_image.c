@@ -60,7 +60,7 @@ Test(storage_image, digests_and_sizes_are_verified)
 	expect_refused("zstd", (struct layout_faults){.diff_id = true}, "diff_id");
 	expect_refused(NULL, (struct layout_faults){.diff_id = true}, "diff_id");
 	expect_refused("gzip", (struct layout_faults){.truncated = true}, "truncated");
-	expect_refused(NULL, (struct layout_faults){.size = true}, "cannot copy a blob");
+	expect_refused(NULL, (struct layout_faults){.size = true}, "more bytes than announced");
 	fixture_close(&fixture);
 }
 
