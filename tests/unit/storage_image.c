@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "supervisor/storage/oci.h"
@@ -310,5 +313,42 @@ Test(storage_image, index_choice)
 	cr_expect_eq(chosen.size_bytes, 3);
 	cr_expect_eq(oci_select(index, strlen(index), NULL, 1, &chosen, &err), -EINVAL);
 	cr_expect_eq(oci_select(index, strlen(index), "wo", 1, &chosen, NULL), -ENOENT);
+	fixture_close(&fixture);
+}
+
+Test(storage_image, a_full_store)
+{
+	char path[128];
+	struct store_image image;
+	struct error err = ERROR_NULL;
+	_cleanup_(freep) char *noise = malloc(3 * MIB);
+	struct tar *tar = tar_new(NULL);
+
+	/* The disk that fills up is a small file system of its own, which takes root to mount. */
+	snprintf(path, sizeof(path), "%s/small", fixture.dir);
+	cr_assert_eq(mkdir(path, 0700), 0);
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("small", path, "tmpfs", 0, "size=5m") < 0) {
+		tar_end(tar);
+		tar_free(tar);
+		fixture_close(&fixture);
+		cr_skip_test("needs root");
+	}
+	store_close(fixture.storage.store);
+	cr_assert_eq(store_open(&fixture.storage.store, path, 64 * MIB, &err), 0, "%s", err.text);
+	for (size_t i = 0; i < 3 * MIB; i++)
+		noise[i] = (char)(1 + (i * 2654435761u >> 13) % 255);
+	noise[3 * MIB - 1] = '\0';
+	tar_file(tar, "noise", noise);
+	tar_end(tar);
+	layout_write(&fixture, &tar, 1, NULL);
+	cr_expect_eq(layout_import(&fixture, "x", &image, &err), -ENOSPC, "%s", err.text);
+	cr_expect_not_null(strstr(err.text, "is full"), "%s", err.text);
+	cr_expect_eq(store_find(fixture.storage.store, "x", &image, NULL), -ENOENT);
+	tar_free(tar);
+	write_layout(NULL, NULL);
+	err = (struct error)ERROR_NULL;
+	cr_expect_eq(layout_import(&fixture, "y", &image, &err), 0, "%s", err.text);
+	umount(path);
 	fixture_close(&fixture);
 }
