@@ -2,6 +2,7 @@
 #include "tests/unit/storage_fixture.h"
 
 #include <locale.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,8 @@ void fixture_open(struct fixture *fixture, uint64_t max_bytes)
 	struct error err = ERROR_NULL;
 	char path[128];
 
-	setlocale(LC_CTYPE, "C.UTF-8");
+	setlocale(LC_CTYPE, "C.UTF-8"); /* both as main does */
+	signal(SIGPIPE, SIG_IGN);
 	memset(fixture, 0, sizeof(*fixture));
 	snprintf(fixture->dir, sizeof(fixture->dir), "/tmp/storage-test.XXXXXX");
 	cr_assert_not_null(mkdtemp(fixture->dir));

@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
@@ -336,8 +338,10 @@ Test(storage_image, a_full_store)
 	}
 	store_close(fixture.storage.store);
 	cr_assert_eq(store_open(&fixture.storage.store, path, 64 * MIB, &err), 0, "%s", err.text);
+	for (size_t i = 0; i < 3 * MIB; i += 256)
+		cr_assert_eq(getrandom(noise + i, 256, 0), 256);
 	for (size_t i = 0; i < 3 * MIB; i++)
-		noise[i] = (char)(1 + (i * 2654435761u >> 13) % 255);
+		noise[i] = (char)(noise[i] | 1);
 	noise[3 * MIB - 1] = '\0';
 	tar_file(tar, "noise", noise);
 	tar_end(tar);
@@ -349,6 +353,39 @@ Test(storage_image, a_full_store)
 	write_layout(NULL, NULL);
 	err = (struct error)ERROR_NULL;
 	cr_expect_eq(layout_import(&fixture, "y", &image, &err), 0, "%s", err.text);
-	umount(path);
+	umount2(path, MNT_DETACH);
+	fixture_close(&fixture);
+}
+
+static void *import_in_thread(void *context)
+{
+	const char *name = context;
+	struct error err = ERROR_NULL;
+	struct store_image image;
+
+	cr_expect_eq(layout_import(&fixture, name, &image, &err), 0, "%s", err.text);
+	return NULL;
+}
+
+Test(storage_image, equal_imports_at_once)
+{
+	char names[6][8];
+	pthread_t threads[6];
+	struct store_image image;
+	char *out;
+
+	write_layout("gzip", NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+		snprintf(names[i], sizeof(names[i]), "n%zu", i);
+		cr_assert_eq(pthread_create(&threads[i], NULL, import_in_thread, names[i]), 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		pthread_join(threads[i], NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		cr_expect_eq(store_find(fixture.storage.store, names[i], &image, NULL), 0);
+	out = output_of("ls %s/store/images | wc -l", fixture.dir);
+	cr_expect_str_eq(out, "1\n");
+	free(out);
+	cr_expect(tmp_is_empty(&fixture));
 	fixture_close(&fixture);
 }
