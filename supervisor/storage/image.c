@@ -269,7 +269,7 @@ static int make_image(struct store *store, struct image_source *source,
 	_cleanup_(freep) char *config = NULL;
 	_cleanup_(freep) struct oci_manifest *parsed = malloc(sizeof(*parsed));
 	_cleanup_(freep) struct oci_rootfs *rootfs = malloc(sizeof(*rootfs));
-	size_t config_len;
+	size_t config_len = 0;
 	int r;
 
 	if (!parsed || !rootfs)

@@ -138,7 +138,7 @@ static size_t base_of(const char *path)
 static struct layers_node *lookup(struct layers_plan *plan, const char *path, int *r)
 {
 	size_t base = base_of(path);
-	struct layers_node *parent, *node;
+	struct layers_node *parent = NULL, *node;
 
 	if (!path[0])
 		return plan->root;
@@ -155,7 +155,7 @@ static struct layers_node *lookup(struct layers_plan *plan, const char *path, in
 static int place(struct layers_plan *plan, const char *path, struct layers_inode *inode)
 {
 	size_t base = base_of(path);
-	struct layers_node *parent, *node = plan->root;
+	struct layers_node *parent = NULL, *node = plan->root;
 	int r = 0;
 
 	if (path[0]) {

@@ -280,7 +280,7 @@ int store_list(struct store *store, int (*fn)(void *context, const struct store_
 {
 	_cleanup_(unlockp) pthread_mutex_t *lock = &store->db_lock;
 	_cleanup_(finalizep) sqlite3_stmt *statement = NULL;
-	int r, stop = 0;
+	int r = SQLITE_DONE, stop = 0;
 
 	pthread_mutex_lock(lock);
 	statement = prepare(store,
