@@ -4,11 +4,18 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "supervisor/daemon/link.h"
+
+#define RING_ENTRIES 64u
+#define RING_SLOTS   4u
+#define BATCH	     64u /* events in one turn, so that timers and the sweep get theirs */
 
 static void run_sweep(struct loop_op *op, int res, uint32_t flags)
 {
@@ -108,20 +115,13 @@ void timer_stop(struct timer *timer)
 	timer->place = NULL;
 }
 
-int hub_init(struct hub *hub, unsigned entries, unsigned slots)
-{
-	*hub = (struct hub){.sweep.done = run_sweep, .alarm.op.done = run_timers};
-	return loop_new(&hub->loop, entries, slots);
-}
-
 struct watch {
 	struct watch *next, **place;
-	struct loop_op op;
 	struct hub *hub;
 	watch_fn *fn;
 	void *user;
-	int slot;
-	uint32_t wanted, armed; /* armed: events of the poll under way, 0 = none */
+	int fd;
+	uint32_t wanted; /* what epoll waits for; 0 = it does not know the descriptor */
 	bool in_callback, freed;
 };
 
@@ -130,44 +130,68 @@ static void watch_destroy(struct watch *watch)
 	*watch->place = watch->next;
 	if (watch->next)
 		watch->next->place = watch->place;
-	loop_slot_remove(watch->hub->loop, watch->slot);
 	free(watch);
+}
+
+static void run_watch(struct watch *watch, uint32_t events)
+{
+	watch->in_callback = true;
+	watch->fn(watch->user, events);
+	watch->in_callback = false;
+	hub_touch(watch->hub);
+	if (watch->freed)
+		watch_destroy(watch);
+}
+
+static void wait_for_events(struct hub *hub)
+{
+	if (loop_poll(hub->loop, &hub->events, hub->epoll_slot, POLLIN) < 0)
+		log_error("err=\"the loop takes no poll\"");
+}
+
+/* One event at a time: a callback may free any watch without leaving a stale event behind. */
+static void take_events(struct loop_op *op, int res, uint32_t flags)
+{
+	struct hub *hub = container_of(op, struct hub, events);
+	struct epoll_event event;
+
+	(void)res;
+	(void)flags;
+	for (unsigned i = 0; i < BATCH && epoll_wait(hub->epoll_fd, &event, 1, 0) == 1; i++)
+		run_watch(event.data.ptr, event.events);
+	wait_for_events(hub);
+}
+
+int hub_init(struct hub *hub)
+{
+	_cleanup_(close_fdp) int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	int r;
+
+	*hub = (struct hub){.sweep.done = run_sweep,
+			    .alarm.op.done = run_timers,
+			    .events.done = take_events,
+			    .epoll_fd = -1};
+	if (epoll_fd < 0)
+		return -errno;
+	r = loop_new(&hub->loop, RING_ENTRIES, RING_SLOTS);
+	if (r < 0)
+		return r;
+	hub->epoll_slot = loop_slot_add(hub->loop, epoll_fd);
+	if (hub->epoll_slot < 0) {
+		hub->loop = loop_free(hub->loop);
+		return hub->epoll_slot;
+	}
+	hub->epoll_fd = steal_fd(&epoll_fd);
+	wait_for_events(hub);
+	return 0;
 }
 
 void hub_deinit(struct hub *hub)
 {
-	/* The kernel writes to no watch: those that are still polled can go with the loop. */
 	while (hub->watches)
 		watch_destroy(hub->watches);
 	hub->loop = loop_free(hub->loop);
-}
-
-static void watch_arm(struct watch *watch)
-{
-	if (watch->armed || !watch->wanted)
-		return;
-	if (loop_poll(watch->hub->loop, &watch->op, watch->slot, watch->wanted) == 0)
-		watch->armed = watch->wanted;
-	else
-		log_error("err=\"the loop takes no poll\"");
-}
-
-static void watch_done(struct loop_op *op, int res, uint32_t flags)
-{
-	struct watch *watch = container_of(op, struct watch, op);
-
-	(void)flags;
-	watch->armed = 0;
-	if (!watch->freed && res != -ECANCELED) {
-		watch->in_callback = true;
-		watch->fn(watch->user, res < 0 ? POLLERR : (uint32_t)res);
-		watch->in_callback = false;
-		hub_touch(watch->hub);
-	}
-	if (watch->freed)
-		watch_destroy(watch);
-	else
-		watch_arm(watch);
+	close_fdp(&hub->epoll_fd);
 }
 
 int watch_new(struct hub *hub, int fd, watch_fn *fn, void *user, struct watch **out)
@@ -176,15 +200,7 @@ int watch_new(struct hub *hub, int fd, watch_fn *fn, void *user, struct watch **
 
 	if (!watch)
 		return -ENOMEM;
-	*watch = (struct watch){.op.done = watch_done, .hub = hub, .fn = fn, .user = user};
-	watch->slot = loop_slot_add(hub->loop, fd);
-	if (watch->slot < 0) {
-		int r = watch->slot;
-
-		free(watch);
-		return r;
-	}
-	watch->next = hub->watches;
+	*watch = (struct watch){.hub = hub, .fn = fn, .user = user, .fd = fd, .next = hub->watches};
 	if (watch->next)
 		watch->next->place = &watch->next;
 	watch->place = &hub->watches;
@@ -195,23 +211,24 @@ int watch_new(struct hub *hub, int fd, watch_fn *fn, void *user, struct watch **
 
 void watch_set(struct watch *watch, uint32_t events)
 {
-	watch->wanted = events;
-	if (watch->in_callback)
+	struct epoll_event event = {.events = events, .data.ptr = watch};
+	int op = !watch->wanted ? EPOLL_CTL_ADD : events ? EPOLL_CTL_MOD : EPOLL_CTL_DEL;
+
+	if (events == watch->wanted)
 		return;
-	if (watch->armed && watch->armed != events)
-		loop_cancel(watch->hub->loop, &watch->op);
+	if (epoll_ctl(watch->hub->epoll_fd, op, watch->fd, &event) < 0)
+		log_error("fd=%d err=\"%s\" not watched", watch->fd, strerror(errno));
 	else
-		watch_arm(watch);
+		watch->wanted = events;
 }
 
 struct watch *watch_free(struct watch *watch)
 {
 	if (!watch)
 		return NULL;
+	watch_set(watch, 0);
 	watch->freed = true;
-	if (watch->armed)
-		loop_cancel(watch->hub->loop, &watch->op);
-	else if (!watch->in_callback)
+	if (!watch->in_callback)
 		watch_destroy(watch);
 	return NULL;
 }

@@ -2,9 +2,10 @@
 /*
  * What everything in the daemon hangs on: the loop, timers, watched descriptors. One thread owns all of it.
  *
- * The loop's operations must outlive their completion. Here that is hidden: a watch that is freed lives on, unseen, until the
- * loop has let go of it, and timers never reach the loop at all (one loop timer serves them), so that owners can free
- * themselves at any moment, their own callbacks included.
+ * Descriptors are watched through one epoll set that the loop polls, not by a poll operation each: up to Linux 6.3 a ring lets go of
+ * a registered file only when all older operations have ended, so a closed pipe or socket would stay open behind a listener's
+ * poll, and its peer would wait for ever. Timers share one loop timer. So nothing of the loop's points to an owner, and
+ * owners can free themselves at any moment, their own callbacks included.
  *
  * After each callback the hub runs its sweep once, at the end of the loop's turn: the links (link.h) then send what was
  * written to their sessions by whomever, and connections that ended are taken down, with no session code on the stack.
@@ -31,14 +32,16 @@ struct hub {
 	struct link *links;
 	struct loop_op sweep;
 	bool sweep_pending;
-	struct watch *watches; /* all of them, freed ones that the loop still has included */
+	struct loop_op events;
+	int epoll_fd, epoll_slot;
+	struct watch *watches;
 	struct timer *timers;
 	struct loop_timer alarm;
 	uint64_t alarm_ns; /* what the loop's timer is set to, 0 = not set */
 };
 
 /* Makes the loop. Returns 0 or a negative errno. hub_deinit() frees it and every watch. */
-int hub_init(struct hub *hub, unsigned entries, unsigned slots);
+int hub_init(struct hub *hub);
 void hub_deinit(struct hub *hub);
 
 /* Has the sweep run at the end of this turn. */
@@ -53,7 +56,9 @@ void timer_stop(struct timer *timer);
 /* events: those of poll(2) that are there. */
 typedef void watch_fn(void *user, uint32_t events);
 
-/* Watches a borrowed descriptor, which may be closed any time after watch_free(). Watches nothing yet. Returns 0 or a negative errno. */
+/*
+ * Watches a borrowed descriptor, which stays open until watch_free() and has no other watch. Waits for nothing yet. Returns 0 or -ENOMEM.
+ */
 int watch_new(struct hub *hub, int fd, watch_fn *fn, void *user, struct watch **out);
 
 /* From now on fn is called while any of the events is there; 0 = never. */

@@ -23,11 +23,6 @@
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
-#define RING_ENTRIES 1024u
-#define SLOTS_MAX 32768u
-#define SLOTS_OTHER 512u /* clients, calls, the daemon's own */
-#define SLOTS_ZONE 4u	 /* control, IDM, console, pidfd */
-
 static const char usage[] =
 	"usage: protect-daemon [options]\n"
 	"  --socket PATH          control socket (/run/protect/daemon.sock)\n"
@@ -157,19 +152,15 @@ static int parse_options(int argc, char **argv, struct daemon *d)
 	return -EINVAL;
 }
 
-/* As many descriptors as we may have: each zone takes several, and the ring's table counts against the same limit. */
-static unsigned raise_limits(uint32_t zones)
+/* As many descriptors as we may have: each zone takes several. */
+static void raise_limits(void)
 {
-	unsigned long long wanted = SLOTS_OTHER + (unsigned long long)zones * SLOTS_ZONE;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
-		if (wanted > limit.rlim_cur)
-			wanted = limit.rlim_cur;
 	}
-	return (unsigned)(wanted < SLOTS_MAX ? wanted : SLOTS_MAX);
 }
 
 static int load_zone(void *user, struct zone_row *row)
@@ -311,7 +302,8 @@ int main(int argc, char **argv)
 	if (parse_options(argc, argv, &d) < 0)
 		return EXIT_FAILURE;
 	umask(077);
-	r = hub_init(&d.hub, RING_ENTRIES, raise_limits(d.options.uid_count));
+	raise_limits();
+	r = hub_init(&d.hub);
 	if (r < 0) {
 		error_set_errno(&err, r, "io_uring cannot be used (see sysctl kernel.io_uring_disabled)");
 	} else {
