@@ -37,6 +37,10 @@ static void drop(struct runner_client *client)
 	if (client->waiting || client->timing || client->busy)
 		return;
 	loop_slot_remove(loop_of(client), client->slot);
+	/* Up to Linux 6.3 a ring keeps removed files open behind older operations; the peer must
+	 * not wait. */
+	if (client->fd >= 0)
+		shutdown(client->fd, SHUT_RDWR);
 	close_fdp(&client->fd);
 	close_fdp(&client->request_fd);
 	free(client->frame);
