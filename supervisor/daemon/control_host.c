@@ -39,7 +39,8 @@ static void answer(struct status_op *op)
 	Protect__Control__HostStatus status = PROTECT__CONTROL__HOST_STATUS__INIT;
 	Protect__Control__Service services[N_SERVICES];
 	Protect__Control__Service *pointers[N_SERVICES];
-	char version[] = PROTECT_VERSION, hypervisor[] = "kvm", names[N_SERVICES][8] = {"storage", "launch"};
+	char version[] = PROTECT_VERSION, hypervisor[] = "kvm",
+	     names[N_SERVICES][8] = {"storage", "launch"};
 
 	if (--op->pending)
 		return;
@@ -59,7 +60,8 @@ static void answer(struct status_op *op)
 	free(op);
 }
 
-static void storage_answered(void *user, const Protect__Storage__Reply *reply, const int *fds, unsigned n_fds)
+static void storage_answered(void *user, const Protect__Storage__Reply *reply, const int *fds,
+			     unsigned n_fds)
 {
 	struct status_op *op = user;
 

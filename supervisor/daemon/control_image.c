@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The methods about images: each is one question to protect-storage, whose progress and result are handed on. An import's bytes go from
- * the client's stream into a pipe that storage reads; credit goes back only for what the pipe took. A client that goes ends
- * its operations.
+ * The methods about images: each is one question to protect-storage, whose progress and result are
+ * handed on. An import's bytes go from the client's stream into a pipe that storage reads; credit
+ * goes back only for what the pipe took. A client that goes ends its operations.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -63,7 +63,8 @@ static void op_free(struct image_op *op)
 	free(op);
 }
 
-/* It was answered. What the client still sends is not wanted; its stream ends with its own end or here. */
+/* It was answered. What the client still sends is not wanted; its stream ends with its own end or
+ * here. */
 static void op_finish(struct image_op *op)
 {
 	if (op->stream && !op->stream_ended) {
@@ -93,14 +94,17 @@ static uint32_t count_users(const struct daemon *d, const char *name, const char
 
 	for (const struct zone *z = d->zones; z; z = z->next)
 		if (z->phase != ZONE_PHASE_ENDED)
-			n += strcmp(z->row.kernel, name) == 0 || strcmp(z->row.kernel_digest, digest) == 0;
+			n += strcmp(z->row.kernel, name) == 0 ||
+			     strcmp(z->row.kernel_digest, digest) == 0;
 	for (const struct workload *w = d->workloads; w; w = w->next)
 		if (w->zone->phase != ZONE_PHASE_ENDED)
-			n += strcmp(w->row.image, name) == 0 || strcmp(w->row.image_digest, digest) == 0;
+			n += strcmp(w->row.image, name) == 0 ||
+			     strcmp(w->row.image_digest, digest) == 0;
 	return n;
 }
 
-static void fill_image(const struct daemon *d, const Protect__Storage__Image *from, Protect__Control__Image *to)
+static void fill_image(const struct daemon *d, const Protect__Storage__Image *from,
+		       Protect__Control__Image *to)
 {
 	protect__control__image__init(to);
 	to->name = from->name;
@@ -155,7 +159,8 @@ static void reply_list(struct image_op *op)
 	Protect__Control__ImageList list = PROTECT__CONTROL__IMAGE_LIST__INIT;
 	size_t n = count_images(op), at = 0;
 	_cleanup_(freep) Protect__Control__Image *images = calloc(n + 1, sizeof(*images));
-	_cleanup_(freep) Protect__Control__Image **pointers = calloc(n + 1, sizeof(Protect__Control__Image *));
+	_cleanup_(freep) Protect__Control__Image **pointers =
+		calloc(n + 1, sizeof(Protect__Control__Image *));
 
 	if (!images || !pointers) {
 		server_fail(op->daemon, op->ticket, -ENOMEM, "protect-daemon is out of memory");
@@ -175,15 +180,16 @@ static void reply_list(struct image_op *op)
 static bool is_result(struct image_op *op, const Protect__Storage__Reply *reply)
 {
 	if (reply->progress) {
-		server_progress(op->daemon, op->ticket, reply->progress->text, reply->progress->done,
-				reply->progress->total);
+		server_progress(op->daemon, op->ticket, reply->progress->text,
+				reply->progress->done, reply->progress->total);
 		return false;
 	}
 	op->storage = NULL;
 	return true;
 }
 
-static void got_image(void *user, const Protect__Storage__Reply *reply, const int *fds, unsigned n_fds)
+static void got_image(void *user, const Protect__Storage__Reply *reply, const int *fds,
+		      unsigned n_fds)
 {
 	struct image_op *op = user;
 
@@ -201,7 +207,8 @@ static void got_image(void *user, const Protect__Storage__Reply *reply, const in
 }
 
 /* A long list comes in parts, of which all but the last are marked as progress. */
-static void got_list(void *user, const Protect__Storage__Reply *reply, const int *fds, unsigned n_fds)
+static void got_list(void *user, const Protect__Storage__Reply *reply, const int *fds,
+		     unsigned n_fds)
 {
 	struct image_op *op = user;
 	int r = reply->error ? -(int)reply->error : keep_part(op, reply);
@@ -212,13 +219,15 @@ static void got_list(void *user, const Protect__Storage__Reply *reply, const int
 		return;
 	op->storage = NULL;
 	if (r < 0)
-		server_fail(op->daemon, op->ticket, r, "%s", reply->error ? reply->text : "the list of images is too long");
+		server_fail(op->daemon, op->ticket, r, "%s",
+			    reply->error ? reply->text : "the list of images is too long");
 	else
 		reply_list(op);
 	op_finish(op);
 }
 
-static void got_removed(void *user, const Protect__Storage__Reply *reply, const int *fds, unsigned n_fds)
+static void got_removed(void *user, const Protect__Storage__Reply *reply, const int *fds,
+			unsigned n_fds)
 {
 	struct image_op *op = user;
 
@@ -234,16 +243,19 @@ static void got_removed(void *user, const Protect__Storage__Reply *reply, const 
 }
 
 /* Starts the question; answers the ticket if that fails. */
-static void op_ask(struct image_op *op, const Protect__Storage__Request *request, int fd, storage_fn *fn)
+static void op_ask(struct image_op *op, const Protect__Storage__Request *request, int fd,
+		   storage_fn *fn)
 {
-	op->storage = storage_call(&op->daemon->hub, op->daemon->options.storage_socket, request, fd, fn, op);
+	op->storage = storage_call(&op->daemon->hub, op->daemon->options.storage_socket, request,
+				   fd, fn, op);
 	if (op->storage)
 		return;
 	server_fail(op->daemon, op->ticket, -ENOMEM, "protect-daemon is out of memory");
 	op_finish(op);
 }
 
-static void ask(struct daemon *d, struct ticket ticket, const Protect__Storage__Request *request, storage_fn *fn)
+static void ask(struct daemon *d, struct ticket ticket, const Protect__Storage__Request *request,
+		storage_fn *fn)
 {
 	struct image_op *op = op_new(d, ticket);
 
@@ -284,8 +296,10 @@ void control_image_remove(struct daemon *d, struct ticket ticket, const void *me
 	uint32_t users = *ref->ref ? count_users(d, ref->ref, ref->ref) : 0;
 
 	if (users) {
-		server_fail(d, ticket, -EBUSY, "image '%s' is in use by %u; destroy them first ('protect workload list')",
-			    ref->ref, users);
+		server_fail(
+			d, ticket, -EBUSY,
+			"image '%s' is in use by %u; destroy them first ('protect workload list')",
+			ref->ref, users);
 		return;
 	}
 	what.ref = ref->ref;
@@ -294,7 +308,8 @@ void control_image_remove(struct daemon *d, struct ticket ticket, const void *me
 	ask(d, ticket, &request, got_removed);
 }
 
-/* Storage reads no more, for a reason that its answer will tell: the client's bytes are taken and dropped. */
+/* Storage reads no more, for a reason that its answer will tell: the client's bytes are taken and
+ * dropped. */
 static void drop_bytes(struct image_op *op)
 {
 	size_t len = op->waiting_len;
@@ -364,7 +379,8 @@ static void got_end(void *user, struct idm_stream *stream, int error)
 	if (error) {
 		/* Half an archive: storage must not take it for a whole one. */
 		op->stream = NULL;
-		server_fail(op->daemon, op->ticket, error, "the upload ended before its time; nothing was imported");
+		server_fail(op->daemon, op->ticket, error,
+			    "the upload ended before its time; nothing was imported");
 		op_free(op);
 	} else if (op->pipe >= 0) {
 		write_waiting(op);
@@ -392,7 +408,8 @@ static int accept_upload(struct image_op *op, uint64_t number)
 {
 	struct idm *idm = server_session(op->daemon, op->ticket.client);
 
-	return idm ? idm_stream_accept(idm, number, IDM_WINDOW, &upload_ops, op, &op->stream) : -ECONNRESET;
+	return idm ? idm_stream_accept(idm, number, IDM_WINDOW, &upload_ops, op, &op->stream)
+		   : -ECONNRESET;
 }
 
 void control_image_import(struct daemon *d, struct ticket ticket, const void *message)

@@ -27,8 +27,10 @@ void control_workload_launch(struct daemon *d, struct ticket ticket, const void 
 void control_workload_list(struct daemon *d, struct ticket ticket, const void *message)
 {
 	Protect__Control__WorkloadList list = PROTECT__CONTROL__WORKLOAD_LIST__INIT;
-	_cleanup_(freep) Protect__Control__Workload *workloads = calloc(d->n_workloads + 1, sizeof(*workloads));
-	_cleanup_(freep) Protect__Control__Workload **pointers = calloc(d->n_workloads + 1, sizeof(*pointers));
+	_cleanup_(freep) Protect__Control__Workload *workloads =
+		calloc(d->n_workloads + 1, sizeof(*workloads));
+	_cleanup_(freep) Protect__Control__Workload **pointers =
+		calloc(d->n_workloads + 1, sizeof(*pointers));
 
 	(void)message;
 	if (!workloads || !pointers) {
@@ -59,7 +61,8 @@ void control_workload_logs(struct daemon *d, struct ticket ticket, const void *m
 	struct workload *w = find(d, ticket, request->ref);
 
 	if (w)
-		follow_start(d, &w->followers, w->log, w->phase == WORKLOAD_PHASE_STOPPED, ticket, request);
+		follow_start(d, &w->followers, w->log, w->phase == WORKLOAD_PHASE_STOPPED, ticket,
+			     request);
 }
 
 void control_workload_exec(struct daemon *d, struct ticket ticket, const void *message)
@@ -72,7 +75,8 @@ void control_workload_exec(struct daemon *d, struct ticket ticket, const void *m
 	if (w->phase == WORKLOAD_PHASE_RUNNING && zone_session(w->zone))
 		exec_start(d, ticket, w->zone, w->row.uuid, request->process);
 	else
-		server_fail(d, ticket, -ESHUTDOWN, "workload '%s' does not run; 'protect workload list' shows its state",
+		server_fail(d, ticket, -ESHUTDOWN,
+			    "workload '%s' does not run; 'protect workload list' shows its state",
 			    w->row.name);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The methods about zones, and those that concern an exec or attached launch of the same connection. */
+/* The methods about zones, and those that concern an exec or attached launch of the same
+ * connection. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -62,7 +63,8 @@ void control_zone_logs(struct daemon *d, struct ticket ticket, const void *messa
 	struct zone *zone = zone_find(d, request->ref, &err);
 
 	if (zone)
-		follow_start(d, &zone->followers, zone->log, zone->phase == ZONE_PHASE_ENDED, ticket, request);
+		follow_start(d, &zone->followers, zone->log, zone->phase == ZONE_PHASE_ENDED,
+			     ticket, request);
 	else
 		server_fail_error(d, ticket, &err);
 }
@@ -90,7 +92,8 @@ static void got_metrics(void *user, int error, const char *text, const void *pay
 	struct metrics_call *call = user;
 
 	if (error)
-		server_fail(call->daemon, call->ticket, error, "the zone gave no metrics: %s", text);
+		server_fail(call->daemon, call->ticket, error, "the zone gave no metrics: %s",
+			    text);
 	else
 		server_reply_raw(call->daemon, call->ticket, payload, len);
 	free(call);
@@ -114,10 +117,12 @@ void control_zone_metrics(struct daemon *d, struct ticket ticket, const void *me
 		return;
 	}
 	*call = (struct metrics_call){.daemon = d, .ticket = ticket};
-	r = idm_call(zone_session(zone), PROTECT__AGENT__METHOD__METHOD_METRICS, NULL, 0, 0, got_metrics, call, NULL);
+	r = idm_call(zone_session(zone), PROTECT__AGENT__METHOD__METHOD_METRICS, NULL, 0, 0,
+		     got_metrics, call, NULL);
 	if (r < 0) {
 		free(call);
-		server_fail(d, ticket, r, "zone '%s' cannot be asked now; try again", zone->row.name);
+		server_fail(d, ticket, r, "zone '%s' cannot be asked now; try again",
+			    zone->row.name);
 	}
 }
 
@@ -134,7 +139,8 @@ void control_zone_destroy(struct daemon *d, struct ticket ticket, const void *me
 }
 
 /* What the connection started with that request, as its zone knows it. */
-static bool find_started(struct daemon *d, uint64_t client, uint64_t request, struct zone **zone, const char **id)
+static bool find_started(struct daemon *d, uint64_t client, uint64_t request, struct zone **zone,
+			 const char **id)
 {
 	struct workload *w;
 

@@ -21,7 +21,8 @@ bool daemon_name_is_good(const char *name)
 	struct uuid uuid;
 	size_t len = strlen(name);
 
-	if (len < 1 || len >= NAME_SIZE || !isalnum((unsigned char)name[0]) || uuid_parse(name, &uuid) == 0)
+	if (len < 1 || len >= NAME_SIZE || !isalnum((unsigned char)name[0]) ||
+	    uuid_parse(name, &uuid) == 0)
 		return false;
 	for (size_t i = 0; i < len; i++)
 		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))

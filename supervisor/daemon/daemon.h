@@ -2,10 +2,10 @@
 /*
  * What the parts of the daemon share. Everything here belongs to the one loop thread.
  *
- * Who may point to whom: the daemon owns zones, workloads, execs, clients. A workload and an exec point to their zone, which
- * outlives them. Nothing points to a client: what is owed to one is a ticket (numbers), so that a client can vanish at
- * any moment. Calls and streams that point to an object are forgotten or reset before it is freed; a zone is freed only after
- * its link has closed.
+ * Who may point to whom: the daemon owns zones, workloads, execs, clients. A workload and an exec
+ * point to their zone, which outlives them. Nothing points to a client: what is owed to one is a
+ * ticket (numbers), so that a client can vanish at any moment. Calls and streams that point to an
+ * object are forgotten or reset before it is freed; a zone is freed only after its link has closed.
  */
 #pragma once
 
@@ -23,7 +23,7 @@ struct workload;
 struct zone;
 
 #define WORKLOADS_MAX 1024u
-#define EXECS_MAX 512u
+#define EXECS_MAX     512u
 
 struct daemon_options {
 	const char *socket, *state_dir, *run_dir, *launch_socket, *storage_socket;
@@ -68,10 +68,12 @@ struct daemon {
 /* The wall clock in milliseconds since 1970. */
 uint64_t daemon_unix_ms(void);
 
-/* Whether text can name a zone or workload: a letter or digit, then letters, digits, '.', '_', '-', at most 63; not a UUID. */
+/* Whether text can name a zone or workload: a letter or digit, then letters, digits, '.', '_', '-',
+ * at most 63; not a UUID. */
 bool daemon_name_is_good(const char *name);
 
-/* Copies text that comes from a zone, a runner or a service for showing: control bytes become '?', what is too long is cut. */
+/* Copies text that comes from a zone, a runner or a service for showing: control bytes become '?',
+ * what is too long is cut. */
 void daemon_copy_text(char *out, size_t size, const char *text);
 
 /* Tears down what hangs on a client of this id, which has gone. */

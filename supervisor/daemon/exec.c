@@ -42,7 +42,8 @@ static void exec_free(struct exec *exec)
 
 static void free_if_closed(struct exec *exec)
 {
-	if (!exec->zone && !exec->out.ends[SPLICE_CLIENT].stream && !exec->err.ends[SPLICE_CLIENT].stream)
+	if (!exec->zone && !exec->out.ends[SPLICE_CLIENT].stream &&
+	    !exec->err.ends[SPLICE_CLIENT].stream)
 		exec_free(exec);
 }
 
@@ -137,7 +138,8 @@ static void started(void *user, int error, const char *text, const void *payload
 			exec_send_signal(exec->zone, exec->id, SIGKILL, true);
 		finish(exec);
 	} else if (error == -ECONNRESET) {
-		server_fail(exec->daemon, exec->ticket, error, "zone '%s' ended", exec->zone->row.name);
+		server_fail(exec->daemon, exec->ticket, error, "zone '%s' ended",
+			    exec->zone->row.name);
 		finish(exec);
 	} else if (error) {
 		server_fail(exec->daemon, exec->ticket, error, "%s", text);
@@ -161,7 +163,8 @@ static int accept_client(struct exec *exec, const Protect__Control__Process *pro
 	return r;
 }
 
-static int call_agent(struct exec *exec, const char *workload, const Protect__Control__Process *process)
+static int call_agent(struct exec *exec, const char *workload,
+		      const Protect__Control__Process *process)
 {
 	Protect__Agent__Exec message = PROTECT__AGENT__EXEC__INIT;
 	Protect__Agent__Process p = PROTECT__AGENT__PROCESS__INIT;
@@ -198,7 +201,8 @@ static int call_agent(struct exec *exec, const char *workload, const Protect__Co
 	if (!payload)
 		return -ENOMEM;
 	protect__agent__exec__pack(&message, payload);
-	return idm_call(idm, PROTECT__AGENT__METHOD__METHOD_EXEC, payload, len, 0, started, exec, &exec->call);
+	return idm_call(idm, PROTECT__AGENT__METHOD__METHOD_EXEC, payload, len, 0, started, exec,
+			&exec->call);
 }
 
 static struct exec *exec_new(struct daemon *d, struct ticket ticket, struct zone *zone)
@@ -236,7 +240,8 @@ void exec_start(struct daemon *d, struct ticket ticket, struct zone *zone, const
 		return;
 	}
 	if (d->n_execs >= EXECS_MAX) {
-		server_fail(d, ticket, -EAGAIN, "%u commands run already; wait for one to end", EXECS_MAX);
+		server_fail(d, ticket, -EAGAIN, "%u commands run already; wait for one to end",
+			    EXECS_MAX);
 		return;
 	}
 	exec = exec_new(d, ticket, zone);
@@ -248,8 +253,8 @@ void exec_start(struct daemon *d, struct ticket ticket, struct zone *zone, const
 	if (r == 0)
 		r = call_agent(exec, workload, process);
 	if (r < 0) {
-		server_fail(d, ticket, r, "the command cannot be started in zone '%s': %s", zone->row.name,
-			    strerror(-r));
+		server_fail(d, ticket, r, "the command cannot be started in zone '%s': %s",
+			    zone->row.name, strerror(-r));
 		exec_free(exec);
 		return;
 	}
@@ -275,7 +280,8 @@ void execs_zone_lost(struct zone *zone)
 		next = e->next;
 		if (e->zone != zone)
 			continue;
-		server_fail(e->daemon, e->ticket, -ECONNRESET, "zone '%s' ended or lost its agent while the command ran",
+		server_fail(e->daemon, e->ticket, -ECONNRESET,
+			    "zone '%s' ended or lost its agent while the command ran",
 			    zone->row.name);
 		finish(e);
 	}
@@ -296,7 +302,8 @@ void execs_client_gone(struct daemon *d, uint64_t client)
 	}
 }
 
-bool exec_of_request(struct daemon *d, uint64_t client, uint64_t request, struct zone **zone, const char **id)
+bool exec_of_request(struct daemon *d, uint64_t client, uint64_t request, struct zone **zone,
+		     const char **id)
 {
 	for (struct exec *e = d->execs; e; e = e->next)
 		if (e->zone && e->ticket.client == client && e->ticket.request == request) {

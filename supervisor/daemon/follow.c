@@ -118,9 +118,11 @@ static void got_end(void *user, struct idm_stream *stream, int error)
 		free_if_closed(f);
 }
 
-static const struct idm_stream_ops ops = {.data = got_data, .writable = got_room, .closed = got_end};
+static const struct idm_stream_ops ops = {
+	.data = got_data, .writable = got_room, .closed = got_end};
 
-static int accept_streams(struct follower *f, struct idm *idm, const Protect__Control__Logs *request)
+static int accept_streams(struct follower *f, struct idm *idm,
+			  const Protect__Control__Logs *request)
 {
 	int r = idm_stream_accept(idm, request->stream, 0, &ops, f, &f->out);
 
@@ -131,8 +133,8 @@ static int accept_streams(struct follower *f, struct idm *idm, const Protect__Co
 	return r;
 }
 
-void follow_start(struct daemon *d, struct followers *followers, const struct ring *ring, bool ended,
-		  struct ticket ticket, const Protect__Control__Logs *request)
+void follow_start(struct daemon *d, struct followers *followers, const struct ring *ring,
+		  bool ended, struct ticket ticket, const Protect__Control__Logs *request)
 {
 	struct idm *idm = server_session(d, ticket.client);
 	struct follower *f = calloc(1, sizeof(*f));

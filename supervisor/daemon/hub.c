@@ -45,7 +45,8 @@ static uint64_t earliest_deadline(const struct hub *hub)
 	return earliest;
 }
 
-/* Keeps the one loop timer at the earliest deadline; one that is set too late is cancelled and comes back here. */
+/* Keeps the one loop timer at the earliest deadline; one that is set too late is cancelled and
+ * comes back here. */
 static void arm(struct hub *hub)
 {
 	uint64_t earliest = earliest_deadline(hub);
@@ -91,7 +92,8 @@ static void run_timers(struct loop_op *op, int res, uint32_t flags)
 	hub_touch(hub);
 }
 
-void timer_set(struct hub *hub, struct timer *timer, uint64_t deadline_ns, void (*fn)(void *user), void *user)
+void timer_set(struct hub *hub, struct timer *timer, uint64_t deadline_ns, void (*fn)(void *user),
+	       void *user)
 {
 	timer_stop(timer);
 	timer->deadline_ns = deadline_ns;

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What everything in the daemon hangs on: the loop, timers, watched descriptors. One thread owns all of it.
+ * What everything in the daemon hangs on: the loop, timers, watched descriptors. One thread owns
+ * all of it.
  *
- * Descriptors are watched through one epoll set that the loop polls, not by a poll operation each: up to Linux 6.3 a ring lets go of
- * a registered file only when all older operations have ended, so a closed pipe or socket would stay open behind a listener's
- * poll, and its peer would wait for ever. Timers share one loop timer. So nothing of the loop's points to an owner, and
- * owners can free themselves at any moment, their own callbacks included.
+ * Descriptors are watched through one epoll set that the loop polls, not by a poll operation each:
+ * up to Linux 6.3 a ring lets go of a registered file only when all older operations have ended, so
+ * a closed pipe or socket would stay open behind a listener's poll, and its peer would wait for
+ * ever. Timers share one loop timer. So nothing of the loop's points to an owner, and owners can
+ * free themselves at any moment, their own callbacks included.
  *
- * After each callback the hub runs its sweep once, at the end of the loop's turn: the links (link.h) then send what was
- * written to their sessions by whomever, and connections that ended are taken down, with no session code on the stack.
+ * After each callback the hub runs its sweep once, at the end of the loop's turn: the links
+ * (link.h) then send what was written to their sessions by whomever, and connections that ended are
+ * taken down, with no session code on the stack.
  */
 #pragma once
 
@@ -47,8 +50,10 @@ void hub_deinit(struct hub *hub);
 /* Has the sweep run at the end of this turn. */
 void hub_touch(struct hub *hub);
 
-/* Calls fn(user) once, at or soon after deadline_ns; setting it again moves it. A zeroed struct timer is not set. */
-void timer_set(struct hub *hub, struct timer *timer, uint64_t deadline_ns, void (*fn)(void *user), void *user);
+/* Calls fn(user) once, at or soon after deadline_ns; setting it again moves it. A zeroed struct
+ * timer is not set. */
+void timer_set(struct hub *hub, struct timer *timer, uint64_t deadline_ns, void (*fn)(void *user),
+	       void *user);
 
 /* Whatever its state: fn is not called any more. */
 void timer_stop(struct timer *timer);
@@ -57,7 +62,8 @@ void timer_stop(struct timer *timer);
 typedef void watch_fn(void *user, uint32_t events);
 
 /*
- * Watches a borrowed descriptor, which stays open until watch_free() and has no other watch. Waits for nothing yet. Returns 0 or -ENOMEM.
+ * Watches a borrowed descriptor, which stays open until watch_free() and has no other watch. Waits
+ * for nothing yet. Returns 0 or -ENOMEM.
  */
 int watch_new(struct hub *hub, int fd, watch_fn *fn, void *user, struct watch **out);
 

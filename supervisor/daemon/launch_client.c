@@ -24,11 +24,12 @@ struct launch_call {
 
 static void answer_error(struct launch_call *call, int error)
 {
-	struct launch_reply reply = {.version = 0, .error = error, .wait_status = -1, .pid = call->sent ? -1 : 0};
+	struct launch_reply reply = {
+		.version = 0, .error = error, .wait_status = -1, .pid = call->sent ? -1 : 0};
 
 	if (error == -EACCES || error == -ENOENT || error == -ECONNREFUSED)
-		snprintf(reply.text, sizeof(reply.text), "protect-launch does not answer at %s; is it running?",
-			 call->socket);
+		snprintf(reply.text, sizeof(reply.text),
+			 "protect-launch does not answer at %s; is it running?", call->socket);
 	else
 		snprintf(reply.text, sizeof(reply.text), "protect-launch at %s: %s", call->socket,
 			 strerror(-error));
@@ -71,8 +72,9 @@ static void answer_failed(void *user)
 	free(call);
 }
 
-struct launch_call *launch_call(struct hub *hub, const char *socket, const struct launch_request *request,
-				const int *fds, unsigned n_fds, launch_fn *fn, void *user)
+struct launch_call *launch_call(struct hub *hub, const char *socket,
+				const struct launch_request *request, const int *fds,
+				unsigned n_fds, launch_fn *fn, void *user)
 {
 	struct launch_request copy = *request;
 	struct launch_call *call = calloc(1, sizeof(*call));
@@ -82,8 +84,8 @@ struct launch_call *launch_call(struct hub *hub, const char *socket, const struc
 	*call = (struct launch_call){.socket = socket, .fn = fn, .user = user};
 	copy.version = LAUNCH_VERSION;
 	copy.n_fds = n_fds;
-	call->error = pcall_start(hub, socket, &copy, sizeof(copy), fds, n_fds, TIMEOUT_NS, answered, call,
-				  &call->pcall);
+	call->error = pcall_start(hub, socket, &copy, sizeof(copy), fds, n_fds, TIMEOUT_NS,
+				  answered, call, &call->pcall);
 	call->sent = call->error == 0;
 	if (call->error < 0)
 		timer_set(hub, &call->failed, clock_now_ns(), answer_failed, call);

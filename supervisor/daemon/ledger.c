@@ -10,7 +10,7 @@
 #include "base/util.h"
 
 #define HOST_RESERVE_MIB 512u
-#define VCPUS_PER_CPU 4u
+#define VCPUS_PER_CPU	 4u
 
 void ledger_init(struct ledger *ledger)
 {
@@ -21,7 +21,8 @@ void ledger_init(struct ledger *ledger)
 	if (sysinfo(&info) == 0)
 		total_mib = (uint64_t)info.totalram * info.mem_unit / MIB;
 	reserve_mib = total_mib / 10 > HOST_RESERVE_MIB ? total_mib / 10 : HOST_RESERVE_MIB;
-	*ledger = (struct ledger){.memory_total_mib = total_mib > reserve_mib ? total_mib - reserve_mib : 0,
+	*ledger = (struct ledger){.memory_total_mib =
+					  total_mib > reserve_mib ? total_mib - reserve_mib : 0,
 				  .vcpus_total = (uint32_t)(cpus > 0 ? cpus : 1) * VCPUS_PER_CPU};
 }
 
@@ -34,7 +35,8 @@ static uint64_t free_mib(const struct ledger *ledger)
 
 static uint32_t free_vcpus(const struct ledger *ledger)
 {
-	return ledger->vcpus_total > ledger->vcpus_used ? ledger->vcpus_total - ledger->vcpus_used : 0;
+	return ledger->vcpus_total > ledger->vcpus_used ? ledger->vcpus_total - ledger->vcpus_used
+							: 0;
 }
 
 int ledger_reserve(struct ledger *ledger, uint64_t memory_mib, uint32_t vcpus, struct error *err)
@@ -42,20 +44,23 @@ int ledger_reserve(struct ledger *ledger, uint64_t memory_mib, uint32_t vcpus, s
 	uint64_t left = free_mib(ledger);
 
 	if (memory_mib < LEDGER_ZONE_MIB_MIN)
-		return error_set(err, -EINVAL, "a zone needs at least %u MiB, not %" PRIu64, LEDGER_ZONE_MIB_MIN,
-				 memory_mib);
+		return error_set(err, -EINVAL, "a zone needs at least %u MiB, not %" PRIu64,
+				 LEDGER_ZONE_MIB_MIN, memory_mib);
 	if (vcpus < 1 || vcpus > LEDGER_ZONE_VCPUS_MAX)
-		return error_set(err, -EINVAL, "a zone has 1 to %u CPUs, not %u", LEDGER_ZONE_VCPUS_MAX, vcpus);
+		return error_set(err, -EINVAL, "a zone has 1 to %u CPUs, not %u",
+				 LEDGER_ZONE_VCPUS_MAX, vcpus);
 	if (left < LEDGER_OVERHEAD_MIB || memory_mib > left - LEDGER_OVERHEAD_MIB)
 		return error_set(err, -ENOSPC,
-				 "the zone needs %" PRIu64 " MiB and %u MiB for its runner, %" PRIu64
+				 "the zone needs %" PRIu64
+				 " MiB and %u MiB for its runner, %" PRIu64
 				 " MiB are free; destroy a zone or ask for less with --max-memory",
 				 memory_mib, LEDGER_OVERHEAD_MIB, left);
 	if (vcpus > free_vcpus(ledger))
-		return error_set(err, -ENOSPC,
-				 "the zone needs %u CPUs, %u are free; destroy a zone or ask for fewer with "
-				 "--max-cpus",
-				 vcpus, free_vcpus(ledger));
+		return error_set(
+			err, -ENOSPC,
+			"the zone needs %u CPUs, %u are free; destroy a zone or ask for fewer with "
+			"--max-cpus",
+			vcpus, free_vcpus(ledger));
 	ledger_adopt(ledger, memory_mib, vcpus);
 	return 0;
 }
@@ -68,7 +73,8 @@ void ledger_adopt(struct ledger *ledger, uint64_t memory_mib, uint32_t vcpus)
 
 void ledger_release(struct ledger *ledger, uint64_t memory_mib, uint32_t vcpus)
 {
-	assert(ledger->memory_used_mib >= memory_mib + LEDGER_OVERHEAD_MIB && ledger->vcpus_used >= vcpus);
+	assert(ledger->memory_used_mib >= memory_mib + LEDGER_OVERHEAD_MIB &&
+	       ledger->vcpus_used >= vcpus);
 	ledger->memory_used_mib -= memory_mib + LEDGER_OVERHEAD_MIB;
 	ledger->vcpus_used -= vcpus;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What of the host's memory and CPUs zones may have, and what they have. A zone is charged before anything of it exists, and
- * is given back once its runner is gone. One thread.
+ * What of the host's memory and CPUs zones may have, and what they have. A zone is charged before
+ * anything of it exists, and is given back once its runner is gone. One thread.
  */
 #pragma once
 
@@ -9,8 +9,8 @@
 
 #include "base/error.h"
 
-#define LEDGER_OVERHEAD_MIB 32u /* the runner's own memory, in the zone's cgroup */
-#define LEDGER_ZONE_MIB_MIN 64u
+#define LEDGER_OVERHEAD_MIB   32u /* the runner's own memory, in the zone's cgroup */
+#define LEDGER_ZONE_MIB_MIN   64u
 #define LEDGER_ZONE_VCPUS_MAX 64u
 
 struct ledger {
@@ -18,10 +18,12 @@ struct ledger {
 	uint32_t vcpus_total, vcpus_used;
 };
 
-/* What this host can give: MemTotal less max(512 MiB, 10 %), and four virtual CPUs for each one that is online. */
+/* What this host can give: MemTotal less max(512 MiB, 10 %), and four virtual CPUs for each one
+ * that is online. */
 void ledger_init(struct ledger *ledger);
 
-/* Charges a zone. Returns 0, -EINVAL for a size that no host could give, or -ENOSPC with text that names what is free. */
+/* Charges a zone. Returns 0, -EINVAL for a size that no host could give, or -ENOSPC with text that
+ * names what is free. */
 int ledger_reserve(struct ledger *ledger, uint64_t memory_mib, uint32_t vcpus, struct error *err);
 
 /* Charges a zone that runs already, whatever the budget says. */

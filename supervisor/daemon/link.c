@@ -105,7 +105,8 @@ static void link_serve(struct link *link)
 	watch_set(link->watch, (uint32_t)(unsigned short)idm_pump_events(&link->pump));
 	deadline_ns = idm_next_deadline(link->idm);
 	if (deadline_ns && deadline_ns <= clock_now_ns()) {
-		/* Mostly a stream that has room again: what its owner writes now goes out with the next sweep. */
+		/* Mostly a stream that has room again: what its owner writes now goes out with the
+		 * next sweep. */
 		idm_tick(link->idm, clock_now_ns());
 		hub_touch(link->hub);
 		deadline_ns = idm_next_deadline(link->idm);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * An IDM session on a unix socket, kept going by the hub: to a client of the control socket or, through a runner, to a
- * zone. Whoever writes to the session need not care for sending. The peer is not trusted; the session bounds it.
+ * An IDM session on a unix socket, kept going by the hub: to a client of the control socket or,
+ * through a runner, to a zone. Whoever writes to the session need not care for sending. The peer is
+ * not trusted; the session bounds it.
  *
- * However it ends, closed() runs exactly once, from the sweep, after all calls and streams of the session have been ended;
- * the link is gone after it. Its owner must live until then.
+ * However it ends, closed() runs exactly once, from the sweep, after all calls and streams of the
+ * session have been ended; the link is gone after it. Its owner must live until then.
  */
 #pragma once
 
@@ -15,8 +16,8 @@
 typedef void link_closed_fn(void *user, int error);
 
 /*
- * Takes fd over (in case of an error too). handler is borrowed and gets user as well. Returns 0 or a negative errno, and then closed
- * does not run.
+ * Takes fd over (in case of an error too). handler is borrowed and gets user as well. Returns 0 or
+ * a negative errno, and then closed does not run.
  */
 int link_new(struct hub *hub, int fd, enum idm_role role, const struct idm_handler *handler,
 	     link_closed_fn *closed, void *user, struct link **out);

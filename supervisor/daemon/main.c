@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * protect-daemon: zones and workloads of this host. It runs as user protect without any capability, in one thread. It can be
- * killed at any moment: zones go on, and the next one takes them up again from the state file and the runners' sockets.
+ * protect-daemon: zones and workloads of this host. It runs as user protect without any capability,
+ * in one thread. It can be killed at any moment: zones go on, and the next one takes them up again
+ * from the state file and the runners' sockets.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -32,7 +33,8 @@ static const char usage[] =
 	"  --storage-socket PATH  protect-storage (/run/protect-storage/storage.sock)\n"
 	"  --default-memory MIB   of a zone that asks for none (256)\n"
 	"  --default-cpus N       of a zone that asks for none (1)\n"
-	"  --memory-budget MIB    what all zones may have together (MemTotal less 512 MiB or 10 %)\n"
+	"  --memory-budget MIB    what all zones may have together (MemTotal less 512 MiB or 10 "
+	"%)\n"
 	"  --vcpu-budget N        what all zones may have together (4 for each CPU)\n"
 	"  --kernel-cmdline TEXT  added to the kernel command line of zones\n"
 	"  --uid-count N          user ids of protect-launch (4096)\n"
@@ -79,7 +81,8 @@ static int parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *
 	errno = 0;
 	value = strtoull(text, &end, 10);
 	if (errno || end == text || *end || value < min || value > max) {
-		fprintf(stderr, "protect-daemon: '%s' is not a number from %u to %u\n", text, min, max);
+		fprintf(stderr, "protect-daemon: '%s' is not a number from %u to %u\n", text, min,
+			max);
 		return -EINVAL;
 	}
 	*out = (uint32_t)value;
@@ -192,10 +195,12 @@ static int load_workload(void *user, struct workload_row *row)
 	if (!w)
 		return -ENOMEM;
 	w->agent_knows = w->disk_attached = true;
-	w->destroy_wanted = row->state == PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_DESTROYING;
+	w->destroy_wanted =
+		row->state == PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_DESTROYING;
 	if (row->state == PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_RUNNING)
 		w->phase = WORKLOAD_PHASE_RUNNING;
-	else if (row->state == PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_CREATING || w->destroy_wanted)
+	else if (row->state == PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_CREATING ||
+		 w->destroy_wanted)
 		w->phase = WORKLOAD_PHASE_ADOPT;
 	else
 		w->phase = WORKLOAD_PHASE_STOPPED;
@@ -305,7 +310,8 @@ int main(int argc, char **argv)
 	raise_limits();
 	r = hub_init(&d.hub);
 	if (r < 0) {
-		error_set_errno(&err, r, "io_uring cannot be used (see sysctl kernel.io_uring_disabled)");
+		error_set_errno(&err, r,
+				"io_uring cannot be used (see sysctl kernel.io_uring_disabled)");
 	} else {
 		r = watch_signals(&d, &signals, &signal_watch);
 		if (r == 0)

@@ -42,7 +42,8 @@ static void timed_out(void *user)
 static void set_timeout(struct pcall *call)
 {
 	if (call->timeout_ns)
-		timer_set(call->hub, &call->timeout, clock_now_ns() + call->timeout_ns, timed_out, call);
+		timer_set(call->hub, &call->timeout, clock_now_ns() + call->timeout_ns, timed_out,
+			  call);
 }
 
 static void readable(void *user, uint32_t events)
@@ -69,8 +70,9 @@ static void readable(void *user, uint32_t events)
 		pcall_cancel(call);
 }
 
-int pcall_start(struct hub *hub, const char *socket, const void *request, size_t len, const int *fds,
-		unsigned n_fds, uint64_t timeout_ns, pcall_fn *fn, void *user, struct pcall **out)
+int pcall_start(struct hub *hub, const char *socket, const void *request, size_t len,
+		const int *fds, unsigned n_fds, uint64_t timeout_ns, pcall_fn *fn, void *user,
+		struct pcall **out)
 {
 	_cleanup_(close_fdp) int fd = io_unix_connect(socket, SOCK_SEQPACKET | SOCK_NONBLOCK);
 	struct pcall *call;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * One question to another service over a SOCK_SEQPACKET socket, without waiting: a connection, one request packet (with
- * descriptors), one or more reply packets (with descriptors). What comes back is not trusted beyond its size.
+ * One question to another service over a SOCK_SEQPACKET socket, without waiting: a connection, one
+ * request packet (with descriptors), one or more reply packets (with descriptors). What comes back
+ * is not trusted beyond its size.
  */
 #pragma once
 
@@ -12,17 +13,21 @@
 struct pcall;
 
 /*
- * One reply: error 0 and len bytes with n_fds descriptors, which now belong to the callee; it returns whether more replies are
- * expected. Or the end: error is a negative errno, data is NULL. Unless true was returned for a reply, the call is gone when this returns.
+ * One reply: error 0 and len bytes with n_fds descriptors, which now belong to the callee; it
+ * returns whether more replies are expected. Or the end: error is a negative errno, data is NULL.
+ * Unless true was returned for a reply, the call is gone when this returns.
  */
-typedef bool pcall_fn(void *user, int error, const void *data, size_t len, int *fds, unsigned n_fds);
+typedef bool pcall_fn(void *user, int error, const void *data, size_t len, int *fds,
+		      unsigned n_fds);
 
 /*
- * Sends the request; descriptors are borrowed. timeout_ns 0 = none, else the time between replies. Returns 0, and then fn runs, never from
- * in here; or a negative errno (nobody listens: -ENOENT, -ECONNREFUSED).
+ * Sends the request; descriptors are borrowed. timeout_ns 0 = none, else the time between replies.
+ * Returns 0, and then fn runs, never from in here; or a negative errno (nobody listens: -ENOENT,
+ * -ECONNREFUSED).
  */
-int pcall_start(struct hub *hub, const char *socket, const void *request, size_t len, const int *fds,
-		unsigned n_fds, uint64_t timeout_ns, pcall_fn *fn, void *user, struct pcall **out);
+int pcall_start(struct hub *hub, const char *socket, const void *request, size_t len,
+		const int *fds, unsigned n_fds, uint64_t timeout_ns, pcall_fn *fn, void *user,
+		struct pcall **out);
 
 /* Ends it; fn does not run any more. Not from inside fn. NULL is allowed. Always returns NULL. */
 struct pcall *pcall_cancel(struct pcall *call);

@@ -87,7 +87,8 @@ uint64_t ring_end(const struct ring *ring)
 	return ring->end;
 }
 
-bool ring_peek(const struct ring *ring, struct ring_cursor *cursor, unsigned *tag, const void **data, size_t *len)
+bool ring_peek(const struct ring *ring, struct ring_cursor *cursor, unsigned *tag,
+	       const void **data, size_t *len)
 {
 	struct header header;
 	size_t place, left;

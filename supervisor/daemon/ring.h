@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The last bytes that something printed, in order, each run of them tagged with where it came from (console, stdout,
- * stderr). Fixed memory; the oldest records go first. Readers hold cursors of their own, so that one that is slow skips what
- * is gone and holds up nobody. One thread.
+ * The last bytes that something printed, in order, each run of them tagged with where it came from
+ * (console, stdout, stderr). Fixed memory; the oldest records go first. Readers hold cursors of
+ * their own, so that one that is slow skips what is gone and holds up nobody. One thread.
  */
 #pragma once
 
@@ -20,21 +20,24 @@ struct ring_cursor {
 	uint32_t offset; /* bytes of it that were read */
 };
 
-/* size_bytes: a power of two from 64 KiB. Returns NULL without memory. ring_free() takes NULL and returns NULL. */
+/* size_bytes: a power of two from 64 KiB. Returns NULL without memory. ring_free() takes NULL and
+ * returns NULL. */
 struct ring *ring_new(size_t size_bytes);
 struct ring *ring_free(struct ring *ring);
 
 /* Adds bytes; a tag is below 16. */
 void ring_append(struct ring *ring, unsigned tag, const void *data, size_t len);
 
-/* Where the next record will be: what a reader that wants only what there is now compares its cursor with. */
+/* Where the next record will be: what a reader that wants only what there is now compares its
+ * cursor with. */
 uint64_t ring_end(const struct ring *ring);
 
 /*
- * The next bytes at the cursor: a part of the ring, valid until the next append. Moves the cursor on to the oldest record if
- * its own is gone. Returns false at the end.
+ * The next bytes at the cursor: a part of the ring, valid until the next append. Moves the cursor
+ * on to the oldest record if its own is gone. Returns false at the end.
  */
-bool ring_peek(const struct ring *ring, struct ring_cursor *cursor, unsigned *tag, const void **data, size_t *len);
+bool ring_peek(const struct ring *ring, struct ring_cursor *cursor, unsigned *tag,
+	       const void **data, size_t *len);
 
 /* The reader took len of the bytes that ring_peek() gave. */
 void ring_advance(const struct ring *ring, struct ring_cursor *cursor, size_t len);

@@ -85,7 +85,8 @@ static void fail(struct runner_client *client, int error)
 		struct request *request = take_first(client);
 
 		if (request->fn)
-			request->fn(request->user, error, "the zone's runner does not answer any more", NULL);
+			request->fn(request->user, error,
+				    "the zone's runner does not answer any more", NULL);
 		request_free(request);
 	}
 	client->gone(client->user);
@@ -97,8 +98,9 @@ static int send_some(struct runner_client *client)
 	struct request *request = client->first;
 
 	while (request && request->sent < request->len) {
-		ssize_t n = io_send_fds(client->fd, request->frame + request->sent, request->len - request->sent,
-					&request->fd, request->sent == 0 && request->fd >= 0, MSG_DONTWAIT);
+		ssize_t n = io_send_fds(client->fd, request->frame + request->sent,
+					request->len - request->sent, &request->fd,
+					request->sent == 0 && request->fd >= 0, MSG_DONTWAIT);
 
 		if (n == -EAGAIN)
 			break;
@@ -106,7 +108,8 @@ static int send_some(struct runner_client *client)
 			return (int)n;
 		request->sent += (size_t)n;
 	}
-	watch_set(client->watch, request && request->sent < request->len ? POLLIN | POLLOUT : POLLIN);
+	watch_set(client->watch,
+		  request && request->sent < request->len ? POLLIN | POLLOUT : POLLIN);
 	return 0;
 }
 
@@ -122,7 +125,8 @@ static int take_reply(struct runner_client *client, const uint8_t *data, size_t 
 		return -EPROTO;
 	request = take_first(client);
 	if (request->fn)
-		request->fn(request->user, reply->error && reply->error < 4096 ? -(int)reply->error : 0,
+		request->fn(request->user,
+			    reply->error && reply->error < 4096 ? -(int)reply->error : 0,
 			    reply->text, reply);
 	request_free(request);
 	protect__runner__reply__free_unpacked(reply, NULL);
@@ -154,7 +158,8 @@ static int take_frame(struct runner_client *client)
 
 static int receive(struct runner_client *client)
 {
-	ssize_t n = recv(client->fd, client->in + client->have, sizeof(client->in) - client->have, MSG_DONTWAIT);
+	ssize_t n = recv(client->fd, client->in + client->have, sizeof(client->in) - client->have,
+			 MSG_DONTWAIT);
 	int r;
 
 	if (n == 0)
@@ -180,7 +185,8 @@ static void ready(void *user, uint32_t events)
 		fail(client, r);
 }
 
-int runner_open(struct hub *hub, const char *socket, runner_gone_fn *gone, void *user, struct runner_client **out)
+int runner_open(struct hub *hub, const char *socket, runner_gone_fn *gone, void *user,
+		struct runner_client **out)
 {
 	_cleanup_(close_fdp) int fd = runner_connect(socket, RUNNER_CONTROL);
 	struct runner_client *client;
@@ -206,8 +212,8 @@ int runner_open(struct hub *hub, const char *socket, runner_gone_fn *gone, void 
 	return 0;
 }
 
-int runner_request(struct runner_client *client, const Protect__Runner__Request *request, int fd, runner_fn *fn,
-		   void *user)
+int runner_request(struct runner_client *client, const Protect__Runner__Request *request, int fd,
+		   runner_fn *fn, void *user)
 {
 	size_t len = protect__runner__request__get_packed_size(request);
 	struct request *queued;

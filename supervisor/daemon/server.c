@@ -28,21 +28,23 @@ struct method {
 };
 
 #define EMPTY &protect__control__empty__descriptor
-#define REF &protect__control__ref__descriptor
+#define REF   &protect__control__ref__descriptor
 
 static const struct method methods[] = {
 	[PROTECT__CONTROL__METHOD__METHOD_HOST_STATUS] = {EMPTY, control_host_status},
-	[PROTECT__CONTROL__METHOD__METHOD_ZONE_LAUNCH] = {&protect__control__zone_launch__descriptor,
-							  control_zone_launch},
+	[PROTECT__CONTROL__METHOD__METHOD_ZONE_LAUNCH] =
+		{&protect__control__zone_launch__descriptor, control_zone_launch},
 	[PROTECT__CONTROL__METHOD__METHOD_ZONE_LIST] = {EMPTY, control_zone_list},
 	[PROTECT__CONTROL__METHOD__METHOD_ZONE_RESOLVE] = {REF, control_zone_resolve},
-	[PROTECT__CONTROL__METHOD__METHOD_ZONE_LOGS] = {&protect__control__logs__descriptor, control_zone_logs},
-	[PROTECT__CONTROL__METHOD__METHOD_ZONE_EXEC] = {&protect__control__exec__descriptor, control_zone_exec},
+	[PROTECT__CONTROL__METHOD__METHOD_ZONE_LOGS] = {&protect__control__logs__descriptor,
+							control_zone_logs},
+	[PROTECT__CONTROL__METHOD__METHOD_ZONE_EXEC] = {&protect__control__exec__descriptor,
+							control_zone_exec},
 	[PROTECT__CONTROL__METHOD__METHOD_ZONE_METRICS] = {REF, control_zone_metrics},
 	[PROTECT__CONTROL__METHOD__METHOD_ZONE_DESTROY] = {&protect__control__destroy__descriptor,
 							   control_zone_destroy},
-	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_LAUNCH] = {&protect__control__workload_launch__descriptor,
-							      control_workload_launch},
+	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_LAUNCH] =
+		{&protect__control__workload_launch__descriptor, control_workload_launch},
 	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_LIST] = {EMPTY, control_workload_list},
 	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_RESOLVE] = {REF, control_workload_resolve},
 	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_LOGS] = {&protect__control__logs__descriptor,
@@ -51,35 +53,38 @@ static const struct method methods[] = {
 							    control_workload_exec},
 	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_STOP] = {&protect__control__stop__descriptor,
 							    control_workload_stop},
-	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_DESTROY] = {&protect__control__destroy__descriptor,
-							       control_workload_destroy},
+	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_DESTROY] =
+		{&protect__control__destroy__descriptor, control_workload_destroy},
 	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_WAIT] = {REF, control_workload_wait},
 	[PROTECT__CONTROL__METHOD__METHOD_IMAGE_PULL] = {&protect__control__image_pull__descriptor,
 							 control_image_pull},
-	[PROTECT__CONTROL__METHOD__METHOD_IMAGE_IMPORT] = {&protect__control__image_import__descriptor,
-							   control_image_import},
+	[PROTECT__CONTROL__METHOD__METHOD_IMAGE_IMPORT] =
+		{&protect__control__image_import__descriptor, control_image_import},
 	[PROTECT__CONTROL__METHOD__METHOD_IMAGE_LIST] = {EMPTY, control_image_list},
 	[PROTECT__CONTROL__METHOD__METHOD_IMAGE_REMOVE] = {REF, control_image_remove},
-	[PROTECT__CONTROL__METHOD__METHOD_EXEC_RESIZE] = {&protect__control__exec_resize__descriptor,
-							  control_exec_resize},
-	[PROTECT__CONTROL__METHOD__METHOD_EXEC_SIGNAL] = {&protect__control__exec_signal__descriptor,
-							  control_exec_signal},
+	[PROTECT__CONTROL__METHOD__METHOD_EXEC_RESIZE] =
+		{&protect__control__exec_resize__descriptor, control_exec_resize},
+	[PROTECT__CONTROL__METHOD__METHOD_EXEC_SIGNAL] =
+		{&protect__control__exec_signal__descriptor, control_exec_signal},
 };
 
-static void got_request(void *user, struct idm *idm, uint64_t id, uint32_t number, const void *data, size_t len)
+static void got_request(void *user, struct idm *idm, uint64_t id, uint32_t number, const void *data,
+			size_t len)
 {
 	struct client *client = user;
 	struct ticket ticket = {.client = client->id, .request = id};
 	ProtobufCMessage *message;
 
 	if (number >= ARRAY_SIZE(methods) || !methods[number].run) {
-		idm_reply(idm, id, -ENOSYS, "this protect-daemon does not know the request; are both of one version?",
+		idm_reply(idm, id, -ENOSYS,
+			  "this protect-daemon does not know the request; are both of one version?",
 			  NULL, 0);
 		return;
 	}
 	message = protobuf_c_message_unpack(methods[number].type, NULL, len, data);
 	if (!message) {
-		idm_reply(idm, id, -EBADMSG, "the request cannot be read; are both of one version?", NULL, 0);
+		idm_reply(idm, id, -EBADMSG, "the request cannot be read; are both of one version?",
+			  NULL, 0);
 		return;
 	}
 	methods[number].run(client->daemon, ticket, message);
@@ -223,7 +228,8 @@ void server_fail_error(struct daemon *d, struct ticket ticket, const struct erro
 	server_fail(d, ticket, err->code, "%s", err->text);
 }
 
-bool server_progress(struct daemon *d, struct ticket ticket, const char *text, uint64_t done, uint64_t total)
+bool server_progress(struct daemon *d, struct ticket ticket, const char *text, uint64_t done,
+		     uint64_t total)
 {
 	Protect__Control__Progress progress = PROTECT__CONTROL__PROGRESS__INIT;
 	struct idm *idm = server_session(d, ticket.client);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The control socket: each client is an IDM session in which the daemon is the server. Who may connect is decided by the
- * socket's mode and group. A client is not trusted: requests are unpacked and checked, their number is bounded by the session,
- * the number of clients here.
+ * The control socket: each client is an IDM session in which the daemon is the server. Who may
+ * connect is decided by the socket's mode and group. A client is not trusted: requests are unpacked
+ * and checked, their number is bounded by the session, the number of clients here.
  */
 #pragma once
 
@@ -30,7 +30,8 @@ void server_fail(struct daemon *d, struct ticket ticket, int code, const char *f
 void server_fail_error(struct daemon *d, struct ticket ticket, const struct error *err);
 
 /* Tells how a request comes on. Returns false when the client has gone. */
-bool server_progress(struct daemon *d, struct ticket ticket, const char *text, uint64_t done, uint64_t total);
+bool server_progress(struct daemon *d, struct ticket ticket, const char *text, uint64_t done,
+		     uint64_t total);
 
 /* Adds a ticket. Without memory it is answered with ENOMEM at once. */
 void waiters_add(struct daemon *d, struct waiters *waiters, struct ticket ticket);
@@ -39,7 +40,8 @@ void waiters_add(struct daemon *d, struct waiters *waiters, struct ticket ticket
 void waiters_reply(struct daemon *d, struct waiters *waiters, const ProtobufCMessage *message);
 void waiters_fail(struct daemon *d, struct waiters *waiters, const struct error *err);
 
-/* The methods, by group. Each answers its ticket, now or later. message is borrowed for the call. */
+/* The methods, by group. Each answers its ticket, now or later. message is borrowed for the call.
+ */
 void control_host_status(struct daemon *d, struct ticket ticket, const void *message);
 void control_zone_launch(struct daemon *d, struct ticket ticket, const void *message);
 void control_zone_list(struct daemon *d, struct ticket ticket, const void *message);

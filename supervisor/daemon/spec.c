@@ -34,18 +34,20 @@ static json_t *disks(const struct spec *spec)
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < spec->n_disks; i++)
-		json_array_append_new(list, json_pack("{s:o, s:b, s:s}", "file", file(spec->disks[i].fd),
-						      "readonly", 1, "serial", spec->disks[i].serial));
+		json_array_append_new(list,
+				      json_pack("{s:o, s:b, s:s}", "file", file(spec->disks[i].fd),
+						"readonly", 1, "serial", spec->disks[i].serial));
 	return list;
 }
 
 static char *to_text(const struct spec *spec)
 {
-	json_t *root = json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:s, s:o, s:o, s:o}", "uuid", spec->uuid, "name",
-				 spec->name, "memory_mib", (json_int_t)spec->memory_mib, "vcpus",
-				 (json_int_t)spec->vcpus, "kernel", file(spec->kernel_fd), "initrd",
-				 file(spec->initrd_fd), "cmdline", spec->cmdline, "disks", disks(spec), "socket",
-				 file(spec->socket_fd), "exit", file(spec->exit_fd));
+	json_t *root =
+		json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:s, s:o, s:o, s:o}", "uuid", spec->uuid,
+			  "name", spec->name, "memory_mib", (json_int_t)spec->memory_mib, "vcpus",
+			  (json_int_t)spec->vcpus, "kernel", file(spec->kernel_fd), "initrd",
+			  file(spec->initrd_fd), "cmdline", spec->cmdline, "disks", disks(spec),
+			  "socket", file(spec->socket_fd), "exit", file(spec->exit_fd));
 	char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
 
 	json_decref(root);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The ZoneSpec: the JSON that tells a runner what its zone is. Descriptors are named by their numbers in the runner. */
+/* The ZoneSpec: the JSON that tells a runner what its zone is. Descriptors are named by their
+ * numbers in the runner. */
 #pragma once
 
 #include <stdint.h>
 
 #include "base/error.h"
 
-#define SPEC_DISKS_MAX 8u
+#define SPEC_DISKS_MAX	   8u
 #define SPEC_ADDONS_SERIAL "addons" /* the disk with the kernel's other modules */
 
 struct spec_disk {
@@ -23,8 +24,10 @@ struct spec {
 	struct spec_disk disks[SPEC_DISKS_MAX];
 };
 
-/* The kernel command line of every zone, and then extra (NULL or "" = nothing more). The caller frees it; NULL without memory. */
+/* The kernel command line of every zone, and then extra (NULL or "" = nothing more). The caller
+ * frees it; NULL without memory. */
 char *spec_cmdline(const char *extra);
 
-/* Writes the spec into a fresh memfd, positioned at its start. Returns the descriptor or a negative errno with text. */
+/* Writes the spec into a fresh memfd, positioned at its start. Returns the descriptor or a negative
+ * errno with text. */
 int spec_write(const struct spec *spec, struct error *err);

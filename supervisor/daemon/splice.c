@@ -151,7 +151,8 @@ static void got_end(void *user, struct idm_stream *stream, int error)
 	tell(splice);
 }
 
-static const struct idm_stream_ops ops = {.data = got_data, .writable = got_room, .closed = got_end};
+static const struct idm_stream_ops ops = {
+	.data = got_data, .writable = got_room, .closed = got_end};
 
 void splice_init(struct splice *splice, void *user)
 {
@@ -200,7 +201,8 @@ int splice_accept(struct splice *splice, enum splice_side side, struct idm *idm,
 	int r;
 
 	bind(splice, side);
-	r = idm_stream_accept(idm, number, IDM_WINDOW, &ops, &splice->ends[side], &splice->ends[side].stream);
+	r = idm_stream_accept(idm, number, IDM_WINDOW, &ops, &splice->ends[side],
+			      &splice->ends[side].stream);
 	if (r == 0)
 		deliver(splice, other(side));
 	return r;

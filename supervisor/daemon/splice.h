@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Two streams of two sessions joined: bytes of one become bytes of the other, in both directions, and each end of bytes as
- * well. What is taken from one side and not yet taken by the other lies here; that is never more than the window granted to
- * the giving side, because credit goes back only for bytes that the other side took.
+ * Two streams of two sessions joined: bytes of one become bytes of the other, in both directions,
+ * and each end of bytes as well. What is taken from one side and not yet taken by the other lies
+ * here; that is never more than the window granted to the giving side, because credit goes back
+ * only for bytes that the other side took.
  *
- * Either side may be missing: bytes from the agent for a client that is not there are dropped (after the tap saw them), bytes
- * for an agent that is not there wait. A side that was lost may be bound again. One thread.
+ * Either side may be missing: bytes from the agent for a client that is not there are dropped
+ * (after the tap saw them), bytes for an agent that is not there wait. A side that was lost may be
+ * bound again. One thread.
  */
 #pragma once
 
@@ -38,7 +40,8 @@ struct splice {
 	struct splice_buffer from[2];
 	/* Sees the agent's bytes first. May be NULL. */
 	void (*tap)(void *user, const void *data, size_t len);
-	/* Something ended or was delivered: look at the functions below. Runs inside a session's callback. May be NULL. */
+	/* Something ended or was delivered: look at the functions below. Runs inside a session's
+	 * callback. May be NULL. */
 	void (*changed)(void *user, struct splice *splice);
 	void *user;
 };
@@ -49,14 +52,16 @@ void splice_init(struct splice *splice, void *user);
 /* Frees what it holds and resets both streams, if they are there. May be called twice. */
 void splice_deinit(struct splice *splice);
 
-/* Opens a stream in a session, respectively accepts one that its peer opened, as that side. Returns 0 or a negative errno. */
+/* Opens a stream in a session, respectively accepts one that its peer opened, as that side. Returns
+ * 0 or a negative errno. */
 int splice_open(struct splice *splice, enum splice_side side, struct idm *idm);
 int splice_accept(struct splice *splice, enum splice_side side, struct idm *idm, uint64_t number);
 
 /* Its number for a request; 0 when the side is not there. */
 uint64_t splice_number(const struct splice *splice, enum splice_side side);
 
-/* No more bytes will come from this side (whatever it says): passes the end on once all was delivered. */
+/* No more bytes will come from this side (whatever it says): passes the end on once all was
+ * delivered. */
 void splice_finish(struct splice *splice, enum splice_side from);
 
 /* Whether nothing is left to deliver that came from this side, or nobody to deliver it to. */

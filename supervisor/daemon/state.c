@@ -31,25 +31,34 @@ enum statement {
 
 static const char schema[] =
 	"BEGIN IMMEDIATE;"
-	"CREATE TABLE IF NOT EXISTS zones (uuid TEXT PRIMARY KEY, name TEXT NOT NULL, state INTEGER NOT NULL,"
-	" reason TEXT NOT NULL, kernel TEXT NOT NULL, kernel_digest TEXT NOT NULL, memory_mib INTEGER NOT NULL,"
+	"CREATE TABLE IF NOT EXISTS zones (uuid TEXT PRIMARY KEY, name TEXT NOT NULL, state "
+	"INTEGER NOT NULL,"
+	" reason TEXT NOT NULL, kernel TEXT NOT NULL, kernel_digest TEXT NOT NULL, memory_mib "
+	"INTEGER NOT NULL,"
 	" vcpus INTEGER NOT NULL, slot INTEGER UNIQUE, env TEXT, kernel_release TEXT NOT NULL,"
-	" created_unix_ms INTEGER NOT NULL, create_ms INTEGER NOT NULL, ready_ms INTEGER NOT NULL) STRICT;"
-	"CREATE TABLE IF NOT EXISTS workloads (uuid TEXT PRIMARY KEY, name TEXT NOT NULL, zone TEXT NOT NULL,"
-	" state INTEGER NOT NULL, reason TEXT NOT NULL, image TEXT NOT NULL, image_digest TEXT NOT NULL,"
+	" created_unix_ms INTEGER NOT NULL, create_ms INTEGER NOT NULL, ready_ms INTEGER NOT NULL) "
+	"STRICT;"
+	"CREATE TABLE IF NOT EXISTS workloads (uuid TEXT PRIMARY KEY, name TEXT NOT NULL, zone "
+	"TEXT NOT NULL,"
+	" state INTEGER NOT NULL, reason TEXT NOT NULL, image TEXT NOT NULL, image_digest TEXT NOT "
+	"NULL,"
 	" stop_signal TEXT NOT NULL, terminal INTEGER NOT NULL, exit_code INTEGER,"
 	" created_unix_ms INTEGER NOT NULL) STRICT;"
 	"PRAGMA user_version = 1;"
 	"COMMIT;";
 
 static const char *const sql[N_STATEMENTS] = {
-	[PUT_ZONE] = "INSERT INTO zones (" ZONE_COLUMNS ") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)"
-		     " ON CONFLICT (uuid) DO UPDATE SET name=?2, state=?3, reason=?4, kernel=?5,"
-		     " kernel_digest=?6, memory_mib=?7, vcpus=?8, slot=?9, env=?10, kernel_release=?11,"
-		     " created_unix_ms=?12, create_ms=?13, ready_ms=?14",
-	[PUT_WORKLOAD] = "INSERT INTO workloads (" WORKLOAD_COLUMNS ") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)"
-			 " ON CONFLICT (uuid) DO UPDATE SET name=?2, zone=?3, state=?4, reason=?5, image=?6,"
-			 " image_digest=?7, stop_signal=?8, terminal=?9, exit_code=?10, created_unix_ms=?11",
+	[PUT_ZONE] =
+		"INSERT INTO zones (" ZONE_COLUMNS
+		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)"
+		" ON CONFLICT (uuid) DO UPDATE SET name=?2, state=?3, reason=?4, kernel=?5,"
+		" kernel_digest=?6, memory_mib=?7, vcpus=?8, slot=?9, env=?10, kernel_release=?11,"
+		" created_unix_ms=?12, create_ms=?13, ready_ms=?14",
+	[PUT_WORKLOAD] =
+		"INSERT INTO workloads (" WORKLOAD_COLUMNS
+		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)"
+		" ON CONFLICT (uuid) DO UPDATE SET name=?2, zone=?3, state=?4, reason=?5, image=?6,"
+		" image_digest=?7, stop_signal=?8, terminal=?9, exit_code=?10, created_unix_ms=?11",
 	[DELETE_ZONE] = "DELETE FROM zones WHERE uuid = ?1",
 	[DELETE_WORKLOAD] = "DELETE FROM workloads WHERE uuid = ?1",
 	[EACH_ZONE] = "SELECT " ZONE_COLUMNS " FROM zones ORDER BY rowid",
@@ -84,7 +93,8 @@ static int prepare(struct state *state)
 {
 	int version = 0, r;
 
-	r = sqlite3_exec(state->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", NULL, NULL, NULL);
+	r = sqlite3_exec(state->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", NULL,
+			 NULL, NULL);
 	if (r == SQLITE_OK)
 		r = sqlite3_exec(state->db, "PRAGMA user_version", read_version, &version, NULL);
 	if (r == SQLITE_OK && version > SCHEMA_VERSION)
@@ -92,8 +102,8 @@ static int prepare(struct state *state)
 	if (r == SQLITE_OK && version == 0)
 		r = sqlite3_exec(state->db, schema, NULL, NULL, NULL);
 	for (unsigned i = 0; r == SQLITE_OK && i < N_STATEMENTS; i++)
-		r = sqlite3_prepare_v3(state->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &state->statements[i],
-				       NULL);
+		r = sqlite3_prepare_v3(state->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
+				       &state->statements[i], NULL);
 	return r == SQLITE_OK ? 0 : -EIO;
 }
 
@@ -109,7 +119,8 @@ int state_open(const char *path, struct state **out, struct error *err)
 	if (r == -EPROTONOSUPPORT)
 		error_set(err, r, "%s was written by a newer protect-daemon", path);
 	else if (r < 0)
-		error_set(err, r, "%s: %s", path, state->db ? sqlite3_errmsg(state->db) : "out of memory");
+		error_set(err, r, "%s: %s", path,
+			  state->db ? sqlite3_errmsg(state->db) : "out of memory");
 	if (r < 0) {
 		state_close(state);
 		return r;
@@ -270,7 +281,8 @@ int state_each_zone(struct state *state, int (*fn)(void *user, struct zone_row *
 	return finish_each(state, s, step, r);
 }
 
-int state_each_workload(struct state *state, int (*fn)(void *user, struct workload_row *row), void *user)
+int state_each_workload(struct state *state, int (*fn)(void *user, struct workload_row *row),
+			void *user)
 {
 	sqlite3_stmt *s = state->statements[EACH_WORKLOAD];
 	int step, r = 0;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What must outlive the daemon: one row a zone, one row a workload, in SQLite (write-ahead log, synchronous=FULL), so that a
- * row that was put is there after any kill. Every put writes the whole row, in one transaction. One thread. The file is ours
- * alone, but an older or damaged one is refused rather than believed.
+ * What must outlive the daemon: one row a zone, one row a workload, in SQLite (write-ahead log,
+ * synchronous=FULL), so that a row that was put is there after any kill. Every put writes the whole
+ * row, in one transaction. One thread. The file is ours alone, but an older or damaged one is
+ * refused rather than believed.
  */
 #pragma once
 
@@ -12,13 +13,13 @@
 #include "base/error.h"
 #include "base/uuid.h"
 
-#define NAME_SIZE 64	/* of a zone or workload, with its NUL: it is also a host name */
-#define IMAGE_SIZE 256	/* of a reference */
-#define DIGEST_SIZE 128
-#define REASON_SIZE 256
+#define NAME_SIZE    64	 /* of a zone or workload, with its NUL: it is also a host name */
+#define IMAGE_SIZE   256 /* of a reference */
+#define DIGEST_SIZE  128
+#define REASON_SIZE  256
 #define RELEASE_SIZE 96
-#define SIGNAL_SIZE 32
-#define SLOT_NONE UINT32_MAX
+#define SIGNAL_SIZE  32
+#define SLOT_NONE    UINT32_MAX
 
 struct zone_row {
 	char uuid[UUID_TEXT_SIZE];
@@ -52,7 +53,8 @@ struct workload_row {
 
 struct state;
 
-/* Opens or makes the file. Returns 0 or a negative errno with text. state_close() takes NULL and returns NULL. */
+/* Opens or makes the file. Returns 0 or a negative errno with text. state_close() takes NULL and
+ * returns NULL. */
 int state_open(const char *path, struct state **out, struct error *err);
 struct state *state_close(struct state *state);
 
@@ -65,8 +67,9 @@ int state_delete_zone(struct state *state, const char *uuid);
 int state_delete_workload(struct state *state, const char *uuid);
 
 /*
- * Call fn for each row in the order of creation. env_json is handed over to fn; the rest of the row is borrowed. Return 0, a negative
- * value of fn at once, or -EIO.
+ * Call fn for each row in the order of creation. env_json is handed over to fn; the rest of the row
+ * is borrowed. Return 0, a negative value of fn at once, or -EIO.
  */
 int state_each_zone(struct state *state, int (*fn)(void *user, struct zone_row *row), void *user);
-int state_each_workload(struct state *state, int (*fn)(void *user, struct workload_row *row), void *user);
+int state_each_workload(struct state *state, int (*fn)(void *user, struct workload_row *row),
+			void *user);

@@ -27,11 +27,14 @@ static void answer_error(struct storage_call *call, int error)
 	char text[ERROR_TEXT_MAX];
 
 	if (error == -EACCES || error == -ENOENT || error == -ECONNREFUSED)
-		snprintf(text, sizeof(text), "protect-storage does not answer at %s; is it running?", call->socket);
+		snprintf(text, sizeof(text),
+			 "protect-storage does not answer at %s; is it running?", call->socket);
 	else if (error == -ECONNRESET)
-		snprintf(text, sizeof(text), "protect-storage ended while it was at work; see its log, and try again");
+		snprintf(text, sizeof(text),
+			 "protect-storage ended while it was at work; see its log, and try again");
 	else
-		snprintf(text, sizeof(text), "protect-storage at %s: %s", call->socket, strerror(-error));
+		snprintf(text, sizeof(text), "protect-storage at %s: %s", call->socket,
+			 strerror(-error));
 	reply.error = (uint32_t)-error;
 	reply.text = text;
 	call->fn(call->user, &reply, NULL, 0);
@@ -69,8 +72,9 @@ static void answer_failed(void *user)
 	free(call);
 }
 
-struct storage_call *storage_call(struct hub *hub, const char *socket, const Protect__Storage__Request *request,
-				  int fd, storage_fn *fn, void *user)
+struct storage_call *storage_call(struct hub *hub, const char *socket,
+				  const Protect__Storage__Request *request, int fd, storage_fn *fn,
+				  void *user)
 {
 	size_t len = protect__storage__request__get_packed_size(request);
 	_cleanup_(freep) uint8_t *packet = malloc(len ? len : 1);
@@ -83,7 +87,8 @@ struct storage_call *storage_call(struct hub *hub, const char *socket, const Pro
 	*call = (struct storage_call){.socket = socket, .fn = fn, .user = user, .error = -EMSGSIZE};
 	protect__storage__request__pack(request, packet);
 	if (len <= PCALL_PACKET_MAX)
-		call->error = pcall_start(hub, socket, packet, len, &fd, fd >= 0, 0, answered, call, &call->pcall);
+		call->error = pcall_start(hub, socket, packet, len, &fd, fd >= 0, 0, answered, call,
+					  &call->pcall);
 	if (call->error < 0)
 		timer_set(hub, &call->failed, clock_now_ns(), answer_failed, call);
 	return call;

@@ -13,7 +13,7 @@
 #include "supervisor/daemon/exec.h"
 #include "supervisor/daemon/zone.h"
 
-#define STATE(name) PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_##name
+#define STATE(name)   PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_##name
 #define STOP_GRACE_MS 10000u
 
 static void tap_out(void *user, const void *data, size_t len)
@@ -170,7 +170,8 @@ uint32_t workloads_in_zone(const struct zone *zone)
 	uint32_t n = 0;
 
 	for (const struct workload *w = zone->daemon->workloads; w; w = w->next)
-		n += w->zone == zone && (w->row.state == STATE(CREATING) || w->row.state == STATE(RUNNING));
+		n += w->zone == zone &&
+		     (w->row.state == STATE(CREATING) || w->row.state == STATE(RUNNING));
 	return n;
 }
 
@@ -193,7 +194,8 @@ void workload_set_exited(struct workload *w, const Protect__Agent__Exited *exite
 	if (exited->oom_killed)
 		snprintf(w->row.reason, sizeof(w->row.reason), "out of memory");
 	else if (exited->signal)
-		snprintf(w->row.reason, sizeof(w->row.reason), "killed by signal %u", exited->signal);
+		snprintf(w->row.reason, sizeof(w->row.reason), "killed by signal %u",
+			 exited->signal);
 	timer_stop(&w->stop_timer);
 	workload_set_state(w, STATE(EXITED));
 	log_info("workload=%s name=%s exit_code=%d reason=\"%s\" exited", w->row.uuid, w->row.name,
@@ -243,7 +245,8 @@ int workload_open_streams(struct workload *w)
 
 	if (r == 0 && !w->row.terminal)
 		r = splice_open(&w->err, SPLICE_AGENT, idm);
-	/* Without a client there is no input; a terminal stays open, since its end would end the program. */
+	/* Without a client there is no input; a terminal stays open, since its end would end the
+	 * program. */
 	if (r == 0 && !w->attached.client && !w->row.terminal)
 		splice_finish(&w->out, SPLICE_CLIENT);
 	return r;
@@ -262,11 +265,12 @@ static void attach_again(struct workload *w)
 	message.stdio_stream = splice_number(&w->out, SPLICE_AGENT);
 	message.stderr_stream = splice_number(&w->err, SPLICE_AGENT);
 	len = protect__agent__workload_attach__pack(&message, payload);
-	idm_call(zone_session(w->zone), PROTECT__AGENT__METHOD__METHOD_WORKLOAD_ATTACH, payload, len, 0,
-		 ignore_reply, NULL, NULL);
+	idm_call(zone_session(w->zone), PROTECT__AGENT__METHOD__METHOD_WORKLOAD_ATTACH, payload,
+		 len, 0, ignore_reply, NULL, NULL);
 }
 
-static const Protect__Agent__WorkloadState *find_listed(const Protect__Agent__ZoneState *state, const char *uuid)
+static const Protect__Agent__WorkloadState *find_listed(const Protect__Agent__ZoneState *state,
+							const char *uuid)
 {
 	for (size_t i = 0; i < state->n_workloads; i++)
 		if (strcmp(state->workloads[i]->workload, uuid) == 0)
@@ -281,7 +285,8 @@ static void take_listed(struct workload *w, const Protect__Agent__WorkloadState 
 	if (w->destroy_wanted)
 		workload_destroy(w, (struct ticket){0}, false);
 	else if (w->phase == WORKLOAD_PHASE_ADOPT)
-		workload_fail(w, -EIO, "protect-daemon ended while the workload was being launched");
+		workload_fail(w, -EIO,
+			      "protect-daemon ended while the workload was being launched");
 	else if (w->phase != WORKLOAD_PHASE_RUNNING)
 		return;
 	else if (!found)
@@ -340,14 +345,16 @@ void workload_stop(struct workload *w, struct ticket ticket, uint32_t grace_ms)
 		return;
 	}
 	if (w->phase != WORKLOAD_PHASE_RUNNING) {
-		server_fail(w->daemon, ticket, -EAGAIN, "workload '%s' does not run; 'protect workload destroy %s' ends it",
+		server_fail(w->daemon, ticket, -EAGAIN,
+			    "workload '%s' does not run; 'protect workload destroy %s' ends it",
 			    w->row.name, w->row.name);
 		return;
 	}
 	waiters_add(w->daemon, &w->ended, ticket);
 	exec_send_signal(w->zone, w->row.uuid, workload_signal_number(w->row.stop_signal), false);
 	timer_set(&w->daemon->hub, &w->stop_timer,
-		  clock_now_ns() + (grace_ms ? grace_ms : STOP_GRACE_MS) * NS_PER_MS, grace_over, w);
+		  clock_now_ns() + (grace_ms ? grace_ms : STOP_GRACE_MS) * NS_PER_MS, grace_over,
+		  w);
 }
 
 bool workload_of_request(struct daemon *d, uint64_t client, uint64_t request, struct workload **out)

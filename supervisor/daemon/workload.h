@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Workloads: OCI images that run in zones. The files: workload.c the list and what happens to a running one,
- * workload_launch.c from the request to running, workload_end.c from a failure or destroy to nothing left.
+ * Workloads: OCI images that run in zones. The files: workload.c the list and what happens to a
+ * running one, workload_launch.c from the request to running, workload_end.c from a failure or
+ * destroy to nothing left.
  *
- * Both streams of a workload are always open and its last output is kept; an attached client gets the bytes as well, and
- * then the zone gets credit only for what the client took. A workload never outlives its zone.
+ * Both streams of a workload are always open and its last output is kept; an attached client gets
+ * the bytes as well, and then the zone gets credit only for what the client took. A workload never
+ * outlives its zone.
  */
 #pragma once
 
@@ -26,7 +28,8 @@ enum workload_phase {
 	WORKLOAD_PHASE_START,  /* the agent is asked to start it */
 	WORKLOAD_PHASE_RUNNING,
 	WORKLOAD_PHASE_STOPPED, /* its main process ended, or it failed */
-	WORKLOAD_PHASE_ADOPT,	/* an earlier daemon left it half made: ended as soon as the agent answers */
+	WORKLOAD_PHASE_ADOPT,	/* an earlier daemon left it half made: ended as soon as the agent
+				   answers */
 	WORKLOAD_PHASE_REMOVE,	/* the agent is asked to forget it */
 	WORKLOAD_PHASE_DETACH,	/* the runner is asked to detach the image */
 };
@@ -94,7 +97,8 @@ void workloads_listed(struct zone *zone, const Protect__Agent__ZoneState *state)
 /* Answers the ticket once its main process has ended and its output was handed over. */
 void workload_wait(struct workload *w, struct ticket ticket);
 
-/* The stop signal, and SIGKILL for all of it after the grace time. Answers the ticket as workload_wait(). */
+/* The stop signal, and SIGKILL for all of it after the grace time. Answers the ticket as
+ * workload_wait(). */
 void workload_stop(struct workload *w, struct ticket ticket, uint32_t grace_ms);
 
 /* Opens both streams in its zone's session. Returns 0 or a negative errno. */
@@ -103,11 +107,13 @@ int workload_open_streams(struct workload *w);
 /* Tells those who wait for the end, if all was handed over. */
 void workload_settle(struct workload *w);
 
-/* The number of a signal from its name or number as in an image's configuration; SIGTERM if it means nothing. */
+/* The number of a signal from its name or number as in an image's configuration; SIGTERM if it
+ * means nothing. */
 uint32_t workload_signal_number(const char *text);
 
 /* What a request of a client launched and is attached to. Returns false if there is none. */
-bool workload_of_request(struct daemon *d, uint64_t client, uint64_t request, struct workload **out);
+bool workload_of_request(struct daemon *d, uint64_t client, uint64_t request,
+			 struct workload **out);
 
 /* Frees all at the daemon's own end. */
 void workloads_free(struct daemon *d);
@@ -115,7 +121,8 @@ void workloads_free(struct daemon *d);
 /* workload_launch.c */
 
 /* The request METHOD_WORKLOAD_LAUNCH. Answers the ticket, now or later. */
-void workload_launch(struct daemon *d, struct ticket ticket, const Protect__Control__WorkloadLaunch *request);
+void workload_launch(struct daemon *d, struct ticket ticket,
+		     const Protect__Control__WorkloadLaunch *request);
 
 /* A zone became ready: those that waited for it go on. */
 void workloads_zone_ready(struct zone *zone);
@@ -128,8 +135,10 @@ void workload_drop_launch(struct workload *w);
 
 /* workload_end.c */
 
-/* Ends one that cannot go on. Who launched it is told, and then it is gone; otherwise it stays in the list as failed. */
-void workload_fail(struct workload *w, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Ends one that cannot go on. Who launched it is told, and then it is gone; otherwise it stays in
+ * the list as failed. */
+void workload_fail(struct workload *w, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* Destroys it. Answers the ticket, at once or (wait) when nothing of it is left. */
 void workload_destroy(struct workload *w, struct ticket ticket, bool wait);

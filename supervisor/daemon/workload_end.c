@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * From a failure or destroy to nothing left: what is under way is dropped, the agent forgets the workload, the runner lets go
- * of its disk. What of that cannot be done, because the zone does not answer, ends with the zone.
+ * From a failure or destroy to nothing left: what is under way is dropped, the agent forgets the
+ * workload, the runner lets go of its disk. What of that cannot be done, because the zone does not
+ * answer, ends with the zone.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -12,9 +13,9 @@
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
-#define STATE(name) PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_##name
+#define STATE(name)	  PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_##name
 #define DETACH_TIMEOUT_MS 10000u
-#define LOST_EXIT_CODE 137 /* its zone ended: as if killed */
+#define LOST_EXIT_CODE	  137 /* its zone ended: as if killed */
 
 static void end_output(struct workload *w)
 {
@@ -36,9 +37,11 @@ static void torn_down(struct workload *w)
 		return;
 	}
 	w->phase = WORKLOAD_PHASE_STOPPED;
-	snprintf(w->row.reason, sizeof(w->row.reason), "%.*s", (int)sizeof(w->row.reason) - 1, w->failure.text);
+	snprintf(w->row.reason, sizeof(w->row.reason), "%.*s", (int)sizeof(w->row.reason) - 1,
+		 w->failure.text);
 	workload_set_state(w, STATE(FAILED));
-	log_warning("workload=%s name=%s err=\"%s\" failed", w->row.uuid, w->row.name, w->failure.text);
+	log_warning("workload=%s name=%s err=\"%s\" failed", w->row.uuid, w->row.name,
+		    w->failure.text);
 	end_output(w);
 	workload_settle(w);
 }
@@ -95,8 +98,8 @@ static void forget_in_agent(struct workload *w)
 	len = protect__agent__workload_id__pack(&message, payload);
 	w->phase = WORKLOAD_PHASE_REMOVE;
 	w->calling = w->agent_knows && idm &&
-		     idm_call(idm, PROTECT__AGENT__METHOD__METHOD_WORKLOAD_REMOVE, payload, len, 0, forgotten, w,
-			      &w->call) == 0;
+		     idm_call(idm, PROTECT__AGENT__METHOD__METHOD_WORKLOAD_REMOVE, payload, len, 0,
+			      forgotten, w, &w->call) == 0;
 	if (!w->calling)
 		detach_disk(w);
 }
@@ -108,7 +111,8 @@ static void drop_pending(struct workload *w)
 	if (w->calling && w->zone->agent)
 		idm_call_forget(link_idm(w->zone->agent), w->call);
 	w->calling = false;
-	/* A disk that the runner is just attaching is there when it gets to the detach: requests are done in order. */
+	/* A disk that the runner is just attaching is there when it gets to the detach: requests
+	 * are done in order. */
 	if (w->phase == WORKLOAD_PHASE_ATTACH)
 		w->disk_attached = true;
 	runner_forget(w->zone->control, w);
@@ -159,15 +163,18 @@ static void zone_ended(struct workload *w)
 		return;
 	drop_pending(w);
 	w->agent_knows = w->disk_attached = false;
-	error_set(&w->failure, -ESHUTDOWN, "zone '%s' ended: %s", w->zone->row.name, w->zone->row.reason);
-	if (!was_running || w->destroy_wanted || w->zone->row.state != PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_EXITED) {
+	error_set(&w->failure, -ESHUTDOWN, "zone '%s' ended: %s", w->zone->row.name,
+		  w->zone->row.reason);
+	if (!was_running || w->destroy_wanted ||
+	    w->zone->row.state != PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_EXITED) {
 		w->row.has_exit_code = was_running;
 		w->row.exit_code = was_running ? LOST_EXIT_CODE : 0;
 		torn_down(w);
 		return;
 	}
 	w->phase = WORKLOAD_PHASE_STOPPED;
-	snprintf(w->row.reason, sizeof(w->row.reason), "%.*s", (int)sizeof(w->row.reason) - 1, w->failure.text);
+	snprintf(w->row.reason, sizeof(w->row.reason), "%.*s", (int)sizeof(w->row.reason) - 1,
+		 w->failure.text);
 	w->row.has_exit_code = true;
 	w->row.exit_code = LOST_EXIT_CODE;
 	workload_set_state(w, STATE(EXITED));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * From the request to running, in the order of the functions: check, ask storage for the image (and have it pulled if it is not
- * there), wait for the zone, attach the image to it as a disk, have the agent start it.
+ * From the request to running, in the order of the functions: check, ask storage for the image (and
+ * have it pulled if it is not there), wait for the zone, attach the image to it as a disk, have the
+ * agent start it.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -48,7 +49,8 @@ static bool name_is_taken(const struct daemon *d, const char *name)
 	return false;
 }
 
-/* The last part of an image's name without tag and digest, as far as it can stand in a workload's name. */
+/* The last part of an image's name without tag and digest, as far as it can stand in a workload's
+ * name. */
 static void image_base(const char *image, char *out, size_t size)
 {
 	const char *slash = strrchr(image, '/');
@@ -71,7 +73,8 @@ static int choose_name(const struct daemon *d, const Protect__Control__WorkloadL
 	if (!*request->name) {
 		image_base(request->image, base, sizeof(base));
 		for (unsigned digits = 4; digits <= 12; digits += 4) {
-			snprintf(row->name, sizeof(row->name), "%s-%s", base, row->uuid + UUID_TEXT_SIZE - 1 - digits);
+			snprintf(row->name, sizeof(row->name), "%s-%s", base,
+				 row->uuid + UUID_TEXT_SIZE - 1 - digits);
 			if (!name_is_taken(d, row->name))
 				return 0;
 		}
@@ -79,12 +82,15 @@ static int choose_name(const struct daemon *d, const Protect__Control__WorkloadL
 	}
 	if (!daemon_name_is_good(request->name))
 		return error_set(err, -EINVAL,
-				 "'%s' cannot name a workload: up to 63 letters, digits, '.', '_' and '-', a letter or "
+				 "'%s' cannot name a workload: up to 63 letters, digits, '.', '_' "
+				 "and '-', a letter or "
 				 "digit first",
 				 request->name);
 	if (name_is_taken(d, request->name))
-		return error_set(err, -EEXIST,
-				 "a workload '%s' exists already; choose another name or destroy it", request->name);
+		return error_set(
+			err, -EEXIST,
+			"a workload '%s' exists already; choose another name or destroy it",
+			request->name);
 	snprintf(row->name, sizeof(row->name), "%s", request->name);
 	return 0;
 }
@@ -93,23 +99,27 @@ static int check_zone(const struct zone *zone, struct error *err)
 {
 	if (zone->destroy_wanted)
 		return error_set(err, -ESHUTDOWN, "zone '%s' is being destroyed", zone->row.name);
-	if (zone->phase == ZONE_PHASE_ENDING || zone->phase == ZONE_PHASE_REAP || zone->phase == ZONE_PHASE_ENDED)
-		return error_set(err, -ESHUTDOWN, "zone '%s' has ended (%s); destroy it and launch another",
+	if (zone->phase == ZONE_PHASE_ENDING || zone->phase == ZONE_PHASE_REAP ||
+	    zone->phase == ZONE_PHASE_ENDED)
+		return error_set(err, -ESHUTDOWN,
+				 "zone '%s' has ended (%s); destroy it and launch another",
 				 zone->row.name, *zone->row.reason ? zone->row.reason : "just now");
 	return 0;
 }
 
-static int prepare_row(struct daemon *d, const Protect__Control__WorkloadLaunch *request, const struct zone *zone,
-		       struct workload_row *row, struct error *err)
+static int prepare_row(struct daemon *d, const Protect__Control__WorkloadLaunch *request,
+		       const struct zone *zone, struct workload_row *row, struct error *err)
 {
 	struct uuid uuid;
 	int r = check_zone(zone, err);
 
 	*row = (struct workload_row){.state = STATE(CREATING), .created_unix_ms = daemon_unix_ms()};
 	if (r == 0 && d->n_workloads >= WORKLOADS_MAX)
-		r = error_set(err, -ENOSPC, "there are %u workloads already; destroy one", WORKLOADS_MAX);
+		r = error_set(err, -ENOSPC, "there are %u workloads already; destroy one",
+			      WORKLOADS_MAX);
 	if (r == 0 && (!*request->image || strlen(request->image) >= sizeof(row->image)))
-		r = error_set(err, -EINVAL, "the image's name is %s", *request->image ? "too long" : "missing");
+		r = error_set(err, -EINVAL, "the image's name is %s",
+			      *request->image ? "too long" : "missing");
 	if (r == 0 && uuid_generate(&uuid) < 0)
 		r = error_set(err, -EIO, "no random UUID");
 	if (r < 0)
@@ -126,7 +136,8 @@ static void out_of_memory(struct workload *w)
 	workload_fail(w, -ENOMEM, "protect-daemon is out of memory");
 }
 
-static void image_opened(void *user, const Protect__Storage__Reply *reply, const int *fds, unsigned n_fds);
+static void image_opened(void *user, const Protect__Storage__Reply *reply, const int *fds,
+			 unsigned n_fds);
 
 static void open_image(struct workload *w)
 {
@@ -136,20 +147,22 @@ static void open_image(struct workload *w)
 	open.ref = w->row.image;
 	request.what_case = PROTECT__STORAGE__REQUEST__WHAT_OPEN;
 	request.open = &open;
-	w->storage = storage_call(&w->daemon->hub, w->daemon->options.storage_socket, &request, -1, image_opened, w);
+	w->storage = storage_call(&w->daemon->hub, w->daemon->options.storage_socket, &request, -1,
+				  image_opened, w);
 	if (!w->storage)
 		out_of_memory(w);
 }
 
-static void image_pulled(void *user, const Protect__Storage__Reply *reply, const int *fds, unsigned n_fds)
+static void image_pulled(void *user, const Protect__Storage__Reply *reply, const int *fds,
+			 unsigned n_fds)
 {
 	struct workload *w = user;
 
 	(void)fds;
 	(void)n_fds;
 	if (reply->progress) {
-		server_progress(w->daemon, w->launcher, reply->progress->text, reply->progress->done,
-				reply->progress->total);
+		server_progress(w->daemon, w->launcher, reply->progress->text,
+				reply->progress->done, reply->progress->total);
 		return;
 	}
 	w->storage = NULL;
@@ -168,7 +181,8 @@ static void pull_image(struct workload *w)
 	pull.ref = w->row.image;
 	request.what_case = PROTECT__STORAGE__REQUEST__WHAT_PULL;
 	request.pull = &pull;
-	w->storage = storage_call(&w->daemon->hub, w->daemon->options.storage_socket, &request, -1, image_pulled, w);
+	w->storage = storage_call(&w->daemon->hub, w->daemon->options.storage_socket, &request, -1,
+				  image_pulled, w);
 	if (!w->storage)
 		out_of_memory(w);
 }
@@ -188,13 +202,15 @@ static int keep_image(struct workload *w, const Protect__Storage__Image *image, 
 		return -ENOMEM;
 	daemon_copy_text(w->row.image_digest, sizeof(w->row.image_digest), image->digest);
 	if (image->config)
-		daemon_copy_text(w->row.stop_signal, sizeof(w->row.stop_signal), image->config->stop_signal);
+		daemon_copy_text(w->row.stop_signal, sizeof(w->row.stop_signal),
+				 image->config->stop_signal);
 	return 0;
 }
 
 static void attach_disk(struct workload *w);
 
-static void image_opened(void *user, const Protect__Storage__Reply *reply, const int *fds, unsigned n_fds)
+static void image_opened(void *user, const Protect__Storage__Reply *reply, const int *fds,
+			 unsigned n_fds)
 {
 	struct workload *w = user;
 
@@ -210,7 +226,8 @@ static void image_opened(void *user, const Protect__Storage__Reply *reply, const
 		return;
 	}
 	if (n_fds != 1 || !reply->image) {
-		workload_fail(w, -EPROTO, "protect-storage sent no file for image '%s'", w->row.image);
+		workload_fail(w, -EPROTO, "protect-storage sent no file for image '%s'",
+			      w->row.image);
 		return;
 	}
 	if (keep_image(w, reply->image, fds[0]) < 0) {
@@ -238,15 +255,16 @@ void workloads_zone_ready(struct zone *zone)
 
 static void start(struct workload *w);
 
-static void disk_attached(void *user, int error, const char *text, const Protect__Runner__Reply *reply)
+static void disk_attached(void *user, int error, const char *text,
+			  const Protect__Runner__Reply *reply)
 {
 	struct workload *w = user;
 
 	(void)reply;
 	w->phase = WORKLOAD_PHASE_ZONE;
 	if (error) {
-		workload_fail(w, error, "image '%s' cannot be attached to zone '%s': %s", w->row.image,
-			      w->zone->row.name, text);
+		workload_fail(w, error, "image '%s' cannot be attached to zone '%s': %s",
+			      w->row.image, w->zone->row.name, text);
 		return;
 	}
 	w->disk_attached = true;
@@ -303,15 +321,16 @@ static void started(void *user, int error, const char *text, const void *payload
 	if (error) {
 		/* What the agent refused it does not keep; what was lost on the way it may have. */
 		w->agent_knows = error == -ECONNRESET;
-		workload_fail(w, error, "workload '%s' cannot be started in zone '%s': %s", w->row.name,
-			      w->zone->row.name, error == -ECONNRESET ? "the zone ended" : text);
+		workload_fail(w, error, "workload '%s' cannot be started in zone '%s': %s",
+			      w->row.name, w->zone->row.name,
+			      error == -ECONNRESET ? "the zone ended" : text);
 		return;
 	}
 	workload_drop_launch(w);
 	w->phase = WORKLOAD_PHASE_RUNNING;
 	workload_set_state(w, STATE(RUNNING));
-	log_info("workload=%s name=%s zone=%s image=\"%s\" running", w->row.uuid, w->row.name, w->row.zone,
-		 w->row.image);
+	log_info("workload=%s name=%s zone=%s image=\"%s\" running", w->row.uuid, w->row.name,
+		 w->row.zone, w->row.image);
 	if (w->launcher.client)
 		workload_reply(w, w->launcher);
 	w->launcher = (struct ticket){0};
@@ -340,34 +359,40 @@ static int send_launch(struct workload *w, Protect__Agent__Process *process)
 	if (!packed)
 		return -ENOMEM;
 	protect__agent__workload_launch__pack(&message, packed);
-	r = idm_call(idm, PROTECT__AGENT__METHOD__METHOD_WORKLOAD_LAUNCH, packed, len, 0, started, w, &w->call);
+	r = idm_call(idm, PROTECT__AGENT__METHOD__METHOD_WORKLOAD_LAUNCH, packed, len, 0, started,
+		     w, &w->call);
 	w->calling = w->agent_knows = r == 0;
 	return r;
 }
 
-/* As `docker run` does: arguments given replace the image's Cmd, its Entrypoint stays; what is given here goes before the image's. */
+/* As `docker run` does: arguments given replace the image's Cmd, its Entrypoint stays; what is
+ * given here goes before the image's. */
 static void start(struct workload *w)
 {
 	const Protect__Control__Process nothing = PROTECT__CONTROL__PROCESS__INIT;
 	const Protect__Storage__ImageConfig unset = PROTECT__STORAGE__IMAGE_CONFIG__INIT;
-	const Protect__Control__Process *given = w->request->process ? w->request->process : &nothing;
+	const Protect__Control__Process *given =
+		w->request->process ? w->request->process : &nothing;
 	const Protect__Storage__ImageConfig *config = w->image->config ? w->image->config : &unset;
 	Protect__Agent__Process process = PROTECT__AGENT__PROCESS__INIT;
 	Protect__Agent__Terminal terminal = PROTECT__AGENT__TERMINAL__INIT;
-	_cleanup_(freep) char **argv = join(config->entrypoint, config->n_entrypoint,
-					    given->n_argv ? given->argv : config->cmd,
-					    given->n_argv ? given->n_argv : config->n_cmd, &process.n_argv);
-	_cleanup_(freep) char **env = join(config->env, config->n_env, given->env, given->n_env, &process.n_env);
+	_cleanup_(freep) char **argv = join(
+		config->entrypoint, config->n_entrypoint, given->n_argv ? given->argv : config->cmd,
+		given->n_argv ? given->n_argv : config->n_cmd, &process.n_argv);
+	_cleanup_(freep) char **env =
+		join(config->env, config->n_env, given->env, given->n_env, &process.n_env);
 	char root[] = "/";
 	int r;
 
 	if (process.n_argv == 0) {
-		workload_fail(w, -EINVAL, "image '%s' names no command; give one after --", w->row.image);
+		workload_fail(w, -EINVAL, "image '%s' names no command; give one after --",
+			      w->row.image);
 		return;
 	}
 	process.argv = argv;
 	process.env = env;
-	process.working_directory = *given->working_directory ? given->working_directory : config->working_directory;
+	process.working_directory =
+		*given->working_directory ? given->working_directory : config->working_directory;
 	if (!*process.working_directory)
 		process.working_directory = root;
 	process.user = *given->user ? given->user : config->user;
@@ -398,7 +423,8 @@ static int accept_streams(struct workload *w, const Protect__Control__Process *p
 	return r;
 }
 
-static Protect__Control__WorkloadLaunch *copy_request(const Protect__Control__WorkloadLaunch *request)
+static Protect__Control__WorkloadLaunch *
+copy_request(const Protect__Control__WorkloadLaunch *request)
 {
 	size_t len = protect__control__workload_launch__get_packed_size(request);
 	_cleanup_(freep) uint8_t *packed = malloc(len ? len : 1);
@@ -409,7 +435,8 @@ static Protect__Control__WorkloadLaunch *copy_request(const Protect__Control__Wo
 	return protect__control__workload_launch__unpack(NULL, len, packed);
 }
 
-void workload_launch(struct daemon *d, struct ticket ticket, const Protect__Control__WorkloadLaunch *request)
+void workload_launch(struct daemon *d, struct ticket ticket,
+		     const Protect__Control__WorkloadLaunch *request)
 {
 	struct error err = ERROR_NULL;
 	struct zone *zone = zone_find(d, request->zone, &err);
@@ -433,7 +460,8 @@ void workload_launch(struct daemon *d, struct ticket ticket, const Protect__Cont
 	if (r == 0 && request->attach)
 		r = accept_streams(w, request->process);
 	if (r < 0) {
-		workload_fail(w, r, "workload '%s' cannot be launched: %s", w->row.name, strerror(-r));
+		workload_fail(w, r, "workload '%s' cannot be launched: %s", w->row.name,
+			      strerror(-r));
 		return;
 	}
 	workload_set_state(w, STATE(CREATING));

@@ -64,13 +64,15 @@ struct zone *zone_find_ready(struct daemon *d, const char *ref, struct error *er
 		return zone;
 	if (zone->row.state == PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_EXITED ||
 	    zone->row.state == PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_FAILED)
-		error_set(err, -ESHUTDOWN, "zone '%s' has ended (%s); destroy it and launch another", zone->row.name,
+		error_set(err, -ESHUTDOWN,
+			  "zone '%s' has ended (%s); destroy it and launch another", zone->row.name,
 			  zone->row.reason);
 	else if (zone->row.state == PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_DESTROYING)
 		error_set(err, -ESHUTDOWN, "zone '%s' is being destroyed", zone->row.name);
 	else
 		error_set(err, -EAGAIN,
-			  "zone '%s' is not ready yet; try again, or launch it with --wait", zone->row.name);
+			  "zone '%s' is not ready yet; try again, or launch it with --wait",
+			  zone->row.name);
 	return NULL;
 }
 
@@ -102,8 +104,8 @@ void zone_message(const struct zone *zone, Protect__Control__Zone *out)
 
 int zone_path(const struct zone *zone, const char *file, char *out, size_t size)
 {
-	int n = snprintf(out, size, "%s/zones/%s%s%s", zone->daemon->options.run_dir, zone->row.uuid,
-			 *file ? "/" : "", file);
+	int n = snprintf(out, size, "%s/zones/%s%s%s", zone->daemon->options.run_dir,
+			 zone->row.uuid, *file ? "/" : "", file);
 
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
@@ -116,7 +118,8 @@ int zone_slot_take(struct daemon *d, uint32_t *slot, struct error *err)
 			*slot = i;
 			return 0;
 		}
-	return error_set(err, -ENOSPC, "all %u user ids of zones are in use; destroy a zone", d->options.uid_count);
+	return error_set(err, -ENOSPC, "all %u user ids of zones are in use; destroy a zone",
+			 d->options.uid_count);
 }
 
 void zone_slot_release(struct daemon *d, uint32_t slot)

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Zones: what the daemon knows of each, and the life of its runner. The files: zone.c the list, zone_launch.c from the request
- * to ready, zone_agent.c the connections to a running one, zone_end.c from whatever ends it to nothing left. A zone, its
- * runner included, is not trusted: what comes from either is text to be cleaned or a number to be checked.
+ * Zones: what the daemon knows of each, and the life of its runner. The files: zone.c the list,
+ * zone_launch.c from the request to ready, zone_agent.c the connections to a running one,
+ * zone_end.c from whatever ends it to nothing left. A zone, its runner included, is not trusted:
+ * what comes from either is text to be cleaned or a number to be checked.
  *
- * phase says what is under way, row.state what others see. Resources (ledger, uid slot) are held exactly while row.slot is
- * not SLOT_NONE: from before anything exists until the runner is reaped.
+ * phase says what is under way, row.state what others see. Resources (ledger, uid slot) are held
+ * exactly while row.slot is not SLOT_NONE: from before anything exists until the runner is reaped.
  */
 #pragma once
 
@@ -65,7 +66,8 @@ struct zone {
 
 /* zone.c */
 
-/* A fresh zone in the list, without a row in the state. Takes env_json in row over. Returns NULL without memory. */
+/* A fresh zone in the list, without a row in the state. Takes env_json in row over. Returns NULL
+ * without memory. */
 struct zone *zone_new(struct daemon *d, const struct zone_row *row);
 
 /* Finds by UUID or name. NULL with text. */
@@ -87,7 +89,8 @@ int zone_path(const struct zone *zone, const char *file, char *out, size_t size)
 int zone_slot_take(struct daemon *d, uint32_t *slot, struct error *err);
 void zone_slot_release(struct daemon *d, uint32_t slot);
 
-/* Takes it out of the list and deletes its row, its folder and its workloads; frees it now or when its link has closed. */
+/* Takes it out of the list and deletes its row, its folder and its workloads; frees it now or when
+ * its link has closed. */
 void zone_remove(struct zone *zone);
 
 /* Frees a removed zone if its link has closed. */
@@ -99,7 +102,8 @@ void zones_free(struct daemon *d);
 /* zone_launch.c */
 
 /* The request METHOD_ZONE_LAUNCH. Answers the ticket, now or later. */
-void zone_launch(struct daemon *d, struct ticket ticket, const Protect__Control__ZoneLaunch *request);
+void zone_launch(struct daemon *d, struct ticket ticket,
+		 const Protect__Control__ZoneLaunch *request);
 
 /* The zone reported ready. */
 void zone_ready(struct zone *zone, const char *kernel_release);
@@ -124,7 +128,8 @@ void zone_adopt(struct zone *zone);
 /* zone_end.c */
 
 /* Ends a zone that cannot go on; code is a negative errno. The first reason counts. */
-void zone_fail(struct zone *zone, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void zone_fail(struct zone *zone, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* Destroys it: ends it if need be, then removes it. Answers the ticket when the request says so. */
 void zone_destroy(struct zone *zone, struct ticket ticket, bool wait);

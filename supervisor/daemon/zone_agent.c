@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The connections to a running zone: control and console to its runner, IDM through the runner to zone-init. A lost IDM
- * connection is made again until the runner ends; a fresh one starts with BOOTSTRAP, any other with LIST.
+ * The connections to a running zone: control and console to its runner, IDM through the runner to
+ * zone-init. A lost IDM connection is made again until the runner ends; a fresh one starts with
+ * BOOTSTRAP, any other with LIST.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,9 +25,9 @@
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
-#define ENTROPY_BYTES 64u
-#define RECONNECT_NS (200 * NS_PER_MS)
-#define CONSOLE_CHUNK 16384u
+#define ENTROPY_BYTES  64u
+#define RECONNECT_NS   (200 * NS_PER_MS)
+#define CONSOLE_CHUNK  16384u
 #define CONSOLE_BUDGET 16u /* chunks in one go */
 
 static int connect_agent(struct zone *zone, bool fresh);
@@ -36,7 +37,8 @@ static void reconnect(void *user)
 	struct zone *zone = user;
 
 	if (connect_agent(zone, false) < 0)
-		timer_set(&zone->daemon->hub, &zone->reconnect, clock_now_ns() + RECONNECT_NS, reconnect, zone);
+		timer_set(&zone->daemon->hub, &zone->reconnect, clock_now_ns() + RECONNECT_NS,
+			  reconnect, zone);
 }
 
 static bool is_running(const struct zone *zone)
@@ -52,8 +54,10 @@ static void agent_closed(void *user, int error)
 	zone->agent_usable = false;
 	execs_zone_lost(zone);
 	if (is_running(zone)) {
-		log_warning("zone=%s err=\"%s\" idm connection lost", zone->row.uuid, strerror(-error));
-		timer_set(&zone->daemon->hub, &zone->reconnect, clock_now_ns() + RECONNECT_NS, reconnect, zone);
+		log_warning("zone=%s err=\"%s\" idm connection lost", zone->row.uuid,
+			    strerror(-error));
+		timer_set(&zone->daemon->hub, &zone->reconnect, clock_now_ns() + RECONNECT_NS,
+			  reconnect, zone);
 	}
 	zone_try_free(zone);
 }
@@ -86,8 +90,8 @@ static void bootstrapped(void *user, int error, const char *text, const void *pa
 		return;
 	ready = error ? NULL : protect__agent__zone_ready__unpack(NULL, len, payload);
 	if (!ready) {
-		zone_fail(zone, error ? error : -EPROTO, "zone '%s' could not be set up: %s", zone->row.name,
-			  error ? text : "its answer cannot be read");
+		zone_fail(zone, error ? error : -EPROTO, "zone '%s' could not be set up: %s",
+			  zone->row.name, error ? text : "its answer cannot be read");
 		return;
 	}
 	zone->agent_usable = true;
@@ -118,8 +122,8 @@ static int send_bootstrap(struct zone *zone, Protect__Agent__Bootstrap *message)
 	if (!payload)
 		return -ENOMEM;
 	protect__agent__bootstrap__pack(message, payload);
-	return idm_call(link_idm(zone->agent), PROTECT__AGENT__METHOD__METHOD_BOOTSTRAP, payload, len, 0,
-			bootstrapped, zone, NULL);
+	return idm_call(link_idm(zone->agent), PROTECT__AGENT__METHOD__METHOD_BOOTSTRAP, payload,
+			len, 0, bootstrapped, zone, NULL);
 }
 
 static int bootstrap(struct zone *zone)
@@ -157,13 +161,15 @@ static void listed(void *user, int error, const char *text, const void *payload,
 		return;
 	state = error ? NULL : protect__agent__zone_state__unpack(NULL, len, payload);
 	if (!state) {
-		log_warning("zone=%s err=\"%s\" agent cannot list", zone->row.uuid, error ? text : "bad answer");
+		log_warning("zone=%s err=\"%s\" agent cannot list", zone->row.uuid,
+			    error ? text : "bad answer");
 		link_close(zone->agent);
 		return;
 	}
 	if (!state->bootstrapped) {
 		if (zone->phase == ZONE_PHASE_READY)
-			zone_fail(zone, -EIO, "zone '%s': its agent has forgotten it", zone->row.name);
+			zone_fail(zone, -EIO, "zone '%s': its agent has forgotten it",
+				  zone->row.name);
 		else if (bootstrap(zone) < 0)
 			link_close(zone->agent);
 	} else {
@@ -183,12 +189,14 @@ static int connect_agent(struct zone *zone, bool fresh)
 
 	if (fd < 0)
 		return fd;
-	r = link_new(&zone->daemon->hub, fd, IDM_CLIENT, &handler, agent_closed, zone, &zone->agent);
+	r = link_new(&zone->daemon->hub, fd, IDM_CLIENT, &handler, agent_closed, zone,
+		     &zone->agent);
 	if (r < 0)
 		return r;
 	if (fresh)
 		return bootstrap(zone);
-	return idm_call(link_idm(zone->agent), PROTECT__AGENT__METHOD__METHOD_LIST, NULL, 0, 0, listed, zone, NULL);
+	return idm_call(link_idm(zone->agent), PROTECT__AGENT__METHOD__METHOD_LIST, NULL, 0, 0,
+			listed, zone, NULL);
 }
 
 /* Returns false at the end of the console. */
@@ -269,7 +277,9 @@ void zone_disconnect(struct zone *zone)
 
 struct idm *zone_session(const struct zone *zone)
 {
-	return zone->agent && zone->agent_usable && zone->phase == ZONE_PHASE_READY ? link_idm(zone->agent) : NULL;
+	return zone->agent && zone->agent_usable && zone->phase == ZONE_PHASE_READY
+		       ? link_idm(zone->agent)
+		       : NULL;
 }
 
 static void got_status(void *user, int error, const char *text, const Protect__Runner__Reply *reply)
@@ -311,7 +321,8 @@ void zone_adopt(struct zone *zone)
 		 r < 0 ? strerror(-r) : "");
 	if (r < 0) {
 		if (!was_ready)
-			error_set(&zone->failure, -EIO, "protect-daemon ended while the zone was being created");
+			error_set(&zone->failure, -EIO,
+				  "protect-daemon ended while the zone was being created");
 		zone_runner_gone(zone);
 		return;
 	}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * From whatever ends a zone to nothing left: ask the runner to end, kill it if it does not, reap it, read why it ended, give back
- * what the zone held, tell whoever waits; remove the zone if that was wanted.
+ * From whatever ends a zone to nothing left: ask the runner to end, kill it if it does not, reap
+ * it, read why it ended, give back what the zone held, tell whoever waits; remove the zone if that
+ * was wanted.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,10 +22,10 @@
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
-#define GRACE_NS (2 * NS_PER_S) /* for a runner that was asked to end, or seems to have ended */
-#define REAP_RETRY_NS (50 * NS_PER_MS)
+#define GRACE_NS	(2 * NS_PER_S) /* for a runner that was asked to end, or seems to have ended */
+#define REAP_RETRY_NS	(50 * NS_PER_MS)
 #define LAUNCH_RETRY_NS (500 * NS_PER_MS) /* while protect-launch itself does not answer */
-#define RECORD_MAX 255u
+#define RECORD_MAX	255u
 
 static void release(struct zone *zone)
 {
@@ -41,7 +42,8 @@ void zone_undo(struct zone *zone)
 {
 	release(zone);
 	zone->phase = ZONE_PHASE_ENDED;
-	log_warning("zone=%s name=%s err=\"%s\" not launched", zone->row.uuid, zone->row.name, zone->failure.text);
+	log_warning("zone=%s name=%s err=\"%s\" not launched", zone->row.uuid, zone->row.name,
+		    zone->failure.text);
 	server_fail_error(zone->daemon, zone->launcher, &zone->failure);
 	zone_remove(zone);
 }
@@ -64,8 +66,9 @@ static void read_record(const struct zone *zone, char line[static RECORD_MAX + 1
 
 static bool is_ending(const char *word)
 {
-	static const char *const words[] = {RUNNER_EXIT_POWEROFF, RUNNER_EXIT_REBOOT, RUNNER_EXIT_PANIC,
-					    RUNNER_EXIT_TRIPLE_FAULT, RUNNER_EXIT_KILLED};
+	static const char *const words[] = {RUNNER_EXIT_POWEROFF, RUNNER_EXIT_REBOOT,
+					    RUNNER_EXIT_PANIC, RUNNER_EXIT_TRIPLE_FAULT,
+					    RUNNER_EXIT_KILLED};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
 		if (strncmp(word, words[i], strlen(words[i])) == 0)
@@ -73,7 +76,8 @@ static bool is_ending(const char *word)
 	return false;
 }
 
-/* Why it ended, from our own reason, the record and the wait status, in this order. Returns whether the runner itself failed. */
+/* Why it ended, from our own reason, the record and the wait status, in this order. Returns whether
+ * the runner itself failed. */
 static bool find_reason(struct zone *zone, int wait_status)
 {
 	size_t size = sizeof(zone->row.reason);
@@ -90,19 +94,22 @@ static bool find_reason(struct zone *zone, int wait_status)
 	}
 	if (strncmp(line, RUNNER_EXIT_ERROR, strlen(RUNNER_EXIT_ERROR)) == 0)
 		snprintf(zone->row.reason, size, "%s",
-			 line[strlen(RUNNER_EXIT_ERROR)] ? line + strlen(RUNNER_EXIT_ERROR) + 1 : line);
+			 line[strlen(RUNNER_EXIT_ERROR)] ? line + strlen(RUNNER_EXIT_ERROR) + 1
+							 : line);
 	else if (wait_status >= 0 && WIFSIGNALED(wait_status))
-		snprintf(zone->row.reason, size, "runner killed by signal %d", WTERMSIG(wait_status));
+		snprintf(zone->row.reason, size, "runner killed by signal %d",
+			 WTERMSIG(wait_status));
 	else if (wait_status >= 0 && WIFEXITED(wait_status))
-		snprintf(zone->row.reason, size, "runner ended with status %d", WEXITSTATUS(wait_status));
+		snprintf(zone->row.reason, size, "runner ended with status %d",
+			 WEXITSTATUS(wait_status));
 	else
 		snprintf(zone->row.reason, size, "runner ended without a reason");
 	return true;
 }
 
 /*
- * Tells the launcher that waits. A zone whose runner could not even start it is removed, as if it had never been; one that ran stays in
- * the list with its log. Returns whether to remove it.
+ * Tells the launcher that waits. A zone whose runner could not even start it is removed, as if it
+ * had never been; one that ran stays in the list with its log. Returns whether to remove it.
  */
 static bool answer_launcher(struct zone *zone, bool runner_failed)
 {
@@ -113,11 +120,12 @@ static bool answer_launcher(struct zone *zone, bool runner_failed)
 	if (zone->failure.code)
 		server_fail_error(zone->daemon, zone->launcher, &zone->failure);
 	else if (runner_failed)
-		server_fail(zone->daemon, zone->launcher, -EIO, "zone '%s' could not be started: %s", zone->row.name,
-			    zone->row.reason);
+		server_fail(zone->daemon, zone->launcher, -EIO,
+			    "zone '%s' could not be started: %s", zone->row.name, zone->row.reason);
 	else
 		server_fail(zone->daemon, zone->launcher, -EIO,
-			    "zone '%s' ended before it was ready: %s; 'protect zone logs %s' shows its console",
+			    "zone '%s' ended before it was ready: %s; 'protect zone logs %s' shows "
+			    "its console",
 			    zone->row.name, zone->row.reason, zone->row.name);
 	zone->launcher = (struct ticket){0};
 	return runner_failed && !zone->failure.code;
@@ -136,9 +144,11 @@ static void finish(struct zone *zone, int wait_status)
 	if (zone->destroy_wanted)
 		zone_set_state(zone, PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_DESTROYING);
 	else
-		zone_set_state(zone, runner_failed ? PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_FAILED
-						   : PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_EXITED);
-	log_info("zone=%s name=%s reason=\"%s\" ended", zone->row.uuid, zone->row.name, zone->row.reason);
+		zone_set_state(zone, runner_failed
+					     ? PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_FAILED
+					     : PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_EXITED);
+	log_info("zone=%s name=%s reason=\"%s\" ended", zone->row.uuid, zone->row.name,
+		 zone->row.reason);
 	workloads_zone_ended(zone);
 	followers_end(&zone->followers);
 	remove = answer_launcher(zone, runner_failed);
@@ -152,8 +162,8 @@ static void ask_launch(struct zone *zone, uint32_t op, uint32_t signal, launch_f
 
 	uuid_parse(zone->row.uuid, &request.uuid);
 	launch_cancel(zone->launch);
-	zone->launch = launch_call(&zone->daemon->hub, zone->daemon->options.launch_socket, &request, NULL, 0, fn,
-				   zone);
+	zone->launch = launch_call(&zone->daemon->hub, zone->daemon->options.launch_socket,
+				   &request, NULL, 0, fn, zone);
 }
 
 static void reap_again(void *user)
@@ -180,7 +190,8 @@ static void kill_runner(void *user)
 	zone->kill_sent = true;
 	ask_launch(zone, LAUNCH_SIGNAL, SIGKILL, killed);
 	if (!zone->launch)
-		timer_set(&zone->daemon->hub, &zone->timer, clock_now_ns() + LAUNCH_RETRY_NS, kill_runner, zone);
+		timer_set(&zone->daemon->hub, &zone->timer, clock_now_ns() + LAUNCH_RETRY_NS,
+			  kill_runner, zone);
 }
 
 static void reaped(void *user, const struct launch_reply *reply, int pidfd)
@@ -197,12 +208,15 @@ static void reaped(void *user, const struct launch_reply *reply, int pidfd)
 	}
 	if (reply->error != -EBUSY) {
 		if (!zone->kill_sent)
-			log_warning("zone=%s err=\"%s\" not reaped yet", zone->row.uuid, reply->text);
+			log_warning("zone=%s err=\"%s\" not reaped yet", zone->row.uuid,
+				    reply->text);
 		zone->kill_sent = true;
-		timer_set(&zone->daemon->hub, &zone->timer, now_ns + LAUNCH_RETRY_NS, reap_again, zone);
+		timer_set(&zone->daemon->hub, &zone->timer, now_ns + LAUNCH_RETRY_NS, reap_again,
+			  zone);
 		return;
 	}
-	/* It still runs though its socket is closed: it had its time. Asked again when that did not help. */
+	/* It still runs though its socket is closed: it had its time. Asked again when that did not
+	 * help. */
 	if (now_ns - zone->reap_since_ns >= GRACE_NS) {
 		zone->reap_since_ns = now_ns;
 		kill_runner(zone);
@@ -217,12 +231,14 @@ void zone_reap(struct zone *zone)
 		zone->reap_since_ns = clock_now_ns();
 	ask_launch(zone, LAUNCH_REAP, 0, reaped);
 	if (!zone->launch)
-		timer_set(&zone->daemon->hub, &zone->timer, clock_now_ns() + LAUNCH_RETRY_NS, reap_again, zone);
+		timer_set(&zone->daemon->hub, &zone->timer, clock_now_ns() + LAUNCH_RETRY_NS,
+			  reap_again, zone);
 }
 
 void zone_runner_gone(struct zone *zone)
 {
-	if (zone->phase != ZONE_PHASE_BOOT && zone->phase != ZONE_PHASE_READY && zone->phase != ZONE_PHASE_ENDING)
+	if (zone->phase != ZONE_PHASE_BOOT && zone->phase != ZONE_PHASE_READY &&
+	    zone->phase != ZONE_PHASE_ENDING)
 		return;
 	zone->phase = ZONE_PHASE_REAP;
 	zone_reap(zone);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * From the request to ready, in the order of the functions: check and charge, ask storage for the kernel, make the zone's folder,
- * ask launch for the runner, connect, bootstrap (zone_agent.c), ready. Until the runner exists, a failure undoes everything and the
- * zone was never there.
+ * From the request to ready, in the order of the functions: check and charge, ask storage for the
+ * kernel, make the zone's folder, ask launch for the runner, connect, bootstrap (zone_agent.c),
+ * ready. Until the runner exists, a failure undoes everything and the zone was never there.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,8 +25,8 @@
 #include "supervisor/daemon/zone.h"
 
 #define ENV_BYTES_MAX (32u * 1024)
-#define CPU_WEIGHT 100u
-#define KERNEL_FDS 3u /* kernel, initrd, addons: the order of OpenKernel's descriptors */
+#define CPU_WEIGHT    100u
+#define KERNEL_FDS    3u /* kernel, initrd, addons: the order of OpenKernel's descriptors */
 
 static int check_env(const Protect__Control__ZoneLaunch *request, char **json, struct error *err)
 {
@@ -39,11 +39,14 @@ static int check_env(const Protect__Control__ZoneLaunch *request, char **json, s
 
 		bytes += strlen(request->env[i]) + 1;
 		if (!equals || equals == request->env[i])
-			r = error_set(err, -EINVAL, "environment '%s' is not NAME=VALUE", request->env[i]);
+			r = error_set(err, -EINVAL, "environment '%s' is not NAME=VALUE",
+				      request->env[i]);
 		else if (bytes > ENV_BYTES_MAX)
-			r = error_set(err, -E2BIG, "the environment has more than %u bytes", ENV_BYTES_MAX);
+			r = error_set(err, -E2BIG, "the environment has more than %u bytes",
+				      ENV_BYTES_MAX);
 		else if (json_array_append_new(list, json_string(request->env[i])) < 0)
-			r = error_set(err, -EINVAL, "environment '%.*s' is not UTF-8", 64, request->env[i]);
+			r = error_set(err, -EINVAL, "environment '%.*s' is not UTF-8", 64,
+				      request->env[i]);
 	}
 	*json = r == 0 && request->n_env ? json_dumps(list, JSON_COMPACT) : NULL;
 	json_decref(list);
@@ -58,12 +61,14 @@ static bool name_is_taken(const struct daemon *d, const char *name)
 	return false;
 }
 
-static int choose_name(const struct daemon *d, const char *wanted, struct zone_row *row, struct error *err)
+static int choose_name(const struct daemon *d, const char *wanted, struct zone_row *row,
+		       struct error *err)
 {
 	if (!*wanted) {
 		/* The UUID is random: its end makes names that hardly ever meet. */
 		for (unsigned digits = 4; digits <= 12; digits += 4) {
-			snprintf(row->name, sizeof(row->name), "zone-%s", row->uuid + UUID_TEXT_SIZE - 1 - digits);
+			snprintf(row->name, sizeof(row->name), "zone-%s",
+				 row->uuid + UUID_TEXT_SIZE - 1 - digits);
 			if (!name_is_taken(d, row->name))
 				return 0;
 		}
@@ -71,35 +76,41 @@ static int choose_name(const struct daemon *d, const char *wanted, struct zone_r
 	}
 	if (!daemon_name_is_good(wanted))
 		return error_set(err, -EINVAL,
-				 "'%s' cannot name a zone: up to 63 letters, digits, '.', '_' and '-', a letter or "
+				 "'%s' cannot name a zone: up to 63 letters, digits, '.', '_' and "
+				 "'-', a letter or "
 				 "digit first",
 				 wanted);
 	if (name_is_taken(d, wanted))
-		return error_set(err, -EEXIST, "a zone '%s' exists already; choose another name or destroy it",
+		return error_set(err, -EEXIST,
+				 "a zone '%s' exists already; choose another name or destroy it",
 				 wanted);
 	snprintf(row->name, sizeof(row->name), "%s", wanted);
 	return 0;
 }
 
-static int check_sizes(const struct daemon *d, const Protect__Control__ZoneLaunch *request, struct zone_row *row,
-		       struct error *err)
+static int check_sizes(const struct daemon *d, const Protect__Control__ZoneLaunch *request,
+		       struct zone_row *row, struct error *err)
 {
-	row->memory_mib = request->max_memory_mib ? request->max_memory_mib : d->options.default_memory_mib;
+	row->memory_mib =
+		request->max_memory_mib ? request->max_memory_mib : d->options.default_memory_mib;
 	row->vcpus = request->max_cpus ? request->max_cpus : d->options.default_cpus;
-	/* Targets below the maximum come with the balloon; until then they are checked and reported as the maximum. */
+	/* Targets below the maximum come with the balloon; until then they are checked and reported
+	 * as the maximum. */
 	if (request->target_memory_mib > row->memory_mib)
 		return error_set(err, -EINVAL, "the target memory is above the maximum of %llu MiB",
 				 (unsigned long long)row->memory_mib);
 	if (request->target_cpus > row->vcpus)
-		return error_set(err, -EINVAL, "the target of CPUs is above the maximum of %u", row->vcpus);
+		return error_set(err, -EINVAL, "the target of CPUs is above the maximum of %u",
+				 row->vcpus);
 	if (strlen(request->kernel) >= sizeof(row->kernel))
 		return error_set(err, -EINVAL, "the name of the kernel image is too long");
-	snprintf(row->kernel, sizeof(row->kernel), "%s", *request->kernel ? request->kernel : "default");
+	snprintf(row->kernel, sizeof(row->kernel), "%s",
+		 *request->kernel ? request->kernel : "default");
 	return 0;
 }
 
-static int prepare_row(struct daemon *d, const Protect__Control__ZoneLaunch *request, struct zone_row *row,
-		       struct error *err)
+static int prepare_row(struct daemon *d, const Protect__Control__ZoneLaunch *request,
+		       struct zone_row *row, struct error *err)
 {
 	struct uuid uuid;
 	int r = uuid_generate(&uuid);
@@ -125,7 +136,8 @@ static int prepare_row(struct daemon *d, const Protect__Control__ZoneLaunch *req
 	return r;
 }
 
-static void kernel_opened(void *user, const Protect__Storage__Reply *reply, const int *fds, unsigned n_fds);
+static void kernel_opened(void *user, const Protect__Storage__Reply *reply, const int *fds,
+			  unsigned n_fds);
 
 static void open_kernel(struct zone *zone)
 {
@@ -137,23 +149,24 @@ static void open_kernel(struct zone *zone)
 		open.ref = zone->row.kernel;
 	request.what_case = PROTECT__STORAGE__REQUEST__WHAT_OPEN_KERNEL;
 	request.open_kernel = &open;
-	zone->storage = storage_call(&zone->daemon->hub, zone->daemon->options.storage_socket, &request, -1,
-				     kernel_opened, zone);
+	zone->storage = storage_call(&zone->daemon->hub, zone->daemon->options.storage_socket,
+				     &request, -1, kernel_opened, zone);
 	if (!zone->storage) {
 		error_set(&zone->failure, -ENOMEM, "protect-daemon is out of memory");
 		zone_undo(zone);
 	}
 }
 
-static void kernel_pulled(void *user, const Protect__Storage__Reply *reply, const int *fds, unsigned n_fds)
+static void kernel_pulled(void *user, const Protect__Storage__Reply *reply, const int *fds,
+			  unsigned n_fds)
 {
 	struct zone *zone = user;
 
 	(void)fds;
 	(void)n_fds;
 	if (reply->progress) {
-		server_progress(zone->daemon, zone->launcher, reply->progress->text, reply->progress->done,
-				reply->progress->total);
+		server_progress(zone->daemon, zone->launcher, reply->progress->text,
+				reply->progress->done, reply->progress->total);
 		return;
 	}
 	zone->storage = NULL;
@@ -161,7 +174,8 @@ static void kernel_pulled(void *user, const Protect__Storage__Reply *reply, cons
 		open_kernel(zone);
 		return;
 	}
-	error_set(&zone->failure, -(int)reply->error, "kernel image '%s': %s", zone->row.kernel, reply->text);
+	error_set(&zone->failure, -(int)reply->error, "kernel image '%s': %s", zone->row.kernel,
+		  reply->text);
 	zone_undo(zone);
 }
 
@@ -174,8 +188,8 @@ static void pull_kernel(struct zone *zone)
 	pull.ref = zone->row.kernel;
 	request.what_case = PROTECT__STORAGE__REQUEST__WHAT_PULL;
 	request.pull = &pull;
-	zone->storage = storage_call(&zone->daemon->hub, zone->daemon->options.storage_socket, &request, -1,
-				     kernel_pulled, zone);
+	zone->storage = storage_call(&zone->daemon->hub, zone->daemon->options.storage_socket,
+				     &request, -1, kernel_pulled, zone);
 	if (!zone->storage) {
 		error_set(&zone->failure, -ENOMEM, "protect-daemon is out of memory");
 		zone_undo(zone);
@@ -205,7 +219,8 @@ static int make_file(const struct zone *zone, const char *name, int flags, int *
 	return *fd < 0 ? -errno : 0;
 }
 
-/* The zone's folder with the socket on which the runner will listen, its exit record and its log. */
+/* The zone's folder with the socket on which the runner will listen, its exit record and its log.
+ */
 static int make_files(struct zone *zone, struct zone_files *files, struct error *err)
 {
 	char path[256];
@@ -245,7 +260,8 @@ static int make_spec(const struct zone *zone, struct error *err)
 		.disks = {{.fd = LAUNCH_FD_FILES + 2, .serial = SPEC_ADDONS_SERIAL}},
 	};
 
-	return cmdline ? spec_write(&spec, err) : error_set(err, -ENOMEM, "protect-daemon is out of memory");
+	return cmdline ? spec_write(&spec, err)
+		       : error_set(err, -ENOMEM, "protect-daemon is out of memory");
 }
 
 static void spawned(void *user, const struct launch_reply *reply, int pidfd);
@@ -254,7 +270,8 @@ static int spawn(struct zone *zone, const int *kernel_fds, struct error *err)
 {
 	_cleanup_(files_close) struct zone_files files = {-1, -1, -1, -1};
 	struct launch_request request = {.op = LAUNCH_SPAWN,
-					 .memory_bytes = (zone->row.memory_mib + LEDGER_OVERHEAD_MIB) * MIB,
+					 .memory_bytes =
+						 (zone->row.memory_mib + LEDGER_OVERHEAD_MIB) * MIB,
 					 .slot = zone->row.slot,
 					 .cpu_quota_us = 0,
 					 .cpu_weight = CPU_WEIGHT};
@@ -272,15 +289,16 @@ static int spawn(struct zone *zone, const int *kernel_fds, struct error *err)
 	fds[LAUNCH_PLACE_LOG] = files.log;
 	memcpy(&fds[LAUNCH_PLACE_FILES], kernel_fds, KERNEL_FDS * sizeof(int));
 	uuid_parse(zone->row.uuid, &request.uuid);
-	zone->launch = launch_call(&zone->daemon->hub, zone->daemon->options.launch_socket, &request, fds,
-				   ARRAY_SIZE(fds), spawned, zone);
+	zone->launch = launch_call(&zone->daemon->hub, zone->daemon->options.launch_socket,
+				   &request, fds, ARRAY_SIZE(fds), spawned, zone);
 	if (!zone->launch)
 		return error_set(err, -ENOMEM, "protect-daemon is out of memory");
 	zone->phase = ZONE_PHASE_SPAWN;
 	return 0;
 }
 
-static void kernel_opened(void *user, const Protect__Storage__Reply *reply, const int *fds, unsigned n_fds)
+static void kernel_opened(void *user, const Protect__Storage__Reply *reply, const int *fds,
+			  unsigned n_fds)
 {
 	struct zone *zone = user;
 
@@ -294,12 +312,14 @@ static void kernel_opened(void *user, const Protect__Storage__Reply *reply, cons
 	if (reply->error)
 		error_set(&zone->failure, -(int)reply->error, "%s", reply->text);
 	else if (n_fds != KERNEL_FDS)
-		error_set(&zone->failure, -EPROTO, "protect-storage sent %u files for kernel '%s', not %u", n_fds,
+		error_set(&zone->failure, -EPROTO,
+			  "protect-storage sent %u files for kernel '%s', not %u", n_fds,
 			  zone->row.kernel, KERNEL_FDS);
 	else
 		spawn(zone, fds, &zone->failure);
 	if (reply->image)
-		daemon_copy_text(zone->row.kernel_digest, sizeof(zone->row.kernel_digest), reply->image->digest);
+		daemon_copy_text(zone->row.kernel_digest, sizeof(zone->row.kernel_digest),
+				 reply->image->digest);
 	if (zone->failure.code)
 		zone_undo(zone);
 }
@@ -329,7 +349,8 @@ static void spawned(void *user, const struct launch_reply *reply, int pidfd)
 
 	zone->launch = NULL;
 	if (reply->error) {
-		error_set(&zone->failure, reply->error, "zone '%s': %s", zone->row.name, reply->text);
+		error_set(&zone->failure, reply->error, "zone '%s': %s", zone->row.name,
+			  reply->text);
 		/* Only a request that may have been heard can have left something. */
 		if (reply->pid < 0) {
 			zone->phase = ZONE_PHASE_REAP;
@@ -344,13 +365,15 @@ static void spawned(void *user, const struct launch_reply *reply, int pidfd)
 	zone->pidfd = pidfd;
 	zone->row.create_ms = (clock_now_ns() - zone->requested_ns) / NS_PER_MS;
 	state_put_zone(zone->daemon->state, &zone->row);
-	r = pidfd < 0 ? -EPROTO : watch_new(&zone->daemon->hub, pidfd, watch_death, zone, &zone->death);
+	r = pidfd < 0 ? -EPROTO
+		      : watch_new(&zone->daemon->hub, pidfd, watch_death, zone, &zone->death);
 	if (r == 0)
 		watch_set(zone->death, POLLIN);
 	if (r == 0)
 		r = zone_connect(zone);
 	if (r < 0) {
-		zone_fail(zone, r, "zone '%s': its runner cannot be reached: %s", zone->row.name, strerror(-r));
+		zone_fail(zone, r, "zone '%s': its runner cannot be reached: %s", zone->row.name,
+			  strerror(-r));
 		return;
 	}
 	if (zone->failure.code || zone->destroy_wanted) {
@@ -366,14 +389,16 @@ static void boot_timed_out(void *user)
 {
 	struct zone *zone = user;
 
-	zone_fail(zone, -ETIMEDOUT, "zone '%s' was not ready after %u s; 'protect zone logs %s' shows its console",
+	zone_fail(zone, -ETIMEDOUT,
+		  "zone '%s' was not ready after %u s; 'protect zone logs %s' shows its console",
 		  zone->row.name, zone->daemon->options.boot_timeout_s, zone->row.name);
 }
 
 void zone_start_boot_timer(struct zone *zone)
 {
 	timer_set(&zone->daemon->hub, &zone->timer,
-		  clock_now_ns() + zone->daemon->options.boot_timeout_s * NS_PER_S, boot_timed_out, zone);
+		  clock_now_ns() + zone->daemon->options.boot_timeout_s * NS_PER_S, boot_timed_out,
+		  zone);
 }
 
 void zone_ready(struct zone *zone, const char *kernel_release)
@@ -382,9 +407,12 @@ void zone_ready(struct zone *zone, const char *kernel_release)
 	zone->phase = ZONE_PHASE_READY;
 	zone->was_ready = true;
 	if (*kernel_release)
-		daemon_copy_text(zone->row.kernel_release, sizeof(zone->row.kernel_release), kernel_release);
+		daemon_copy_text(zone->row.kernel_release, sizeof(zone->row.kernel_release),
+				 kernel_release);
 	if (zone->requested_ns)
 		zone->row.ready_ms = (clock_now_ns() - zone->requested_ns) / NS_PER_MS;
+	else if (daemon_unix_ms() > zone->row.created_unix_ms) /* an earlier daemon's request */
+		zone->row.ready_ms = daemon_unix_ms() - zone->row.created_unix_ms;
 	zone_set_state(zone, PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_READY);
 	log_info("zone=%s name=%s ready_ms=%llu ready", zone->row.uuid, zone->row.name,
 		 (unsigned long long)zone->row.ready_ms);
@@ -392,7 +420,8 @@ void zone_ready(struct zone *zone, const char *kernel_release)
 	workloads_zone_ready(zone);
 }
 
-void zone_launch(struct daemon *d, struct ticket ticket, const Protect__Control__ZoneLaunch *request)
+void zone_launch(struct daemon *d, struct ticket ticket,
+		 const Protect__Control__ZoneLaunch *request)
 {
 	struct error err = ERROR_NULL;
 	struct zone_row row;

@@ -15,7 +15,7 @@
 #include "base/io.h"
 #include "supervisor/launch/launch.h"
 
-#define NAME_SIZE (sizeof("zone-") + UUID_TEXT_SIZE)
+#define NAME_SIZE	(sizeof("zone-") + UUID_TEXT_SIZE)
 #define CONTROLLERS_MAX 512
 
 static void group_name(const struct uuid *uuid, char name[static NAME_SIZE])
@@ -65,17 +65,19 @@ int cgroup_open_root(const char *path, struct error *err)
 	int r;
 
 	if (!slash || slash == parent_path)
-		return error_set(err, -EINVAL, "cgroup root '%s' is not a path below a cgroup tree", path);
+		return error_set(err, -EINVAL, "cgroup root '%s' is not a path below a cgroup tree",
+				 path);
 	*slash = '\0';
 	parent = open(parent_path, O_DIRECTORY | O_PATH | O_CLOEXEC);
 	if (parent < 0)
 		return error_set(err, -ENOTSUP, "no cgroup tree at %s", parent_path);
 	if (fstatfs(parent, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC ||
 	    !file_has_word(parent, "cgroup.controllers", "memory"))
-		return error_set(err, -ENOTSUP,
-				 "%s is not a cgroup v2 tree with the memory controller; boot the host with "
-				 "systemd.unified_cgroup_hierarchy=1",
-				 parent_path);
+		return error_set(
+			err, -ENOTSUP,
+			"%s is not a cgroup v2 tree with the memory controller; boot the host with "
+			"systemd.unified_cgroup_hierarchy=1",
+			parent_path);
 	r = enable_controllers(parent);
 	if (r < 0)
 		return error_set_errno(err, r, "controllers of %s cannot be enabled", parent_path);
@@ -96,7 +98,7 @@ static int set_limits(int group, const struct cgroup_limits *limits, struct erro
 	const struct {
 		const char *file, *value;
 	} settings[] = {
-		{"memory.max", memory},	   {"memory.oom.group", "1"}, {"cpu.max", cpu},
+		{"memory.max", memory}, {"memory.oom.group", "1"}, {"cpu.max", cpu},
 		{"cpu.weight", weight}, {"pids.max", pids},
 	};
 	int r;
@@ -119,7 +121,8 @@ static int set_limits(int group, const struct cgroup_limits *limits, struct erro
 	return r < 0 && r != -ENOENT ? error_set_errno(err, r, "limit memory.swap.max") : 0;
 }
 
-int cgroup_make(int root, const struct uuid *uuid, const struct cgroup_limits *limits, struct error *err)
+int cgroup_make(int root, const struct uuid *uuid, const struct cgroup_limits *limits,
+		struct error *err)
 {
 	_cleanup_(close_fdp) int group = -1;
 	char name[NAME_SIZE];
@@ -129,7 +132,8 @@ int cgroup_make(int root, const struct uuid *uuid, const struct cgroup_limits *l
 	if (mkdirat(root, name, 0755) < 0)
 		return error_set_errno(err, -errno, "cgroup %s cannot be made", name);
 	group = openat(root, name, O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	r = group < 0 ? error_set_errno(err, -errno, "cgroup %s", name) : set_limits(group, limits, err);
+	r = group < 0 ? error_set_errno(err, -errno, "cgroup %s", name)
+		      : set_limits(group, limits, err);
 	if (r < 0) {
 		cgroup_remove(root, uuid);
 		return r;

@@ -2,14 +2,15 @@
 /*
  * The contract between protect-daemon and protect-launch, the only privileged process of Protect.
  *
- * SOCK_SEQPACKET; one struct launch_request a packet (descriptors attached to it), one struct launch_reply back, in
- * order. Only the uid of user `protect` and root are heard. The daemon is not trusted with more than this: it names a
- * zone by UUID and a uid by its slot, and gives limits and descriptors; it never gives a path, a program or a number
- * that is used as a process id.
+ * SOCK_SEQPACKET; one struct launch_request a packet (descriptors attached to it), one struct
+ * launch_reply back, in order. Only the uid of user `protect` and root are heard. The daemon is not
+ * trusted with more than this: it names a zone by UUID and a uid by its slot, and gives limits and
+ * descriptors; it never gives a path, a program or a number that is used as a process id.
  *
- * What a runner finds when it starts: 0 = /dev/null, 1 and 2 = the log, LAUNCH_FD_KVM = /dev/kvm, then the other
- * descriptors of SPAWN without the log, in the order sent; everything else closed. Its environment is empty, its arguments
- * are `--kvm-fd 3 --spec-fd 4`. It has a session, a cgroup and a uid of its own, no group and no capability.
+ * What a runner finds when it starts: 0 = /dev/null, 1 and 2 = the log, LAUNCH_FD_KVM = /dev/kvm,
+ * then the other descriptors of SPAWN without the log, in the order sent; everything else closed.
+ * Its environment is empty, its arguments are `--kvm-fd 3 --spec-fd 4`. It has a session, a cgroup
+ * and a uid of its own, no group and no capability.
  */
 #pragma once
 
@@ -17,11 +18,11 @@
 
 #include "base/uuid.h"
 
-#define LAUNCH_VERSION 1u
-#define LAUNCH_SOCKET "/run/protect-launch/launch.sock"
-#define LAUNCH_TEXT_SIZE 256
-#define LAUNCH_UID_BASE 200000u
-#define LAUNCH_UID_COUNT 4096u
+#define LAUNCH_VERSION	     1u
+#define LAUNCH_SOCKET	     "/run/protect-launch/launch.sock"
+#define LAUNCH_TEXT_SIZE     256
+#define LAUNCH_UID_BASE	     200000u
+#define LAUNCH_UID_COUNT     4096u
 #define LAUNCH_CPU_PERIOD_US 100000u
 
 /* Descriptors of SPAWN, by place in the message. Files that the spec names follow. */
@@ -45,14 +46,16 @@ enum launch_fd {
 #define LAUNCH_FDS_MAX 16u /* in one SPAWN */
 
 enum launch_op {
-	LAUNCH_SPAWN = 1,  /* reply: pid, and one descriptor, its pidfd */
-	LAUNCH_SIGNAL = 2, /* SIGTERM or SIGKILL; SIGKILL reaches all that is in the zone's cgroup */
+	LAUNCH_SPAWN = 1, /* reply: pid, and one descriptor, its pidfd */
+	LAUNCH_SIGNAL =
+		2, /* SIGTERM or SIGKILL; SIGKILL reaches all that is in the zone's cgroup */
 	/*
-	 * Forget an ended runner; its cgroup is gone after it. Reply: wait_status. -EBUSY: it still runs.
-	 * -ENOENT: no runner is known by this UUID and no cgroup of it is left.
+	 * Forget an ended runner; its cgroup is gone after it. Reply: wait_status. -EBUSY: it still
+	 * runs. -ENOENT: no runner is known by this UUID and no cgroup of it is left.
 	 */
 	LAUNCH_REAP = 3,
-	LAUNCH_LIST = 4, /* reply: the index-th known runner (uuid, pid, ended), -ENOENT behind the last */
+	LAUNCH_LIST = 4, /* reply: the index-th known runner (uuid, pid, ended), -ENOENT behind the
+			    last */
 };
 
 struct launch_request {
@@ -73,7 +76,8 @@ struct launch_reply {
 	int32_t error; /* 0 or a negative errno */
 	struct uuid uuid;
 	int32_t pid;
-	int32_t wait_status; /* as of waitpid(2); -1 = not known, its parent was an earlier protect-launch */
+	int32_t wait_status; /* as of waitpid(2); -1 = not known, its parent was an earlier
+				protect-launch */
 	uint32_t ended;
 	char text[LAUNCH_TEXT_SIZE]; /* one line for a person, if error */
 };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * protect-launch: the only privileged process. It hears fixed-size requests (launch.h) from the daemon's user, one at a
- * time, in one thread, and starts, signals and reaps runners. It reads no file that another user wrote.
+ * protect-launch: the only privileged process. It hears fixed-size requests (launch.h) from the
+ * daemon's user, one at a time, in one thread, and starts, signals and reaps runners. It reads no
+ * file that another user wrote.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +27,7 @@
 #include "supervisor/launch/runners.h"
 
 #define CLIENTS_MAX 16u
-#define RETRY_MS 100 /* a cgroup that is not empty yet is looked at again */
+#define RETRY_MS    100 /* a cgroup that is not empty yet is looked at again */
 
 struct options {
 	const char *socket, *cgroup_root;
@@ -55,7 +56,18 @@ static const char usage[] =
 	"  --allow-uid N       who may ask, beside root (the user protect)\n"
 	"  --no-uid            run zones as the present user; not as root\n";
 
-enum { OPT_SOCKET = 1, OPT_RUNNER, OPT_CGROUP, OPT_REQUIRE, OPT_KVM, OPT_BASE, OPT_COUNT, OPT_ALLOW, OPT_NO_UID, OPT_HELP };
+enum {
+	OPT_SOCKET = 1,
+	OPT_RUNNER,
+	OPT_CGROUP,
+	OPT_REQUIRE,
+	OPT_KVM,
+	OPT_BASE,
+	OPT_COUNT,
+	OPT_ALLOW,
+	OPT_NO_UID,
+	OPT_HELP
+};
 
 static const struct option long_options[] = {
 	{"socket", required_argument, NULL, OPT_SOCKET},
@@ -79,7 +91,8 @@ static int parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *
 	errno = 0;
 	value = strtoull(text, &end, 10);
 	if (errno || end == text || *end || value < min || value > max) {
-		fprintf(stderr, "protect-launch: '%s' is not a number from %u to %u\n", text, min, max);
+		fprintf(stderr, "protect-launch: '%s' is not a number from %u to %u\n", text, min,
+			max);
 		return -EINVAL;
 	}
 	*out = (uint32_t)value;
@@ -176,7 +189,8 @@ static int open_signals(void)
 
 static void accept_client(struct launch *launch)
 {
-	_cleanup_(close_fdp) int fd = accept4(launch->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	_cleanup_(close_fdp) int fd =
+		accept4(launch->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	uid_t uid;
 
 	if (fd < 0)
@@ -238,11 +252,13 @@ static int run(struct launch *launch)
 		struct pollfd polls[CLIENTS_MAX + 2] = {
 			{.fd = launch->signals, .events = POLLIN},
 			/* A full house lets newcomers wait in the listener's queue. */
-			{.fd = launch->n_clients < CLIENTS_MAX ? launch->listener : -1, .events = POLLIN}};
+			{.fd = launch->n_clients < CLIENTS_MAX ? launch->listener : -1,
+			 .events = POLLIN}};
 
 		for (unsigned i = 0; i < launch->n_clients; i++)
 			polls[i + 2] = (struct pollfd){.fd = launch->clients[i], .events = POLLIN};
-		if (poll(polls, launch->n_clients + 2, groups_left ? RETRY_MS : -1) < 0 && errno != EINTR)
+		if (poll(polls, launch->n_clients + 2, groups_left ? RETRY_MS : -1) < 0 &&
+		    errno != EINTR)
 			return -errno;
 		if (polls[0].revents && take_signals(launch->signals))
 			return 0;

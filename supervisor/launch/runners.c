@@ -19,8 +19,8 @@
 #include "supervisor/launch/spawn.h"
 
 #define MEMORY_MIN_BYTES (16 * MIB)
-#define WEIGHT_MAX 10000u
-#define QUOTA_MIN_US 1000u /* the kernel's least */
+#define WEIGHT_MAX	 10000u
+#define QUOTA_MIN_US	 1000u /* the kernel's least */
 
 int runners_init(struct runners *runners, const struct runners_config *config)
 {
@@ -55,11 +55,11 @@ static int check_limits(const struct runners *runners, const struct launch_reque
 	if (request->memory_bytes < MEMORY_MIN_BYTES || request->memory_bytes > INT64_MAX)
 		return error_set(err, -EINVAL, "memory limit out of range");
 	if (request->cpu_weight < 1 || request->cpu_weight > WEIGHT_MAX)
-		return error_set(err, -EINVAL, "cpu weight %u is not within 1 and %u", request->cpu_weight,
-				 WEIGHT_MAX);
+		return error_set(err, -EINVAL, "cpu weight %u is not within 1 and %u",
+				 request->cpu_weight, WEIGHT_MAX);
 	if (request->cpu_quota_us && request->cpu_quota_us < QUOTA_MIN_US)
-		return error_set(err, -EINVAL, "cpu quota %u us is below %u us", request->cpu_quota_us,
-				 QUOTA_MIN_US);
+		return error_set(err, -EINVAL, "cpu quota %u us is below %u us",
+				 request->cpu_quota_us, QUOTA_MIN_US);
 	return 0;
 }
 
@@ -90,7 +90,8 @@ static int check_fds(const int *fds, unsigned n_fds, struct error *err)
 	if (fstat(fds[LAUNCH_PLACE_SPEC], &st) < 0 || !S_ISREG(st.st_mode))
 		return error_set(err, -EINVAL, "the spec is not a file");
 	if (!is_listening_socket(fds[LAUNCH_PLACE_SOCKET]))
-		return error_set(err, -EINVAL, "the runner's socket is not a listening unix stream socket");
+		return error_set(err, -EINVAL,
+				 "the runner's socket is not a listening unix stream socket");
 	if (fstat(fds[LAUNCH_PLACE_EXIT], &st) < 0 || !S_ISREG(st.st_mode) ||
 	    !is_writable(fds[LAUNCH_PLACE_EXIT]))
 		return error_set(err, -EINVAL, "the exit record is not a writable file");
@@ -104,8 +105,8 @@ static int check_fds(const int *fds, unsigned n_fds, struct error *err)
 }
 
 /* A place for the new runner; its uid must not be in use, since uids are what keeps zones apart. */
-static struct runner_record *find_place(struct runners *runners, const struct launch_request *request,
-					struct error *err)
+static struct runner_record *find_place(struct runners *runners,
+					const struct launch_request *request, struct error *err)
 {
 	struct runner_record *place = NULL;
 
@@ -118,7 +119,8 @@ static struct runner_record *find_place(struct runners *runners, const struct la
 			continue;
 		}
 		if (uuid_equal(&r->uuid, &request->uuid)) {
-			error_set(err, -EEXIST, "this zone has a runner already (process %d)", (int)r->pid);
+			error_set(err, -EEXIST, "this zone has a runner already (process %d)",
+				  (int)r->pid);
 			return NULL;
 		}
 		if (!r->ended && r->slot == request->slot) {
@@ -127,7 +129,8 @@ static struct runner_record *find_place(struct runners *runners, const struct la
 		}
 	}
 	if (!place)
-		error_set(err, -ENOSPC, "no room for another runner; %u are known", runners->config.uid_count);
+		error_set(err, -ENOSPC, "no room for another runner; %u are known",
+			  runners->config.uid_count);
 	return place;
 }
 
@@ -138,11 +141,13 @@ static int open_kvm(const char *path, struct error *err)
 	if (fd >= 0)
 		return fd;
 	if (errno == EACCES || errno == EPERM)
-		return error_set(err, -errno, "no permission for %s; protect-launch must run as root", path);
-	return error_set(err, -errno,
-			 "%s cannot be used (%s); load kvm_amd or kvm_intel, enable virtualization in the "
-			 "firmware, and see 'protect host check'",
-			 path, strerror(errno));
+		return error_set(err, -errno,
+				 "no permission for %s; protect-launch must run as root", path);
+	return error_set(
+		err, -errno,
+		"%s cannot be used (%s); load kvm_amd or kvm_intel, enable virtualization in the "
+		"firmware, and see 'protect host check'",
+		path, strerror(errno));
 }
 
 static int start(struct runners *runners, const struct launch_request *request, const int *fds,
@@ -211,18 +216,21 @@ static int op_spawn(struct runners *runners, const struct launch_request *reques
 	return 0;
 }
 
-static int op_signal(struct runners *runners, const struct launch_request *request, struct error *err)
+static int op_signal(struct runners *runners, const struct launch_request *request,
+		     struct error *err)
 {
 	const struct runner_record *record = find(runners, &request->uuid);
 	int r = -ENOENT;
 
 	if (request->signal != SIGTERM && request->signal != SIGKILL)
-		return error_set(err, -EINVAL, "signal %u; only SIGTERM and SIGKILL are sent", request->signal);
+		return error_set(err, -EINVAL, "signal %u; only SIGTERM and SIGKILL are sent",
+				 request->signal);
 	if (request->signal == SIGKILL && runners->config.cgroup_root >= 0)
 		r = cgroup_kill(runners->config.cgroup_root, &request->uuid);
 	if (r < 0 && record && !record->ended)
-		r = syscall(SYS_pidfd_send_signal, record->pidfd, (int)request->signal, NULL, 0) < 0 ? -errno
-												     : 0;
+		r = syscall(SYS_pidfd_send_signal, record->pidfd, (int)request->signal, NULL, 0) < 0
+			    ? -errno
+			    : 0;
 	if (r == -ENOENT && record)
 		r = -ESRCH;
 	return r < 0 ? error_set_errno(err, r, "the runner cannot be signalled") : 0;
@@ -278,7 +286,8 @@ static int dispatch(struct runners *runners, const struct launch_request *reques
 		return error_set(err, -EPROTO, "protocol version %u; this protect-launch speaks %u",
 				 request->version, LAUNCH_VERSION);
 	if (request->n_fds != n_fds || (n_fds && request->op != LAUNCH_SPAWN))
-		return error_set(err, -EINVAL, "%u descriptors came, %u were announced", n_fds, request->n_fds);
+		return error_set(err, -EINVAL, "%u descriptors came, %u were announced", n_fds,
+				 request->n_fds);
 	switch (request->op) {
 	case LAUNCH_SPAWN:
 		return op_spawn(runners, request, fds, n_fds, reply, pidfd, err);
@@ -293,8 +302,8 @@ static int dispatch(struct runners *runners, const struct launch_request *reques
 	}
 }
 
-void runners_request(struct runners *runners, const void *packet, size_t len, int *fds, unsigned n_fds,
-		     struct launch_reply *reply, int *pidfd)
+void runners_request(struct runners *runners, const void *packet, size_t len, int *fds,
+		     unsigned n_fds, struct launch_reply *reply, int *pidfd)
 {
 	struct launch_request request;
 	struct error err = ERROR_NULL;
@@ -308,11 +317,13 @@ void runners_request(struct runners *runners, const void *packet, size_t len, in
 		reply->uuid = request.uuid;
 		r = dispatch(runners, &request, fds, n_fds, reply, pidfd, &err);
 	} else {
-		r = error_set(&err, -EMSGSIZE, "a request has %zu bytes, not %zu", sizeof(request), len);
+		r = error_set(&err, -EMSGSIZE, "a request has %zu bytes, not %zu", sizeof(request),
+			      len);
 	}
 	reply->error = r;
 	if (r < 0)
-		snprintf(reply->text, sizeof(reply->text), "%.*s", (int)sizeof(reply->text) - 1, err.text);
+		snprintf(reply->text, sizeof(reply->text), "%.*s", (int)sizeof(reply->text) - 1,
+			 err.text);
 	while (n_fds)
 		close(fds[--n_fds]);
 }
@@ -328,7 +339,8 @@ static void record_end(struct runners *runners, pid_t pid, int wait_status)
 		r->ended = true;
 		r->wait_status = wait_status;
 		uuid_format(&r->uuid, text);
-		log_info("zone=%s runner=%d wait_status=%#x ended", text, (int)pid, (unsigned)wait_status);
+		log_info("zone=%s runner=%d wait_status=%#x ended", text, (int)pid,
+			 (unsigned)wait_status);
 	}
 }
 

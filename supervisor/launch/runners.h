@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The runners that this protect-launch started, and the requests about them. Owned by the one thread. The client is not
- * trusted: every request is copied, checked whole, and then carried out. Memory is bounded by the number of uid slots.
+ * The runners that this protect-launch started, and the requests about them. Owned by the one
+ * thread. The client is not trusted: every request is copied, checked whole, and then carried out.
+ * Memory is bounded by the number of uid slots.
  *
- * When protect-launch itself is started anew, runners go on without it: it knows them no more, but their cgroups can still
- * be killed and removed by UUID.
+ * When protect-launch itself is started anew, runners go on without it: it knows them no more, but
+ * their cgroups can still be killed and removed by UUID.
  */
 #pragma once
 
@@ -44,11 +45,12 @@ int runners_init(struct runners *runners, const struct runners_config *config);
 void runners_deinit(struct runners *runners);
 
 /*
- * Carries out one packet of len bytes with its descriptors, which are closed in any case. Fills *reply; *pidfd becomes a descriptor
- * to send with it (owned by the caller) or -1.
+ * Carries out one packet of len bytes with its descriptors, which are closed in any case. Fills
+ * *reply; *pidfd becomes a descriptor to send with it (owned by the caller) or -1.
  */
-void runners_request(struct runners *runners, const void *packet, size_t len, int *fds, unsigned n_fds,
-		     struct launch_reply *reply, int *pidfd);
+void runners_request(struct runners *runners, const void *packet, size_t len, int *fds,
+		     unsigned n_fds, struct launch_reply *reply, int *pidfd);
 
-/* Collects children that ended and removes their cgroups. Returns whether a group is left to remove later. */
+/* Collects children that ended and removes their cgroups. Returns whether a group is left to remove
+ * later. */
 bool runners_collect(struct runners *runners);

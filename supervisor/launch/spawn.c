@@ -24,9 +24,9 @@
 #include "base/util.h"
 #include "supervisor/launch/launch.h"
 
-#define FILES_MAX 1024u	    /* descriptors of a runner */
+#define FILES_MAX     1024u /* descriptors of a runner */
 #define PROCESSES_MAX 1024u /* tasks under a runner's uid */
-#define PARK_FD 64	    /* above every number of the convention */
+#define PARK_FD	      64    /* above every number of the convention */
 
 enum step { STEP_NONE, STEP_LIMITS, STEP_FILES, STEP_CAPABILITIES, STEP_IDS, STEP_EXEC };
 
@@ -43,7 +43,8 @@ struct failure {
 	int32_t error;
 };
 
-/* Puts every descriptor at its number. First all are copied upwards, so that no target is a source still needed. */
+/* Puts every descriptor at its number. First all are copied upwards, so that no target is a source
+ * still needed. */
 static int arrange_files(const struct spawn *spawn, int *report)
 {
 	int parked[LAUNCH_FDS_MAX], kvm, null, target = LAUNCH_FD_SPEC;
@@ -120,7 +121,8 @@ static int change_ids(uid_t id)
 	if (setgroups(0, NULL) < 0 || setresgid(id, id, id) < 0 || setresuid(id, id, id) < 0)
 		return -errno;
 	/* A setuid that failed and only warned has broken others: look at what we are now. */
-	if (getresuid(&real, &effective, &saved) < 0 || real != id || effective != id || saved != id)
+	if (getresuid(&real, &effective, &saved) < 0 || real != id || effective != id ||
+	    saved != id)
 		return -EPERM;
 	return 0;
 }
@@ -145,8 +147,8 @@ _Noreturn static void fail(int report, enum step step, int r)
 
 _Noreturn static void run_child(const struct spawn *spawn, int report)
 {
-	char name[] = "zone-vmm", kvm_option[] = "--kvm-fd", kvm[] = "3", spec_option[] = "--spec-fd",
-	     spec[] = "4";
+	char name[] = "zone-vmm", kvm_option[] = "--kvm-fd", kvm[] = "3",
+	     spec_option[] = "--spec-fd", spec[] = "4";
 	char *argv[] = {name, kvm_option, kvm, spec_option, spec, NULL};
 	char *environment[] = {NULL};
 	int r;
@@ -218,5 +220,6 @@ pid_t spawn_runner(const struct spawn *spawn, int *pidfd, struct error *err)
 	waitpid(pid, NULL, 0);
 	if (n != (ssize_t)sizeof(failure) || failure.step <= STEP_NONE || failure.step > STEP_EXEC)
 		return error_set(err, -EIO, "the runner's process ended before it was executed");
-	return error_set_errno(err, failure.error, "%s (%s)", step_text[failure.step], spawn->runner);
+	return error_set_errno(err, failure.error, "%s (%s)", step_text[failure.step],
+			       spawn->runner);
 }

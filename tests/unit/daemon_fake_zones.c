@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Zones without a hypervisor, for work on the services where KVM cannot boot Linux: the runner's contract (base/runner.h) played
- * with the real agent of zone-guest, whose "zone" is a mount namespace of this host and whose disks are loop devices. It shows that the
- * daemon keeps its side of the contracts; it shows nothing about virtual machines and stands in for no end-to-end test.
+ * Zones without a hypervisor, for work on the services where KVM cannot boot Linux: the runner's
+ * contract (base/runner.h) played with the real agent of zone-guest, whose "zone" is a mount
+ * namespace of this host and whose disks are loop devices. It shows that the daemon keeps its side
+ * of the contracts; it shows nothing about virtual machines and stands in for no end-to-end test.
  *
- * One program, two roles. Called as a runner (--kvm-fd …, by protect-launch, without any right) it hands its socket and exit
- * record to the other role over an abstract socket and waits. Without arguments it is that other role: as root, one child a zone.
+ * One program, two roles. Called as a runner (--kvm-fd …, by protect-launch, without any right) it
+ * hands its socket and exit record to the other role over an abstract socket and waits. Without
+ * arguments it is that other role: as root, one child a zone.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +31,7 @@
 #include "supervisor/launch/launch.h"
 #include "zone-guest/agent.h"
 
-#define DISKS_MAX 16
+#define DISKS_MAX    16
 #define CONTROLS_MAX 8
 
 static const char address[] = "protect-fake-zones";
@@ -85,7 +87,8 @@ static int find_disk(const char *serial, char *path, size_t size)
 
 static int attach(const char *serial, int fd)
 {
-	struct loop_config config = {.fd = (uint32_t)fd, .info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR};
+	struct loop_config config = {.fd = (uint32_t)fd,
+				     .info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR};
 	_cleanup_(close_fdp) int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
 
 	for (int i = 0; i < DISKS_MAX; i++) {
@@ -159,7 +162,8 @@ static int control_readable(int fd)
 	unsigned n_fds = 1;
 	uint32_t len;
 
-	if (io_recv_fds(fd, &len, 4, fds, &n_fds, 0) != 4 || io_read_full(fd, body, len) != (ssize_t)len)
+	if (io_recv_fds(fd, &len, 4, fds, &n_fds, 0) != 4 ||
+	    io_read_full(fd, body, len) != (ssize_t)len)
 		return 0;
 	request = protect__runner__request__unpack(NULL, len, body);
 	if (!request)
@@ -199,9 +203,10 @@ static void shut_down(struct zone *zone, bool reboot)
 
 static void turn(void)
 {
-	struct pollfd polls[CONTROLS_MAX + 3] = {{.fd = fake.zone.reactor.epoll_fd, .events = POLLIN},
-						 {.fd = fake.runner, .events = POLLIN},
-						 {.fd = fake.listener, .events = POLLIN}};
+	struct pollfd polls[CONTROLS_MAX + 3] = {
+		{.fd = fake.zone.reactor.epoll_fd, .events = POLLIN},
+		{.fd = fake.runner, .events = POLLIN},
+		{.fd = fake.listener, .events = POLLIN}};
 	unsigned n_controls = fake.n_controls;
 
 	for (unsigned i = 0; i < n_controls; i++)
@@ -225,7 +230,8 @@ static int run_zone(int runner, int listener, int exit_fd)
 	fake.runner = runner;
 	fake.listener = listener;
 	fake.exit_fd = exit_fd;
-	if (unshare(CLONE_NEWNS | CLONE_NEWUTS) < 0 || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	if (unshare(CLONE_NEWNS | CLONE_NEWUTS) < 0 ||
+	    mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("tmpfs", "/run", "tmpfs", 0, NULL) < 0 || mkdir("/run/workload", 0755) < 0 ||
 	    zone_init(&fake.zone, NULL) < 0)
 		return 1;

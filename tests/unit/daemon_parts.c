@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The daemon's parts that need no other process: the log ring, the ledger, the state after a crash, the spec, names. */
+/* The daemon's parts that need no other process: the log ring, the ledger, the state after a crash,
+ * the spec, names. */
 #include "harness.h"
 
 #include <errno.h>
@@ -25,7 +26,8 @@ UNIT_SUITE(daemon_parts);
 #define RING_SIZE (64u * 1024)
 
 /* Reads all from the cursor on, at most step bytes at a time. Returns the bytes read. */
-static size_t drain(const struct ring *ring, struct ring_cursor *cursor, unsigned tag, size_t step, char *out)
+static size_t drain(const struct ring *ring, struct ring_cursor *cursor, unsigned tag, size_t step,
+		    char *out)
 {
 	const void *data;
 	unsigned found;
@@ -78,7 +80,8 @@ Test(daemon_parts, ring_keeps_the_last_bytes_and_slow_readers_skip)
 	n = drain(ring, &slow, 1, sizeof(out), out);
 	cr_expect_gt(n, RING_SIZE / 2);
 	cr_expect_leq(n, RING_SIZE);
-	cr_expect_eq(memcmp(out, "line ", 5), 0, "a reader that was overtaken goes on at a whole record");
+	cr_expect_eq(memcmp(out, "line ", 5), 0,
+		     "a reader that was overtaken goes on at a whole record");
 	cr_expect_eq(memcmp(out + n - 11, "line 19999\n", 11), 0);
 	cr_expect_eq(drain(ring, &fresh, 1, 7, out), n);
 	ring_free(ring);
@@ -239,9 +242,9 @@ Test(daemon_parts, spec_names_every_descriptor)
 	cr_assert_eq(io_read_fd(fd, 65536, &text, &len), 0);
 	root = json_loads(text, 0, NULL);
 	cr_assert_not_null(root);
-	cr_assert_eq(json_unpack(root, "{s:I, s:s, s:{s:i}, s:[{s:{s:i}, s:b, s:s}]}", "memory_mib", &memory, "cmdline",
-				 &line, "kernel", "fd", &kernel, "disks", "file", "fd", &disk, "readonly", &readonly,
-				 "serial", &serial),
+	cr_assert_eq(json_unpack(root, "{s:I, s:s, s:{s:i}, s:[{s:{s:i}, s:b, s:s}]}", "memory_mib",
+				 &memory, "cmdline", &line, "kernel", "fd", &kernel, "disks",
+				 "file", "fd", &disk, "readonly", &readonly, "serial", &serial),
 		     0);
 	cr_expect(memory == 512 && kernel == 7 && disk == 9 && readonly);
 	cr_expect_str_eq(serial, "addons");
@@ -256,14 +259,18 @@ Test(daemon_parts, names_and_references)
 	char text[8];
 
 	cr_expect(daemon_name_is_good("a") && daemon_name_is_good("0a.b_c-d"));
-	cr_expect(!daemon_name_is_good("") && !daemon_name_is_good("-a") && !daemon_name_is_good("a/b") &&
-		  !daemon_name_is_good("a b") && !daemon_name_is_good("00000000-0000-4000-8000-000000000002"));
-	cr_expect(storage_is_registry_ref("localhost:5000/a") && storage_is_registry_ref("docker.io/library/a:1") &&
+	cr_expect(!daemon_name_is_good("") && !daemon_name_is_good("-a") &&
+		  !daemon_name_is_good("a/b") && !daemon_name_is_good("a b") &&
+		  !daemon_name_is_good("00000000-0000-4000-8000-000000000002"));
+	cr_expect(storage_is_registry_ref("localhost:5000/a") &&
+		  storage_is_registry_ref("docker.io/library/a:1") &&
 		  storage_is_registry_ref("localhost/a"));
 	cr_expect(!storage_is_registry_ref("a") && !storage_is_registry_ref("a:1") &&
-		  !storage_is_registry_ref("a/b") && !storage_is_registry_ref("a.b/") && !storage_is_registry_ref("/a"));
-	daemon_copy_text(text, sizeof(text), "a\nb\x7f"
-					     "cdefgh");
+		  !storage_is_registry_ref("a/b") && !storage_is_registry_ref("a.b/") &&
+		  !storage_is_registry_ref("/a"));
+	daemon_copy_text(text, sizeof(text),
+			 "a\nb\x7f"
+			 "cdefgh");
 	cr_expect_str_eq(text, "a?b?cde");
 	cr_expect_eq(workload_signal_number("SIGQUIT"), SIGQUIT);
 	cr_expect_eq(workload_signal_number("9"), SIGKILL);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Splices between two sessions, each with its peer in this process: bytes and ends go through in both directions, a reader that stops
- * holds up its writer within the window, and a side may vanish at any time.
+ * Splices between two sessions, each with its peer in this process: bytes and ends go through in
+ * both directions, a reader that stops holds up its writer within the window, and a side may vanish
+ * at any time.
  */
 #include "harness.h"
 
@@ -108,18 +109,20 @@ static void setup(struct pair *p)
 	p->splice.changed = changed;
 }
 
-/* Both sides as in an exec: the client opens, the daemon accepts and opens on, the agent accepts. */
+/* Both sides as in an exec: the client opens, the daemon accepts and opens on, the agent accepts.
+ */
 static void connect_both(struct pair *p)
 {
-	cr_assert_eq(idm_stream_open(p->client.far, IDM_WINDOW, &ops, &p->client, &p->client.stream), 0);
+	cr_assert_eq(
+		idm_stream_open(p->client.far, IDM_WINDOW, &ops, &p->client, &p->client.stream), 0);
 	settle(p);
 	cr_assert_eq(splice_accept(&p->splice, SPLICE_CLIENT, p->client.near,
 				   idm_stream_number(p->client.stream)),
 		     0);
 	cr_assert_eq(splice_open(&p->splice, SPLICE_AGENT, p->agent.near), 0);
 	settle(p);
-	cr_assert_eq(idm_stream_accept(p->agent.far, splice_number(&p->splice, SPLICE_AGENT), IDM_WINDOW, &ops,
-				       &p->agent, &p->agent.stream),
+	cr_assert_eq(idm_stream_accept(p->agent.far, splice_number(&p->splice, SPLICE_AGENT),
+				       IDM_WINDOW, &ops, &p->agent, &p->agent.stream),
 		     0);
 	settle(p);
 }
@@ -238,17 +241,20 @@ Test(daemon_splice, input_waits_for_an_agent)
 	struct pair p;
 
 	setup(&p);
-	cr_assert_eq(idm_stream_open(p.client.far, IDM_WINDOW, &ops, &p.client, &p.client.stream), 0);
+	cr_assert_eq(idm_stream_open(p.client.far, IDM_WINDOW, &ops, &p.client, &p.client.stream),
+		     0);
 	settle(&p);
-	cr_assert_eq(splice_accept(&p.splice, SPLICE_CLIENT, p.client.near, idm_stream_number(p.client.stream)), 0);
+	cr_assert_eq(splice_accept(&p.splice, SPLICE_CLIENT, p.client.near,
+				   idm_stream_number(p.client.stream)),
+		     0);
 	settle(&p);
 	cr_assert_eq(idm_stream_write(p.client.stream, "early", 5), 5);
 	idm_stream_end(p.client.stream);
 	settle(&p);
 	cr_assert_eq(splice_open(&p.splice, SPLICE_AGENT, p.agent.near), 0);
 	settle(&p);
-	cr_assert_eq(idm_stream_accept(p.agent.far, splice_number(&p.splice, SPLICE_AGENT), IDM_WINDOW, &ops,
-				       &p.agent, &p.agent.stream),
+	cr_assert_eq(idm_stream_accept(p.agent.far, splice_number(&p.splice, SPLICE_AGENT),
+				       IDM_WINDOW, &ops, &p.agent, &p.agent.stream),
 		     0);
 	settle(&p);
 	cr_expect(p.agent.got_len == 5 && memcmp(p.agent.got, "early", 5) == 0 && p.agent.ended);
@@ -265,11 +271,12 @@ Test(daemon_splice, an_agent_that_vanishes_can_come_again)
 	p.agent.far = idm_free(p.agent.far);
 	settle(&p);
 	cr_expect(!p.client.ended);
-	p.agent = (struct peer){.near = idm_new(IDM_CLIENT, &handler, NULL), .far = idm_new(IDM_SERVER, &handler, NULL)};
+	p.agent = (struct peer){.near = idm_new(IDM_CLIENT, &handler, NULL),
+				.far = idm_new(IDM_SERVER, &handler, NULL)};
 	cr_assert_eq(splice_open(&p.splice, SPLICE_AGENT, p.agent.near), 0);
 	settle(&p);
-	cr_assert_eq(idm_stream_accept(p.agent.far, splice_number(&p.splice, SPLICE_AGENT), IDM_WINDOW, &ops,
-				       &p.agent, &p.agent.stream),
+	cr_assert_eq(idm_stream_accept(p.agent.far, splice_number(&p.splice, SPLICE_AGENT),
+				       IDM_WINDOW, &ops, &p.agent, &p.agent.stream),
 		     0);
 	settle(&p);
 	cr_assert_eq(idm_stream_write(p.agent.stream, "again", 5), 5);

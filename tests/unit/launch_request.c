@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Requests to protect-launch: bad ones are refused whole, good ones start a runner (here a shell script that tells what it finds), and
- * what is started can be signalled and reaped. Runs as any user; the change of ids is tested when that is root.
+ * Requests to protect-launch: bad ones are refused whole, good ones start a runner (here a shell
+ * script that tells what it finds), and what is started can be signalled and reaped. Runs as any
+ * user; the change of ids is tested when that is root.
  */
 #include "harness.h"
 
@@ -92,7 +93,8 @@ static struct launch_reply ask(struct fixture *f, const struct launch_request *r
 	struct launch_reply reply;
 	int pidfd;
 
-	runners_request(&f->runners, request, sizeof(*request), fds, request->n_fds, &reply, &pidfd);
+	runners_request(&f->runners, request, sizeof(*request), fds, request->n_fds, &reply,
+			&pidfd);
 	cr_expect_eq(pidfd >= 0, request->op == LAUNCH_SPAWN && reply.error == 0);
 	if (pidfd >= 0)
 		close(pidfd);
@@ -109,7 +111,8 @@ static struct launch_reply spawn(struct fixture *f, const struct launch_request 
 
 static struct launch_reply reap(struct fixture *f, const struct uuid *uuid)
 {
-	struct launch_request request = {.version = LAUNCH_VERSION, .op = LAUNCH_REAP, .uuid = *uuid};
+	struct launch_request request = {
+		.version = LAUNCH_VERSION, .op = LAUNCH_REAP, .uuid = *uuid};
 	struct launch_reply reply;
 
 	for (unsigned i = 0; i < 500; i++) {
