@@ -132,7 +132,7 @@ static gpa_t place(struct writer *w, const void *data, size_t len)
 	gpa_t at = align_up(w->next, 16);
 	void *to = mem_ptr(w->mem, at, len);
 
-	if (!to || at + len > LAYOUT_ACPI_END)
+	if (!to || at + len > LAYOUT_BIOS_RESET)
 		return 0;
 	memcpy(to, data, len);
 	w->next = at + len;

@@ -163,6 +163,28 @@ static void write_low(const struct mem *mem, gpa_t at, const void *data, size_t 
 	memcpy(mem_ptr(mem, at, len), data, len);
 }
 
+/*
+ * A hardware-reduced Linux without EFI does not use the ACPI reset register unless it is told to
+ * (reboot=acpi): it goes to real mode and jumps to the BIOS. What it finds there writes to the
+ * reset register.
+ */
+static void write_bios_reset(const struct mem *mem)
+{
+	static const uint8_t code[] = {
+		0xba,
+		PORT_RESET & 0xff,
+		PORT_RESET >> 8, /* mov $PORT_RESET, %dx */
+		0xb0,
+		0x01, /* mov $1, %al */
+		0xee, /* out %al, (%dx) */
+		0xf4,
+		0xeb,
+		0xfd, /* hlt; jmp to it */
+	};
+
+	write_low(mem, LAYOUT_BIOS_RESET, code, sizeof(code));
+}
+
 static int write_start_info(const struct mem *mem, const struct boot_files *files,
 			    const struct pvh_module *initrd, struct error *err)
 {
@@ -180,6 +202,7 @@ static int write_start_info(const struct mem *mem, const struct boot_files *file
 				 LAYOUT_CMDLINE_MAX - 1);
 	if (acpi_write(mem, files->n_vcpus, &info.rsdp) < 0)
 		return error_set(err, -ENOSPC, "the ACPI tables do not fit");
+	write_bios_reset(mem);
 	info.n_memmap = fill_memmap(mem, map);
 	write_low(mem, LAYOUT_MEMMAP, map, info.n_memmap * sizeof(map[0]));
 	write_low(mem, LAYOUT_MODLIST, initrd, sizeof(*initrd));

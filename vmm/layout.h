@@ -4,10 +4,11 @@
  * the same numbers.
  *
  *   0x0000_6000  PVH start info, memory map, module list     0x0002_0000  kernel command line
- *   0x000e_0000  ACPI tables (reserved)                      0x0010_0000  the kernel
- *   … up to 3 GiB: memory (initrd at its top)                4 GiB …: the rest of memory
- *   0xc000_0000  PCI memory window                           0xe000_0000  ECAM of bus 0
- *   0xfec0_0000  I/O APIC   0xfee0_0000  local APICs         0xfffb_c000  KVM's own pages (Intel)
+ *   0x000e_0000  ACPI tables (reserved)                      0x000f_fff0  what a jump to the BIOS
+ * finds 0x0010_0000  the kernel … up to 3 GiB: memory (initrd at its top)                4 GiB …:
+ * the rest of memory 0xc000_0000  PCI memory window                           0xe000_0000  ECAM of
+ * bus 0 0xfec0_0000  I/O APIC   0xfee0_0000  local APICs         0xfffb_c000  KVM's own pages
+ * (Intel)
  */
 #pragma once
 
@@ -19,6 +20,7 @@
 #define LAYOUT_LOW_END	   0x9fc00u
 #define LAYOUT_ACPI	   0xe0000u
 #define LAYOUT_ACPI_END	   0x100000u
+#define LAYOUT_BIOS_RESET  0xffff0u /* where real mode goes to reset the machine */
 #define LAYOUT_KERNEL_MIN  0x100000u
 #define LAYOUT_LOW_MAX	   UINT64_C(0xc0000000)
 #define LAYOUT_HIGH	   UINT64_C(0x100000000)
