@@ -147,41 +147,67 @@ static int add_member(struct archive_import *import, struct archive_entry *entry
 	return spool(import, member, reader, job, err);
 }
 
+/* The member with the bytes of `what`: their digest was taken when they were spooled. NULL with
+ * *err set if there is none of that digest and size. */
+static const struct archive_member *member_of(const struct archive_import *import,
+					      const struct oci_descriptor *what, struct error *err)
+{
+	char text[DIGEST_TEXT_SIZE];
+
+	digest_text(&what->digest, text);
+	for (uint32_t i = 0; i < import->n_members; i++) {
+		const struct archive_member *member = &import->members[i];
+
+		if (member->link || !digest_equal(&member->digest, &what->digest))
+			continue;
+		if (member->size_bytes == what->size_bytes)
+			return member;
+		error_set(err, -EBADMSG, "the archive's %s has not the size that is announced",
+			  text);
+		return NULL;
+	}
+	error_set(err, -EBADMSG,
+		  "digest mismatch: the archive holds no bytes of %s; it is damaged or truncated, "
+		  "get the image again",
+		  text);
+	return NULL;
+}
+
+static int check_blob(struct image_source *source, const struct oci_descriptor *what,
+		      struct job *job, struct error *err)
+{
+	(void)job;
+	return member_of(container_of(source, struct archive_import, source), what, err) ? 0
+											 : -EBADMSG;
+}
+
 static int get_blob(struct image_source *source, const struct oci_descriptor *what, struct job *job,
 		    struct error *err)
 {
 	struct archive_import *import = container_of(source, struct archive_import, source);
-	char text[DIGEST_TEXT_SIZE];
+	const struct archive_member *member = member_of(import, what, err);
+	_cleanup_(image_blob_drop) struct image_blob blob = {.fd = -1};
+	uint64_t at = 0;
+	int r;
 
-	for (uint32_t i = 0; i < import->n_members; i++) {
-		const struct archive_member *member = &import->members[i];
-		_cleanup_(image_blob_drop) struct image_blob blob = {.fd = -1};
-		uint64_t at = 0;
-		int r;
+	if (!member)
+		return -EBADMSG;
+	r = image_blob_begin(&blob, import->store, what, err);
+	while (r == 0 && at < member->size_bytes) {
+		char chunk[CHUNK_SIZE];
+		uint64_t left = member->size_bytes - at;
+		ssize_t n = io_pread_full(import->spool_fd, chunk,
+					  left < sizeof(chunk) ? (size_t)left : sizeof(chunk),
+					  member->offset + at);
 
-		if (member->link || !digest_equal(&member->digest, &what->digest))
-			continue;
-		r = image_blob_begin(&blob, import->store, what, err);
-		while (r == 0 && at < member->size_bytes) {
-			char chunk[CHUNK_SIZE];
-			uint64_t left = member->size_bytes - at;
-			ssize_t n =
-				io_pread_full(import->spool_fd, chunk,
-					      left < sizeof(chunk) ? (size_t)left : sizeof(chunk),
-					      member->offset + at);
-
-			r = n <= 0 ? -EIO : image_blob_add(&blob, chunk, (size_t)n);
-			if (r < 0)
-				return store_failed(import->store, r, "copy a blob", err);
-			at += (uint64_t)n;
-			if (job_progress(job, "copying", at, member->size_bytes) < 0)
-				return error_set(err, -ECANCELED, "cancelled");
-		}
-		return r < 0 ? r : image_blob_end(&blob, "the archive", err);
+		r = n <= 0 ? -EIO : image_blob_add(&blob, chunk, (size_t)n);
+		if (r < 0)
+			return store_failed(import->store, r, "copy a blob", err);
+		at += (uint64_t)n;
+		if (job_progress(job, "copying", at, member->size_bytes) < 0)
+			return error_set(err, -ECANCELED, "cancelled");
 	}
-	digest_text(&what->digest, text);
-	return error_set(err, -EBADMSG,
-			 "the archive does not hold the bytes of %s: damaged or incomplete", text);
+	return r < 0 ? r : image_blob_end(&blob, "the archive", err);
 }
 
 int archive_import_open(struct archive_import *import, struct store *store, layer_read_fn read,
@@ -195,6 +221,7 @@ int archive_import_open(struct archive_import *import, struct store *store, laye
 	memset(import, 0, sizeof(*import));
 	import->source.blob = get_blob;
 	import->source.manifest = get_blob;
+	import->source.check = check_blob;
 	import->store = store;
 	import->spool_fd = store_scratch(store, err);
 	if (import->spool_fd < 0)

@@ -295,6 +295,25 @@ static int make_image(struct store *store, struct image_source *source,
 	return r < 0 ? r : store_put_blob(store, &image->config, config, config_len, err);
 }
 
+/* Whether the source has all of an image that the store has. */
+static int check_source(struct image_source *source, const struct image_manifest *manifest,
+			struct job *job, struct error *err)
+{
+	_cleanup_(freep) struct oci_manifest *parsed = malloc(sizeof(*parsed));
+	int r;
+
+	if (!source->check)
+		return 0;
+	if (!parsed)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = oci_parse_manifest(manifest->json, manifest->len, parsed, err);
+	if (r == 0)
+		r = source->check(source, &parsed->config, job, err);
+	for (uint32_t i = 0; i < parsed->n_layers && r == 0; i++)
+		r = source->check(source, &parsed->layers[i], job, err);
+	return r;
+}
+
 int image_install(struct store *store, struct image_source *source,
 		  const struct image_manifest *manifest, const char *name, struct job *job,
 		  struct store_image *image, struct error *err)
@@ -306,6 +325,8 @@ int image_install(struct store *store, struct image_source *source,
 	r = store_has(store, &manifest->digest, image, err);
 	if (r == 0)
 		r = make_image(store, source, manifest, job, image, err);
+	else if (r > 0)
+		r = check_source(source, manifest, job, err);
 	if (r >= 0) {
 		snprintf(image->name, sizeof(image->name), "%s", name);
 		r = store_add(store, image, err);

@@ -23,6 +23,10 @@ struct image_source {
 	/* The same for a manifest or an index, of at most OCI_JSON_MAX bytes. */
 	int (*manifest)(struct image_source *source, const struct oci_descriptor *what,
 			struct job *job, struct error *err);
+	/* Verifies the bytes of `what` without keeping them: 0 or a negative errno with *err set.
+	 * NULL for a source that would have to be asked over a network. */
+	int (*check)(struct image_source *source, const struct oci_descriptor *what,
+		     struct job *job, struct error *err);
 };
 
 /* A manifest as its author wrote it. */
@@ -48,8 +52,9 @@ int image_choose(struct image_source *source, struct image_manifest *manifest, c
 
 /*
  * Puts the image of a manifest into the store under `name` (empty = without a name); when it is
- * there already only the name is set. Fills *image. Returns 0 or a negative errno with *err set,
- * and then nothing is left behind.
+ * there already only the name is set, after the source's check() of every blob: a damaged copy is
+ * refused whatever the store has. Fills *image. Returns 0 or a negative errno with *err set, and
+ * then nothing is left behind.
  */
 int image_install(struct store *store, struct image_source *source,
 		  const struct image_manifest *manifest, const char *name, struct job *job,

@@ -223,7 +223,8 @@ static int send_reply(int socket, const Protect__Storage__Reply *reply, const in
 	if (!packet || len > OPS_PACKET_MAX)
 		return packet ? -EMSGSIZE : -ENOMEM;
 	protect__storage__reply__pack(reply, packet);
-	/* An empty packet would look like the end of the connection: "error = 0" in full says the same. */
+	/* An empty packet would look like the end of the connection: "error = 0" in full says the
+	 * same. */
 	if (len == 0) {
 		packet[len++] = 2 << 3;
 		packet[len++] = 0;

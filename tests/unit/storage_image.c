@@ -69,6 +69,52 @@ Test(storage_image, digests_and_sizes_are_verified)
 	fixture_close(&fixture);
 }
 
+/* Imports dir/layout once more as `name`, as a folder or, as the command line does, as an archive.
+ */
+static int import_again(bool archive, const char *name, struct store_image *image,
+			struct error *err)
+{
+	_cleanup_(close_fdp) int fd = -1;
+	_cleanup_(freep) char *out = NULL;
+	char path[256];
+	struct job job = JOB_NONE;
+
+	if (!archive)
+		return layout_import(&fixture, name, image, err);
+	out = output_of("tar -C %s -cf %s/again.tar . 2>&1", fixture.layout, fixture.dir);
+	snprintf(path, sizeof(path), "%s/again.tar", fixture.dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return ops_import_fd(&fixture.storage, fd, name, "test", &job, image, err);
+}
+
+static void expect_damage_noticed(bool archive, const char *damage, const char *text)
+{
+	_cleanup_(freep) char *out = NULL;
+	struct error err = ERROR_NULL;
+	struct store_image image;
+
+	write_layout(NULL, NULL);
+	cr_assert_eq(layout_import(&fixture, "good", &image, &err), 0, "%s", err.text);
+	cr_expect_eq(import_again(archive, "again", &image, &err), 0, "%s", err.text);
+	/* The layer is the only blob of more than a sector. */
+	out = output_of("find %s/blobs -size +2 -exec %s {} ';' 2>&1", fixture.layout, damage);
+	cr_expect_lt(import_again(archive, "bad", &image, &err), 0);
+	cr_expect_not_null(strstr(err.text, text), "%s", err.text);
+	cr_expect_eq(store_find(fixture.storage.store, "bad", &image, NULL), -ENOENT);
+	cr_expect_eq(store_find(fixture.storage.store, "good", &image, NULL), 0);
+}
+
+Test(storage_image, damaged_copies_of_what_is_there_are_refused)
+{
+	expect_damage_noticed(false, "truncate -s -1", "truncated");
+	expect_damage_noticed(true, "truncate -s -1", "digest mismatch");
+	expect_damage_noticed(false, "sed -i s/program/pragrom/", "digest mismatch");
+	expect_damage_noticed(true, "sed -i s/program/pragrom/", "digest mismatch");
+	expect_damage_noticed(false, "rm", "cannot open");
+	expect_damage_noticed(true, "rm", "digest mismatch");
+	fixture_close(&fixture);
+}
+
 Test(storage_image, a_tar_that_ends_early)
 {
 	struct tar *tar = tar_new(NULL);
