@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "supervisor/launch/cgroup.h"
+#include "supervisor/launch/kvm.h"
 #include "supervisor/launch/spawn.h"
 
 #define MEMORY_MIN_BYTES (16 * MIB)
@@ -134,22 +135,6 @@ static struct runner_record *find_place(struct runners *runners,
 	return place;
 }
 
-static int open_kvm(const char *path, struct error *err)
-{
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-
-	if (fd >= 0)
-		return fd;
-	if (errno == EACCES || errno == EPERM)
-		return error_set(err, -errno,
-				 "no permission for %s; protect-launch must run as root", path);
-	return error_set(
-		err, -errno,
-		"%s cannot be used (%s); load kvm_amd or kvm_intel, enable virtualization in the "
-		"firmware, and see 'protect host check'",
-		path, strerror(errno));
-}
-
 static int start(struct runners *runners, const struct launch_request *request, const int *fds,
 		 unsigned n_fds, struct runner_record *record, struct error *err)
 {
@@ -157,7 +142,7 @@ static int start(struct runners *runners, const struct launch_request *request, 
 	const struct cgroup_limits limits = {.memory_bytes = request->memory_bytes,
 					     .cpu_quota_us = request->cpu_quota_us,
 					     .cpu_weight = request->cpu_weight};
-	_cleanup_(close_fdp) int kvm = open_kvm(config->kvm, err);
+	_cleanup_(close_fdp) int kvm = kvm_open(config->kvm, err);
 	_cleanup_(close_fdp) int group = -1;
 	struct spawn spawn = {.runner = config->runner,
 			      .kvm = kvm,
