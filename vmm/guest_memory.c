@@ -2,16 +2,14 @@
 #include "vmm/guest_memory.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/util.h"
 #include "vmm/layout.h"
 
 #define MEM_MIB_MIN 16u
 #define MEM_MIB_MAX (UINT64_C(1) << 20)
+#define HUGE_PAGE   (2 * MIB)
 
 static void lay_out(struct guest_memory *gm)
 {
@@ -26,39 +24,48 @@ static void lay_out(struct guest_memory *gm)
 	}
 }
 
-int guest_memory_init(struct guest_memory *gm, uint64_t mem_mib, struct error *err)
+/* At least one huge page in front and behind stays without access: nothing of the VMM is adjacent.
+ */
+static int reserve(struct guest_memory *gm)
 {
-	_cleanup_(close_fdp) int fd = -1;
-	void *host;
+	uint64_t before;
+	void *all;
+
+	gm->reserved_len = gm->len + 3 * HUGE_PAGE;
+	all = mmap(NULL, gm->reserved_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		   -1, 0);
+	if (all == MAP_FAILED)
+		return -errno;
+	gm->reserved = all;
+	before = align_up((uintptr_t)all + HUGE_PAGE, HUGE_PAGE) - (uintptr_t)all;
+	gm->host = gm->reserved + before;
+	return mprotect(gm->host, gm->len, PROT_READ | PROT_WRITE) < 0 ? -errno : 0;
+}
+
+int guest_memory_init(struct guest_memory *gm, uint64_t mem_mib, bool huge_pages, struct error *err)
+{
+	int r;
 
 	if (mem_mib < MEM_MIB_MIN || mem_mib > MEM_MIB_MAX)
 		return error_set(err, -EINVAL, "memory_mib must be %u to %llu, not %llu",
 				 MEM_MIB_MIN, (unsigned long long)MEM_MIB_MAX,
 				 (unsigned long long)mem_mib);
 	gm->len = mem_mib * MIB;
-	fd = memfd_create("guest-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0)
-		return error_set_errno(err, -errno, "cannot create the guest memory");
-	if (ftruncate(fd, (off_t)gm->len) < 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		return error_set_errno(err, -errno, "cannot size the guest memory to %llu MiB",
+	r = reserve(gm);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot map %llu MiB of guest memory",
 				       (unsigned long long)mem_mib);
-	host = mmap(NULL, gm->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	if (host == MAP_FAILED)
-		return error_set_errno(err, -errno, "cannot map %llu MiB of guest memory",
-				       (unsigned long long)mem_mib);
-	/* A core dump of the VMM must not carry the guest's memory. */
-	madvise(host, gm->len, MADV_DONTDUMP);
-	gm->host = host;
-	gm->fd = steal_fd(&fd);
+	/* Advice only: a host without huge pages serves small ones. A core dump must not carry the
+	 * guest's memory. */
+	madvise(gm->host, gm->len, huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	madvise(gm->host, gm->len, MADV_DONTDUMP);
 	lay_out(gm);
 	return 0;
 }
 
 void guest_memory_deinit(struct guest_memory *gm)
 {
-	if (gm->host)
-		munmap(gm->host, gm->len);
-	gm->host = NULL;
-	close_fdp(&gm->fd);
+	if (gm->reserved)
+		munmap(gm->reserved, gm->reserved_len);
+	gm->reserved = gm->host = NULL;
 }

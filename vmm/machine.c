@@ -168,7 +168,7 @@ int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, st
 	int r;
 
 	memset(machine, 0, sizeof(*machine));
-	machine->memory.fd = machine->acpi_event_fd = machine->bus.doorbell = -1;
+	machine->acpi_event_fd = machine->bus.doorbell = -1;
 	machine->kvm = (struct kvm){.fd = kvm_fd, .vm = -1};
 	for (unsigned i = 0; i < KVM_IRQS_MAX; i++)
 		machine->kvm.irqs[i].eventfd = -1;
@@ -177,7 +177,7 @@ int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, st
 	if (r < 0)
 		return error_set_errno(
 			err, r, "io_uring is not usable (see the sysctl kernel.io_uring_disabled)");
-	r = guest_memory_init(&machine->memory, spec->memory_mib, err);
+	r = guest_memory_init(&machine->memory, spec->memory_mib, spec->huge_pages, err);
 	if (r == 0)
 		r = kvm_init(&machine->kvm, kvm_fd, &machine->memory, err);
 	if (r < 0)

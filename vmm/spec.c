@@ -97,6 +97,14 @@ static int parse_number(json_t *value, const char *member, uint64_t min, uint64_
 	return 0;
 }
 
+static int parse_bool(json_t *value, const char *member, bool *out, struct error *err)
+{
+	if (!json_is_boolean(value))
+		return error_set(err, -EINVAL, "%s must be true or false", member);
+	*out = json_is_true(value);
+	return 0;
+}
+
 bool spec_is_serial(const char *text)
 {
 	size_t len = strlen(text);
@@ -174,6 +182,8 @@ static int parse_member(const char *key, json_t *value, struct zone_spec *spec, 
 		return parse_text(value, key, spec->cmdline, sizeof(spec->cmdline), err);
 	if (strcmp(key, "memory_mib") == 0)
 		return parse_number(value, key, 16, UINT64_C(1) << 20, &spec->memory_mib, err);
+	if (strcmp(key, "huge_pages") == 0)
+		return parse_bool(value, key, &spec->huge_pages, err);
 	if (strcmp(key, "vcpus") == 0) {
 		r = parse_number(value, key, 1, SPEC_VCPUS_MAX, &number, err);
 		spec->vcpus = r == 0 ? (unsigned)number : 0;
@@ -203,6 +213,7 @@ int spec_parse(const char *json, size_t len, struct zone_spec *spec, struct erro
 	int r = 0;
 
 	*spec = (struct zone_spec){.memory_mib = 256,
+				   .huge_pages = true,
 				   .vcpus = 1,
 				   .kernel_fd = -1,
 				   .initrd_fd = -1,

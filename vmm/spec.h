@@ -30,6 +30,7 @@ struct zone_spec {
 	struct uuid uuid;
 	char name[SPEC_NAME_MAX + 1];
 	uint64_t memory_mib;
+	bool huge_pages;
 	unsigned vcpus;
 	char cmdline[LAYOUT_CMDLINE_MAX];
 	int kernel_fd, initrd_fd; /* initrd, socket, exit and console may be -1: none */
