@@ -41,7 +41,7 @@ static uint32_t free_vcpus(const struct ledger *ledger)
 
 int ledger_reserve(struct ledger *ledger, uint64_t memory_mib, uint32_t vcpus, struct error *err)
 {
-	uint64_t left = free_mib(ledger);
+	uint64_t left = free_mib(ledger), overhead_mib = ledger_overhead_mib(memory_mib);
 
 	if (memory_mib < LEDGER_ZONE_MIB_MIN)
 		return error_set(err, -EINVAL, "a zone needs at least %u MiB, not %" PRIu64,
@@ -49,12 +49,12 @@ int ledger_reserve(struct ledger *ledger, uint64_t memory_mib, uint32_t vcpus, s
 	if (vcpus < 1 || vcpus > LEDGER_ZONE_VCPUS_MAX)
 		return error_set(err, -EINVAL, "a zone has 1 to %u CPUs, not %u",
 				 LEDGER_ZONE_VCPUS_MAX, vcpus);
-	if (left < LEDGER_OVERHEAD_MIB || memory_mib > left - LEDGER_OVERHEAD_MIB)
+	if (left < overhead_mib || memory_mib > left - overhead_mib)
 		return error_set(err, -ENOSPC,
 				 "the zone needs %" PRIu64
-				 " MiB and %u MiB for its runner, %" PRIu64
+				 " MiB and %" PRIu64 " MiB for its runner, %" PRIu64
 				 " MiB are free; destroy a zone or ask for less with --max-memory",
-				 memory_mib, LEDGER_OVERHEAD_MIB, left);
+				 memory_mib, overhead_mib, left);
 	if (vcpus > free_vcpus(ledger))
 		return error_set(
 			err, -ENOSPC,
@@ -67,14 +67,14 @@ int ledger_reserve(struct ledger *ledger, uint64_t memory_mib, uint32_t vcpus, s
 
 void ledger_adopt(struct ledger *ledger, uint64_t memory_mib, uint32_t vcpus)
 {
-	ledger->memory_used_mib += memory_mib + LEDGER_OVERHEAD_MIB;
+	ledger->memory_used_mib += memory_mib + ledger_overhead_mib(memory_mib);
 	ledger->vcpus_used += vcpus;
 }
 
 void ledger_release(struct ledger *ledger, uint64_t memory_mib, uint32_t vcpus)
 {
-	assert(ledger->memory_used_mib >= memory_mib + LEDGER_OVERHEAD_MIB &&
+	assert(ledger->memory_used_mib >= memory_mib + ledger_overhead_mib(memory_mib) &&
 	       ledger->vcpus_used >= vcpus);
-	ledger->memory_used_mib -= memory_mib + LEDGER_OVERHEAD_MIB;
+	ledger->memory_used_mib -= memory_mib + ledger_overhead_mib(memory_mib);
 	ledger->vcpus_used -= vcpus;
 }

@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 
-#define LEDGER_OVERHEAD_MIB   32u /* the runner's own memory, in the zone's cgroup */
+#define LEDGER_OVERHEAD_MIB   32u
 #define LEDGER_ZONE_MIB_MIN   64u
 #define LEDGER_ZONE_VCPUS_MAX 64u
 
@@ -17,6 +17,16 @@ struct ledger {
 	uint64_t memory_total_mib, memory_used_mib;
 	uint32_t vcpus_total, vcpus_used;
 };
+
+/*
+ * What a zone is charged, and its cgroup may use, beside its memory: the runner's own pages (about
+ * 4 MiB), its kernel objects and log, and the page tables of the runner and of KVM, 8 bytes each
+ * for every 4 KiB of the zone.
+ */
+static inline uint64_t ledger_overhead_mib(uint64_t memory_mib)
+{
+	return LEDGER_OVERHEAD_MIB + memory_mib / 256;
+}
 
 /* What this host can give: MemTotal less max(512 MiB, 10 %), and four virtual CPUs for each one
  * that is online. */

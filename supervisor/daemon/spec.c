@@ -13,7 +13,8 @@
 #include "base/io.h"
 
 static const char cmdline[] =
-	"console=hvc0 quiet panic=-1 reboot=k tsc=reliable no_timer_check random.trust_cpu=on";
+	"console=hvc0 quiet panic=-1 reboot=acpi tsc=reliable no_timer_check "
+	"8250.nr_uarts=0 cryptomgr.notests random.trust_cpu=on";
 
 char *spec_cmdline(const char *extra)
 {

@@ -26,6 +26,7 @@
 
 #define ENV_BYTES_MAX (32u * 1024)
 #define CPU_WEIGHT    100u
+#define CPU_IO_SHARE  4u /* of one CPU, a fourth: for the runner's own work beside the vCPUs */
 #define KERNEL_FDS    3u /* kernel, initrd, addons: the order of OpenKernel's descriptors */
 
 static int check_env(const Protect__Control__ZoneLaunch *request, char **json, struct error *err)
@@ -266,15 +267,23 @@ static int make_spec(const struct zone *zone, struct error *err)
 
 static void spawned(void *user, const struct launch_reply *reply, int pidfd);
 
+/* A zone never takes more than its vCPUs and what it costs to serve them. */
+static uint32_t cpu_quota_us(uint32_t vcpus)
+{
+	return vcpus * LAUNCH_CPU_PERIOD_US + LAUNCH_CPU_PERIOD_US / CPU_IO_SHARE;
+}
+
 static int spawn(struct zone *zone, const int *kernel_fds, struct error *err)
 {
 	_cleanup_(files_close) struct zone_files files = {-1, -1, -1, -1};
-	struct launch_request request = {.op = LAUNCH_SPAWN,
-					 .memory_bytes =
-						 (zone->row.memory_mib + LEDGER_OVERHEAD_MIB) * MIB,
-					 .slot = zone->row.slot,
-					 .cpu_quota_us = 0,
-					 .cpu_weight = CPU_WEIGHT};
+	const uint64_t memory_mib = zone->row.memory_mib;
+	struct launch_request request = {
+		.op = LAUNCH_SPAWN,
+		.memory_bytes = (memory_mib + ledger_overhead_mib(memory_mib)) * MIB,
+		.slot = zone->row.slot,
+		.cpu_quota_us = cpu_quota_us(zone->row.vcpus),
+		.cpu_weight = CPU_WEIGHT,
+	};
 	int fds[LAUNCH_PLACE_FILES + KERNEL_FDS];
 	int r = make_files(zone, &files, err);
 
