@@ -16,6 +16,9 @@
 #include "vmm/machine.h"
 
 #define HELLO_TIMEOUT_NS (5 * NS_PER_S)
+#define ACCEPT_PAUSE_NS	 (100 * NS_PER_MS)
+#define EVICT_PAUSE_NS	 NS_PER_MS
+#define HELLO_GRACE_NS	 (100 * NS_PER_MS)
 #define FRAME_HEAD	 sizeof(uint32_t)
 #define FRAME_ROOM	 (FRAME_HEAD + 4096u) /* requests are small */
 
@@ -152,11 +155,12 @@ static void control_answered(void *user, const Protect__Runner__Reply *reply)
 
 	client->busy = false;
 	close_fdp(&client->request_fd);
-	if (client->state != CLIENT_CLOSING)
-		control_reply(client, reply);
-	if (client->state == CLIENT_CLOSING)
+	if (client->state == CLIENT_CLOSING) {
 		drop(client);
-	else
+		return;
+	}
+	control_reply(client, reply);
+	if (client->state == CLIENT_CONTROL) /* or its place may be free already */
 		wait_readable(client);
 }
 
@@ -188,6 +192,7 @@ static int receive(struct runner_client *client)
 		client->request_fd = fd;
 	}
 	client->received += (uint32_t)n;
+	client->heard_ns = clock_now_ns();
 	return 0;
 }
 
@@ -227,15 +232,44 @@ static struct runner_client *free_client(struct runner_server *server)
 	return NULL;
 }
 
-static void take_client(struct runner_server *server, int fd_owned)
+/*
+ * When all places are taken, whoever was silent for longest gives way: first one who has not said
+ * hello for a while, then any without a request under way. So nobody can lock the daemon out by
+ * connecting. Returns whether a place will be free soon.
+ */
+static bool evict(struct runner_server *server)
+{
+	struct runner_client *worst = NULL;
+	bool lingers, worst_lingers = false;
+	uint64_t now_ns = clock_now_ns();
+
+	for (unsigned i = 0; i < RUNNER_CLIENTS_MAX; i++) {
+		struct runner_client *client = &server->clients[i];
+
+		if (client->state == CLIENT_CLOSING && !client->busy)
+			return true;
+		if (client->busy)
+			continue;
+		lingers =
+			client->state == CLIENT_HELLO && now_ns - client->heard_ns > HELLO_GRACE_NS;
+		if (!worst || lingers > worst_lingers ||
+		    (lingers == worst_lingers && client->heard_ns < worst->heard_ns)) {
+			worst = client;
+			worst_lingers = lingers;
+		}
+	}
+	if (worst)
+		drop(worst);
+	return worst;
+}
+
+static void take_client(struct runner_server *server, struct runner_client *client, int fd_owned)
 {
 	_cleanup_(close_fdp) int fd = fd_owned;
-	struct runner_client *client = free_client(server);
 	struct loop *loop = server->machine->loop;
+	uint64_t now_ns = clock_now_ns();
 	int slot;
 
-	if (!client)
-		return;
 	slot = loop_slot_add(loop, fd);
 	if (slot < 0)
 		return;
@@ -243,29 +277,53 @@ static void take_client(struct runner_server *server, int fd_owned)
 					 .state = CLIENT_HELLO,
 					 .fd = steal_fd(&fd),
 					 .slot = slot,
+					 .heard_ns = now_ns,
 					 .request_fd = -1,
 					 .op.done = hello_came,
 					 .timer.op.done = hello_time_over};
-	client->timing =
-		loop_timer_start(loop, &client->timer, clock_now_ns() + HELLO_TIMEOUT_NS) == 0;
+	client->timing = loop_timer_start(loop, &client->timer, now_ns + HELLO_TIMEOUT_NS) == 0;
 	client->waiting = loop_recv(loop, &client->op, slot, &client->hello, sizeof(client->hello),
 				    MSG_WAITALL) == 0;
 	if (!client->timing || !client->waiting)
 		drop(client);
 }
 
+static void accept_ready(struct loop_op *op, int res, uint32_t cqe_flags);
+
+/* Waits for the next connection, or, while there is no place or descriptor for it, for some time:
+ * the socket would be ready again at once. */
+static void wait_for_client(struct runner_server *server, uint64_t pause_ns)
+{
+	struct loop *loop = server->machine->loop;
+	int r;
+
+	server->accept_timer.op.done = accept_ready;
+	if (pause_ns)
+		r = loop_timer_start(loop, &server->accept_timer, clock_now_ns() + pause_ns);
+	else
+		r = loop_poll(loop, &server->accept_timer.op, server->listen_slot, POLLIN);
+	if (r < 0)
+		loop_defer(loop, &server->accept_timer.op);
+}
+
 static void accept_ready(struct loop_op *op, int res, uint32_t cqe_flags)
 {
-	struct runner_server *server = container_of(op, struct runner_server, accept_op);
+	struct runner_server *server = container_of(op, struct runner_server, accept_timer.op);
+	struct runner_client *client = free_client(server);
 	int fd;
 
+	(void)res;
 	(void)cqe_flags;
-	if (server->listen_fd < 0 || (res < 0 && res != -EINTR))
+	if (server->listen_fd < 0)
 		return;
+	if (!client) {
+		wait_for_client(server, evict(server) ? EVICT_PAUSE_NS : ACCEPT_PAUSE_NS);
+		return;
+	}
 	fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd >= 0)
-		take_client(server, fd);
-	loop_poll(server->machine->loop, &server->accept_op, server->listen_slot, POLLIN);
+		take_client(server, client, fd);
+	wait_for_client(server, fd >= 0 || errno == EAGAIN ? 0 : ACCEPT_PAUSE_NS);
 }
 
 int runner_server_init(struct runner_server *server, struct machine *machine, int listen_fd)
@@ -273,12 +331,12 @@ int runner_server_init(struct runner_server *server, struct machine *machine, in
 	memset(server, 0, sizeof(*server));
 	server->machine = machine;
 	server->listen_fd = listen_fd;
-	server->accept_op.done = accept_ready;
 	io_set_nonblock(listen_fd, 1);
 	server->listen_slot = loop_slot_add(machine->loop, listen_fd);
 	if (server->listen_slot < 0)
 		return server->listen_slot;
-	return loop_poll(machine->loop, &server->accept_op, server->listen_slot, POLLIN);
+	wait_for_client(server, 0);
+	return 0;
 }
 
 void runner_server_close(struct runner_server *server)

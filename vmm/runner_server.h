@@ -29,6 +29,7 @@ struct runner_client {
 	bool busy;    /* a detach is under way: no further request until it is answered */
 	struct loop_op op;
 	struct loop_timer timer;
+	uint64_t heard_ns; /* when it connected or sent something last */
 	struct runner_hello hello;
 	uint32_t received;
 	int request_fd; /* came with the request, -1: none */
@@ -38,7 +39,7 @@ struct runner_client {
 struct runner_server {
 	struct machine *machine;
 	int listen_fd, listen_slot;
-	struct loop_op accept_op;
+	struct loop_timer accept_timer; /* its op is also the poll for the next connection */
 	struct runner_client clients[RUNNER_CLIENTS_MAX];
 };
 
