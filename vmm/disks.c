@@ -95,8 +95,10 @@ static void release(struct disk *disk)
 static void ask(struct disk *disk)
 {
 	pci_bus_request_eject(disk->disks->pci, disk->slot);
-	disk->asking = loop_timer_start(disk->disks->loop, &disk->ask_timer,
-					clock_now_ns() + ASK_AGAIN_NS) == 0;
+	disk->asking = true;
+	if (loop_timer_start(disk->disks->loop, &disk->ask_timer, clock_now_ns() + ASK_AGAIN_NS) <
+	    0)
+		loop_defer(disk->disks->loop, &disk->ask_timer.op);
 }
 
 static void asked_long_enough(struct loop_op *op, int res, uint32_t cqe_flags)
@@ -123,14 +125,16 @@ int disks_detach(struct disks *disks, const char *serial, uint32_t timeout_ms,
 
 	if (!disk)
 		return error_set(err, -ENOENT, "the zone has no disk '%s'", serial);
-	if (disk->detaching || disk->asking)
+	if (disk->detaching || disk->detached || (disk->asking && !disk->leaving))
 		return error_set(err, -EBUSY, "disk '%s' is being detached already", serial);
-	if (!(disks->pci->removable & (1u << disk->slot)))
+	if (!disk->leaving && !(disks->pci->removable & (1u << disk->slot)))
 		return error_set(err, -EPERM, "disk '%s' belongs to the zone's spec and stays",
 				 serial);
-	disk->detaching = true;
 	disk->detached = detached;
 	disk->detached_user = user;
+	if (disk->leaving) /* the guest ejected it unasked: release() answers */
+		return 0;
+	disk->detaching = true;
 	disk->deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
 	disk->ask_timer.op.done = asked_long_enough;
 	ask(disk);
@@ -142,17 +146,20 @@ static void function_gone(void *user)
 	struct disk *disk = user;
 
 	disk->function = NULL;
+	disk->leaving = false;
 	release(disk);
 }
 
-void disks_ejected(struct disks *disks, unsigned slot)
+void disks_ejected(struct disks *disks, struct pci_dev *function)
 {
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		struct disk *disk = &disks->disks[i];
 
-		if (!disk->serial[0] || disk->slot != slot || !disk->function)
+		/* The slot would not do: a disk that still drains may have had the same one. */
+		if (disk->function != function)
 			continue;
 		disk->detaching = false;
+		disk->leaving = true;
 		if (disk->asking)
 			loop_cancel(disks->loop, &disk->ask_timer.op);
 		disk->function->ops->destroy(disk->function, function_gone, disk);
@@ -166,4 +173,12 @@ void disks_abandon(struct disks *disks)
 		disks->disks[i].detaching = false;
 		answer(&disks->disks[i], -ECANCELED);
 	}
+}
+
+bool disks_are_settled(const struct disks *disks)
+{
+	for (unsigned i = 0; i < DISKS_MAX; i++)
+		if (disks->disks[i].leaving)
+			return false;
+	return true;
 }

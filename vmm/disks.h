@@ -21,7 +21,10 @@ typedef void disk_detached_fn(void *user, int error);
 struct disk {
 	struct disks *disks;
 	char serial[SPEC_SERIAL_MAX + 1]; /* "": free */
-	bool read_only, detaching, asking;
+	bool read_only;
+	bool detaching; /* the guest is being asked to let go */
+	bool asking;	/* ask_timer is under way */
+	bool leaving;	/* off the bus; its I/O drains */
 	unsigned slot;
 	uint64_t deadline_ns;
 	struct virtio_dev *blk;
@@ -61,5 +64,8 @@ int disks_detach(struct disks *disks, const char *serial, uint32_t timeout_ms,
 /* The machine ends: whoever waits for a detach is answered -ECANCELED. */
 void disks_abandon(struct disks *disks);
 
-/* The guest ejected a slot: pci_bus's callback. */
-void disks_ejected(struct disks *disks, unsigned slot);
+/* The guest ejected this function, which is off the bus already. */
+void disks_ejected(struct disks *disks, struct pci_dev *function);
+
+/* Whether no ejected disk is still draining. */
+bool disks_are_settled(const struct disks *disks);

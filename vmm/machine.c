@@ -49,8 +49,8 @@ static void on_ejected(void *user, unsigned slot, struct pci_dev *dev)
 {
 	struct machine *machine = user;
 
-	(void)dev; /* disks are the only removable functions, and know theirs */
-	disks_ejected(&machine->disks, slot);
+	(void)slot;
+	disks_ejected(&machine->disks, dev); /* disks are the only removable functions */
 }
 
 static int plug(struct machine *machine, unsigned slot, struct virtio_dev *dev)

@@ -50,6 +50,7 @@ static void close_all(struct wind_down *wind)
 static bool is_down(const struct wind_down *wind)
 {
 	return wind->closing && wind->functions_left == 0 &&
+	       disks_are_settled(&wind->machine->disks) &&
 	       console_hub_is_closed(&wind->machine->console) &&
 	       runner_server_is_closed(&wind->machine->server);
 }
