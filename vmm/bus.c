@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/runner.h"
 #include "base/util.h"
 
 enum { CALL_IDLE, CALL_PENDING };
@@ -35,17 +36,21 @@ static void serve(struct bus *bus, struct bus_call *call)
 {
 	if (atomic_load_explicit(&call->state, memory_order_acquire) != CALL_PENDING)
 		return;
-	if (call->end_reason)
+	if (atomic_load(&bus->released))
+		; /* the vCPU has gone on without an answer */
+	else if (call->end_reason)
 		bus->on_end(bus->user, call->end_reason, call->end_detail);
 	else
 		call->range->access(call->range->user, &call->access);
 	release(call);
 }
 
-static int listen_again(struct bus *bus)
+/* Without this read under way every vCPU would sleep for ever: it is tried until it starts. */
+static void listen_again(struct bus *bus)
 {
-	return loop_read(bus->loop, &bus->doorbell_op, bus->doorbell_slot, &bus->doorbell_count,
-			 sizeof(bus->doorbell_count), 0);
+	if (loop_read(bus->loop, &bus->doorbell_op, bus->doorbell_slot, &bus->doorbell_count,
+		      sizeof(bus->doorbell_count), 0) < 0)
+		loop_defer(bus->loop, &bus->doorbell_op);
 }
 
 static void doorbell_rang(struct loop_op *op, int res, uint32_t cqe_flags)
@@ -53,8 +58,10 @@ static void doorbell_rang(struct loop_op *op, int res, uint32_t cqe_flags)
 	struct bus *bus = container_of(op, struct bus, doorbell_op);
 
 	(void)cqe_flags;
-	if (res < 0 && res != -EINTR && res != -EAGAIN)
+	if (res < 0 && res != -EINTR && res != -EAGAIN && res != -ECANCELED) {
+		bus->on_end(bus->user, RUNNER_EXIT_ERROR, "the vCPUs cannot be heard");
 		return;
+	}
 	for (unsigned i = 0; i < bus->n_calls; i++)
 		serve(bus, bus->calls[i]);
 	listen_again(bus);
@@ -74,7 +81,8 @@ int bus_init(struct bus *bus, struct loop *loop,
 	bus->doorbell_slot = loop_slot_add(loop, bus->doorbell);
 	if (bus->doorbell_slot < 0)
 		return bus->doorbell_slot;
-	return listen_again(bus);
+	listen_again(bus);
+	return 0;
 }
 
 void bus_deinit(struct bus *bus)
