@@ -19,9 +19,9 @@ cat >"$dir/spec.json" <<SPEC
 SPEC
 ours=("$prefix/bin/zone-vmm" --spec "$dir/spec.json")
 # The plainest microvm with a PCI bus, so that both guests load the same drivers; its firmware is qboot.
-peer=(qemu-system-x86_64 -M microvm,accel=kvm,pcie=on,pit=off,pic=off,rtc=off,isa-serial=off -cpu host -smp 1 -m "$memory"
+peer=(qemu-system-x86_64 -M "microvm,accel=kvm,pcie=on,pit=off,pic=off,rtc=off,isa-serial=off" -cpu host -smp 1 -m "$memory"
 	-nodefaults -no-user-config -display none -no-reboot -kernel "$dir/kernel" -initrd "$dir/initrd" -append "$cmdline"
-	-device virtio-serial-pci -chardev stdio,id=c -device virtconsole,chardev=c)
+	-device virtio-serial-pci -chardev "stdio,id=c" -device "virtconsole,chardev=c")
 
 for ((i = 0; i < runs; i++)); do
 	"$bin/bench_line_time" "zone-init: up" $memory "${ours[@]}" 2>/dev/null >>"$dir/ours" </dev/null

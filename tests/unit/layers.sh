@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# layers.sh: which folder may include which (docs/architecture.md). One line a folder: its name, then what it may use.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+failed=0
+while read -r folder allowed; do
+	pattern=$(echo "$folder $allowed" | tr ' ' '|')
+	if grep -rnE --include='*.[ch]' '^#include "[a-z-]+/' "$folder" | grep -vE "#include \"($pattern)/"; then
+		echo "not ok: $folder may include: $folder $allowed"
+		failed=1
+	fi
+done <<'TABLE'
+base
+idm-vsock base proto
+virtio base
+vmm base proto virtio
+supervisor/daemon base proto idm-vsock supervisor
+supervisor/launch base supervisor
+supervisor/storage base proto supervisor
+zone-guest base proto idm-vsock
+protect base proto idm-vsock
+TABLE
+# What a folder of supervisor/ may know of another: only the launch contract.
+if grep -rnE --include='*.[ch]' '#include "supervisor/' supervisor |
+	grep -vE '^supervisor/(daemon|launch|storage)/[^:]*:[0-9]+:#include "supervisor/(daemon|launch|storage)/' ||
+	grep -rn --include='*.[ch]' '#include "supervisor/' supervisor/daemon | grep -vE 'supervisor/(daemon/|launch/launch\.h)' ||
+	grep -rn --include='*.[ch]' '#include "supervisor/' supervisor/launch | grep -v 'include "supervisor/launch/' ||
+	grep -rn --include='*.[ch]' '#include "supervisor/' supervisor/storage | grep -v 'include "supervisor/storage/'; then
+	failed=1
+fi
+if grep -rn --include='*.[ch]' 'base/loop.h' zone-guest protect; then
+	echo "not ok: zone-guest and protect do without the loop"
+	failed=1
+fi
+if grep -rn --include='*.[ch]' 'linux/kvm.h' . | grep -vE '^\./(vmm|build|protect/cli/host_check|supervisor/launch)'; then
+	echo "not ok: KVM is known to vmm (and to those who ask whether it is there)"
+	failed=1
+fi
+exit $failed
