@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -70,7 +71,9 @@ void agent_event(struct zone *zone, uint32_t kind, const void *message)
 	if (!zone->agent || !packed)
 		return;
 	protobuf_c_message_pack(message, packed);
-	idm_event(zone->agent->idm, kind, packed, len);
+	/* Who would miss an event must ask anew what there is: over a new connection. */
+	if (idm_event(zone->agent->idm, kind, packed, len) < 0)
+		shutdown(zone->agent->watch.fd, SHUT_RDWR);
 }
 
 static void on_ping(struct zone *zone, uint64_t id, const void *message)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,24 @@ static int open_dir(const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
+/*
+ * A part of all tasks that the kernel lets there be (it counts them by its memory): who forks
+ * without end leaves some to others. A kernel without the controller has no such file.
+ */
+static void limit_tasks(int dir, uint64_t part, uint64_t of)
+{
+	_cleanup_(freep) char *text = NULL;
+	char limit[24];
+	uint64_t all;
+	size_t len;
+
+	if (io_read_file(AT_FDCWD, "/proc/sys/kernel/threads-max", FILE_MAX_BYTES, &text, &len) < 0)
+		return;
+	all = strtoull(text, NULL, 10);
+	snprintf(limit, sizeof(limit), "%" PRIu64, all / of * part);
+	write_file(dir, "pids.max", limit);
+}
+
 int cgroup_setup(const char *root)
 {
 	_cleanup_(close_fdp) int top = open_dir(root), workloads = -1;
@@ -54,6 +73,7 @@ int cgroup_setup(const char *root)
 	if (workloads < 0)
 		return -errno;
 	hand_down(workloads);
+	limit_tasks(workloads, 3, 4);
 	return 0;
 }
 
@@ -65,11 +85,15 @@ static void group_path(const char *root, const char *uuid, char path[CGROUP_PATH
 int cgroup_make(const char *root, const char *uuid)
 {
 	char path[CGROUP_PATH_MAX];
+	int group;
 
 	group_path(root, uuid, path);
 	if (mkdir(path, 0755) < 0 && errno != EEXIST)
 		return -errno;
-	return open_dir(path);
+	group = open_dir(path);
+	if (group >= 0)
+		limit_tasks(group, 1, 2);
+	return group;
 }
 
 int cgroup_remove(const char *root, const char *uuid)

@@ -24,17 +24,21 @@
 
 #include "base/io.h"
 #include "base/util.h"
+#include "zone-guest/filter.h"
 #include "zone-guest/user.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define PATH_SIZE    4096u
 #define FILES_SOFT   1024u
 
-/* What a workload's root may do: the set that Docker and its kin give. */
+/*
+ * What a workload's root may do: the set that Docker and its kin give, without CAP_MKNOD. They have
+ * a device filter behind it; here a node in /dev would open another workload's disk.
+ */
 static const unsigned workload_caps[] = {
-	CAP_CHOWN,   CAP_DAC_OVERRIDE, CAP_FSETID,	CAP_FOWNER,	      CAP_MKNOD,
-	CAP_NET_RAW, CAP_SETGID,       CAP_SETUID,	CAP_SETFCAP,	      CAP_SETPCAP,
-	CAP_KILL,    CAP_SYS_CHROOT,   CAP_AUDIT_WRITE, CAP_NET_BIND_SERVICE,
+	CAP_CHOWN,	CAP_DAC_OVERRIDE, CAP_FSETID,		CAP_FOWNER,  CAP_NET_RAW,
+	CAP_SETGID,	CAP_SETUID,	  CAP_SETFCAP,		CAP_SETPCAP, CAP_KILL,
+	CAP_SYS_CHROOT, CAP_AUDIT_WRITE,  CAP_NET_BIND_SERVICE,
 };
 
 static void reset_signals(void)
@@ -255,6 +259,8 @@ static int become(const struct process_spec *spec, const struct user *user, stru
 	bool confined = spec->place != PROCESS_IN_ZONE;
 	int r = confined ? limit_bounding_set(err) : 0;
 
+	if (r == 0 && confined)
+		r = filter_apply(err);
 	if (r < 0)
 		return r;
 	if (user->uid)

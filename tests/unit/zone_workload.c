@@ -86,13 +86,16 @@ Test(zone_workload, runs_as_the_images_user)
 				"app"),
 			 "1000\n1001\n1001 "
 			 "50\n/home/app\nCapInh:\t0000000000000000\nCapPrm:\t0000000000000000\n"
-			 "CapEff:\t0000000000000000\nCapBnd:\t00000000a80425fb\n");
+			 "CapEff:\t0000000000000000\nCapBnd:\t00000000a00425fb\n");
 	cr_assert_str_eq(f.err.data, "z\n");
 	cr_assert_str_eq(
-		inside(&f, "id -u; grep -E '^Cap(Inh|Prm|Eff|Bnd)' /proc/self/status", NULL),
-		"0\nCapInh:\t0000000000000000\nCapPrm:\t00000000a80425fb\nCapEff:"
-		"\t00000000a80425fb\n"
-		"CapBnd:\t00000000a80425fb\n");
+		inside(&f,
+		       "id -u; grep -E '^(Cap(Inh|Prm|Eff|Bnd)|Seccomp:)' /proc/self/status; "
+		       "mknod /dev/disk b 7 0 2>/dev/null || echo no node",
+		       NULL),
+		"0\nCapInh:\t0000000000000000\nCapPrm:\t00000000a00425fb\nCapEff:"
+		"\t00000000a00425fb\n"
+		"CapBnd:\t00000000a00425fb\nSeccomp:\t2\nno node\n");
 	fixture_deinit(&f);
 }
 
