@@ -53,3 +53,35 @@ load helpers
 	protect zone list -o jsonl
 	protect zone list -o table
 }
+
+@test "any killed service is back within seconds" {
+	local service pid
+	for service in protect-storage protect-launch protect-daemon; do
+		pid=$(pgrep -xo "$service")
+		kill -KILL "$pid"
+		wait_until 15 eval "pid=\$(pgrep -xo $service) && [ \$pid -ne $pid ]"
+	done
+	wait_until 15 eval 'protect host status | grep -q "^storage *ok" && protect host status | grep -q "^launch *ok"'
+}
+
+@test "help at every level, and nothing else on standard error" {
+	local group command
+	protect --help | grep -q '^usage: protect '
+	protect --version | grep -qE '[0-9]+\.[0-9]+'
+	for group in host zone workload image completion; do
+		protect "$group" -h 2>&1 | grep -q "^usage: protect $group "
+		protect "$group" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p' >"$BATS_TEST_TMPDIR/commands"
+		[ -s "$BATS_TEST_TMPDIR/commands" ]
+		while read -r command; do
+			protect "$group" "$command" --help 2>&1 | grep -q "^usage: protect $group $command"
+		done <"$BATS_TEST_TMPDIR/commands"
+	done
+}
+
+@test "bash completes commands and options" {
+	protect completion bash >"$BATS_TEST_TMPDIR/completion"
+	# shellcheck disable=SC2016 # for the shell there
+	bash -euc 'source "$1"; COMP_WORDS=(protect zone la) COMP_CWORD=2 COMPREPLY=(); _protect; echo "${COMPREPLY[*]}"' x \
+		"$BATS_TEST_TMPDIR/completion" >"$BATS_TEST_TMPDIR/reply"
+	grep -qx 'launch *' "$BATS_TEST_TMPDIR/reply"
+}

@@ -55,6 +55,15 @@ on_terminal() {
 	[[ $output == *"got: typed words"* ]]
 }
 
+@test "input and 10 MiB of output through an attached workload" {
+	local sum
+	[ "$(echo "in and out" | protect workload launch --zone use --name cat --attach "$HELLO_IMAGE" -- cat)" = "in and out" ]
+	protect workload destroy cat
+	sum=$(protect workload launch --zone use --name much --attach "$HELLO_IMAGE" -- sh -c 'yes 0123456789abcde | head -c 10485760' | md5sum)
+	[ "$sum" = "$(yes 0123456789abcde | head -c 10485760 | md5sum)" ]
+	protect workload destroy much
+}
+
 @test "workload logs -f shows what comes, and ends with the workload" {
 	# shellcheck disable=SC2016 # for the shell there
 	protect workload launch --zone use --name ticks --wait "$HELLO_IMAGE" -- \

@@ -52,3 +52,28 @@ setup() {
 	[[ $output == *"FAIL"*"KVM here cannot boot Linux"* ]]
 	[ "$(protect host check -o json | jq -r type)" = array ]
 }
+
+@test "no permission for the KVM device" {
+	local launch daemon own=$dir/denied status=0
+	mkdir -p "$own/run" "$own/state"
+	mknod -m 0600 "$own/kvm" c 10 232
+	chmod 0755 "$BATS_RUN_TMPDIR" "$dir" # for the user below
+	chown 65534 "$own"
+	setpriv --reuid 65534 --regid 65534 --clear-groups "$bin/protect-launch" --no-uid --socket "$own/launch.sock" --runner "$bin/zone-vmm" \
+		--kvm "$own/kvm" 2>"$own/launch.log" 3>&- &
+	launch=$!
+	"$bin/protect-daemon" --socket "$own/daemon.sock" --run "$own/run" --state "$own/state" --launch-socket "$own/launch.sock" \
+		--storage-socket "$dir/storage.sock" 2>"$own/daemon.log" 3>&- &
+	daemon=$!
+	for ((i = 0; i < 100; i++)); do
+		PROTECT_SOCKET=$own/daemon.sock protect host status 2>/dev/null | grep -q '^launch *ok' && break
+		sleep 0.1
+	done
+	PROTECT_SOCKET=$own/daemon.sock run protect zone launch --name denied
+	kill "$launch" "$daemon"
+	wait "$launch" "$daemon" || true
+	echo "$output" "$(cat "$own/launch.log")"
+	[ "$status" -eq 1 ]
+	[[ $output == *"no permission for $own/kvm"* ]]
+	[ "${#lines[@]}" -eq 1 ]
+}
