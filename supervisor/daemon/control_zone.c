@@ -117,8 +117,8 @@ void control_zone_metrics(struct daemon *d, struct ticket ticket, const void *me
 		return;
 	}
 	*call = (struct metrics_call){.daemon = d, .ticket = ticket};
-	r = idm_call(zone_session(zone), PROTECT__AGENT__METHOD__METHOD_METRICS, NULL, 0, 0,
-		     got_metrics, call, NULL);
+	r = idm_call(zone_session(zone), PROTECT__AGENT__METHOD__METHOD_METRICS, NULL, 0,
+		     clock_now_ns() + AGENT_ANSWER_NS, got_metrics, call, NULL);
 	if (r < 0) {
 		free(call);
 		server_fail(d, ticket, r, "zone '%s' cannot be asked now; try again",

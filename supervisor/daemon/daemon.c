@@ -7,6 +7,8 @@
 
 #include "supervisor/daemon/exec.h"
 #include "supervisor/daemon/server.h"
+#include "supervisor/daemon/workload.h"
+#include "supervisor/daemon/zone.h"
 
 uint64_t daemon_unix_ms(void)
 {
@@ -43,4 +45,10 @@ void daemon_client_gone(struct daemon *d, uint64_t client)
 {
 	execs_client_gone(d, client);
 	image_ops_client_gone(d, client);
+	for (struct zone *z = d->zones; z; z = z->next)
+		waiters_drop(&z->gone, client);
+	for (struct workload *w = d->workloads; w; w = w->next) {
+		waiters_drop(&w->ended, client);
+		waiters_drop(&w->gone, client);
+	}
 }

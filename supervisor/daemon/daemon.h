@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "supervisor/daemon/hub.h"
 #include "supervisor/daemon/ledger.h"
@@ -24,6 +25,10 @@ struct zone;
 
 #define WORKLOADS_MAX 1024u
 #define EXECS_MAX     512u
+#define ZONES_MAX     2048u /* in the list, those that ended included */
+
+/* For the zone's agent to answer: longer than anything that it waits for itself (a disk, 30 s). */
+#define AGENT_ANSWER_NS (120 * NS_PER_S)
 
 struct daemon_options {
 	const char *socket, *state_dir, *run_dir, *launch_socket, *storage_socket;
@@ -53,6 +58,7 @@ struct daemon {
 	struct ledger ledger;
 	uint8_t *slots; /* uid slots in use, one byte each */
 	struct zone *zones;
+	unsigned n_zones; /* in the list */
 	struct workload *workloads;
 	unsigned n_workloads;
 	struct exec *execs;
@@ -63,6 +69,7 @@ struct daemon {
 	uint64_t next_client;
 	int listener;
 	struct watch *listener_watch;
+	struct timer listener_pause;
 };
 
 /* The wall clock in milliseconds since 1970. */

@@ -101,7 +101,8 @@ static void tell_agent(struct zone *zone, uint32_t method, const ProtobufCMessag
 	if (!idm || len > sizeof(payload))
 		return;
 	protobuf_c_message_pack(message, payload);
-	idm_call(idm, method, payload, len, 0, ignore_reply, NULL, NULL);
+	idm_call(idm, method, payload, len, clock_now_ns() + AGENT_ANSWER_NS, ignore_reply, NULL,
+		 NULL);
 }
 
 void exec_send_signal(struct zone *zone, const char *id, uint32_t signal, bool all)
@@ -133,6 +134,9 @@ static void started(void *user, int error, const char *text, const void *payload
 	(void)payload;
 	(void)len;
 	exec->calling = false;
+	/* An agent that is late may still start it. */
+	if (error == -ETIMEDOUT)
+		exec_send_signal(exec->zone, exec->id, SIGKILL, true);
 	if (exec->client_gone) {
 		if (!error)
 			exec_send_signal(exec->zone, exec->id, SIGKILL, true);
@@ -201,8 +205,8 @@ static int call_agent(struct exec *exec, const char *workload,
 	if (!payload)
 		return -ENOMEM;
 	protect__agent__exec__pack(&message, payload);
-	return idm_call(idm, PROTECT__AGENT__METHOD__METHOD_EXEC, payload, len, 0, started, exec,
-			&exec->call);
+	return idm_call(idm, PROTECT__AGENT__METHOD__METHOD_EXEC, payload, len,
+			clock_now_ns() + AGENT_ANSWER_NS, started, exec, &exec->call);
 }
 
 static struct exec *exec_new(struct daemon *d, struct ticket ticket, struct zone *zone)

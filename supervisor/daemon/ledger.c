@@ -51,8 +51,8 @@ int ledger_reserve(struct ledger *ledger, uint64_t memory_mib, uint32_t vcpus, s
 				 LEDGER_ZONE_VCPUS_MAX, vcpus);
 	if (left < overhead_mib || memory_mib > left - overhead_mib)
 		return error_set(err, -ENOSPC,
-				 "the zone needs %" PRIu64
-				 " MiB and %" PRIu64 " MiB for its runner, %" PRIu64
+				 "the zone needs %" PRIu64 " MiB and %" PRIu64
+				 " MiB for its runner, %" PRIu64
 				 " MiB are free; destroy a zone or ask for less with --max-memory",
 				 memory_mib, overhead_mib, left);
 	if (vcpus > free_vcpus(ledger))

@@ -9,11 +9,13 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/runner.h"
 #include "base/util.h"
 
-#define PREFIX 4u
+#define PREFIX	   4u
+#define TIMEOUT_NS (60 * NS_PER_S) /* the slowest request, a detach, takes 10 s at most */
 
 struct request {
 	struct request *next;
@@ -29,6 +31,7 @@ struct runner_client {
 	struct watch *watch;
 	int fd;
 	struct request *first, **tail; /* the first one is under way */
+	struct timer timeout;	       /* of the first one */
 	runner_gone_fn *gone;
 	void *user;
 	size_t have;
@@ -71,6 +74,7 @@ struct runner_client *runner_close(struct runner_client *client)
 		return NULL;
 	while (client->first)
 		request_free(take_first(client));
+	timer_stop(&client->timeout);
 	client->watch = watch_free(client->watch);
 	close_fdp(&client->fd);
 	free(client);
@@ -81,6 +85,7 @@ struct runner_client *runner_close(struct runner_client *client)
 static void fail(struct runner_client *client, int error)
 {
 	watch_set(client->watch, 0);
+	timer_stop(&client->timeout);
 	while (client->first) {
 		struct request *request = take_first(client);
 
@@ -89,7 +94,22 @@ static void fail(struct runner_client *client, int error)
 				    "the zone's runner does not answer any more", NULL);
 		request_free(request);
 	}
-	client->gone(client->user);
+	client->gone(client->user, error);
+}
+
+static void timed_out(void *user)
+{
+	fail(user, -ETIMEDOUT);
+}
+
+/* The first request has its whole time from now on. */
+static void restart_timeout(struct runner_client *client)
+{
+	if (client->first)
+		timer_set(client->hub, &client->timeout, clock_now_ns() + TIMEOUT_NS, timed_out,
+			  client);
+	else
+		timer_stop(&client->timeout);
 }
 
 /* Sends as much of the first request as goes; the next one waits for its reply. */
@@ -124,6 +144,7 @@ static int take_reply(struct runner_client *client, const uint8_t *data, size_t 
 	if (!reply)
 		return -EPROTO;
 	request = take_first(client);
+	restart_timeout(client);
 	if (request->fn)
 		request->fn(request->user,
 			    reply->error && reply->error < 4096 ? -(int)reply->error : 0,
@@ -239,8 +260,10 @@ int runner_request(struct runner_client *client, const Protect__Runner__Request 
 	*client->tail = queued;
 	client->tail = &queued->next;
 	/* A connection that broke meanwhile is found by the watch. */
-	if (client->first == queued)
+	if (client->first == queued) {
 		watch_set(client->watch, POLLIN | POLLOUT);
+		restart_timeout(client);
+	}
 	return 0;
 }
 

@@ -2,7 +2,7 @@
 /*
  * The control connection to a zone's runner (base/runner.h, proto/runner.proto): requests in order,
  * each with its reply. The runner is not trusted: a frame that breaks the contract ends the
- * connection, and so does the end of the zone.
+ * connection, and so do a request without an answer for a minute and the end of the zone.
  */
 #pragma once
 
@@ -15,9 +15,9 @@ struct runner_client;
 typedef void runner_fn(void *user, int error, const char *text,
 		       const Protect__Runner__Reply *reply);
 
-/* The connection ended; requests under way were told before. The client is not gone: call
- * runner_close(), from in here if you like. */
-typedef void runner_gone_fn(void *user);
+/* The connection ended, with a negative errno; requests under way were told before. The client is
+ * not gone: call runner_close(), from in here if you like. */
+typedef void runner_gone_fn(void *user, int error);
 
 /* Connects to a runner's socket and says hello. Returns 0 or a negative errno (nobody there:
  * -ENOENT, -ECONNREFUSED). */

@@ -15,6 +15,8 @@
 #include "base/util.h"
 #include "supervisor/daemon/link.h"
 
+#define ACCEPT_PAUSE_NS (100 * NS_PER_MS)
+
 struct client {
 	struct client *next;
 	struct daemon *daemon;
@@ -146,6 +148,13 @@ static void add_client(struct daemon *d, int fd)
 	d->n_clients++;
 }
 
+static void accept_again(void *user)
+{
+	struct daemon *d = user;
+
+	watch_set(d->listener_watch, POLLIN);
+}
+
 static void accept_client(void *user, uint32_t events)
 {
 	struct daemon *d = user;
@@ -157,6 +166,12 @@ static void accept_client(void *user, uint32_t events)
 	/* A full house: newcomers wait in the kernel's queue until someone leaves. */
 	if (d->n_clients >= SERVER_CLIENTS_MAX)
 		watch_set(d->listener_watch, 0);
+	/* No descriptors or no memory left: not asked again at once, which would be a busy loop. */
+	else if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) {
+		watch_set(d->listener_watch, 0);
+		timer_set(&d->hub, &d->listener_pause, clock_now_ns() + ACCEPT_PAUSE_NS,
+			  accept_again, d);
+	}
 }
 
 int server_start(struct daemon *d, struct error *err)
@@ -177,6 +192,7 @@ int server_start(struct daemon *d, struct error *err)
 
 void server_stop(struct daemon *d)
 {
+	timer_stop(&d->listener_pause);
 	d->listener_watch = watch_free(d->listener_watch);
 	close_fdp(&d->listener);
 	for (struct client *c = d->clients; c; c = c->next)
@@ -259,6 +275,16 @@ void waiters_add(struct daemon *d, struct waiters *waiters, struct ticket ticket
 	}
 	tickets[waiters->n++] = ticket;
 	waiters->tickets = tickets;
+}
+
+void waiters_drop(struct waiters *waiters, uint64_t client)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < waiters->n; i++)
+		if (waiters->tickets[i].client != client)
+			waiters->tickets[kept++] = waiters->tickets[i];
+	waiters->n = kept;
 }
 
 static void waiters_clear(struct waiters *waiters)

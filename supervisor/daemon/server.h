@@ -36,6 +36,9 @@ bool server_progress(struct daemon *d, struct ticket ticket, const char *text, u
 /* Adds a ticket. Without memory it is answered with ENOMEM at once. */
 void waiters_add(struct daemon *d, struct waiters *waiters, struct ticket ticket);
 
+/* Drops those of a client that has gone. */
+void waiters_drop(struct waiters *waiters, uint64_t client);
+
 /* Answer all and empty the list. */
 void waiters_reply(struct daemon *d, struct waiters *waiters, const ProtobufCMessage *message);
 void waiters_fail(struct daemon *d, struct waiters *waiters, const struct error *err);

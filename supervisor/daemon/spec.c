@@ -12,9 +12,8 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-static const char cmdline[] =
-	"console=hvc0 quiet panic=-1 reboot=acpi tsc=reliable no_timer_check "
-	"8250.nr_uarts=0 cryptomgr.notests random.trust_cpu=on";
+static const char cmdline[] = "console=hvc0 quiet panic=-1 reboot=acpi tsc=reliable no_timer_check "
+			      "8250.nr_uarts=0 cryptomgr.notests random.trust_cpu=on";
 
 char *spec_cmdline(const char *extra)
 {

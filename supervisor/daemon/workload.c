@@ -266,7 +266,7 @@ static void attach_again(struct workload *w)
 	message.stderr_stream = splice_number(&w->err, SPLICE_AGENT);
 	len = protect__agent__workload_attach__pack(&message, payload);
 	idm_call(zone_session(w->zone), PROTECT__AGENT__METHOD__METHOD_WORKLOAD_ATTACH, payload,
-		 len, 0, ignore_reply, NULL, NULL);
+		 len, clock_now_ns() + AGENT_ANSWER_NS, ignore_reply, NULL, NULL);
 }
 
 static const Protect__Agent__WorkloadState *find_listed(const Protect__Agent__ZoneState *state,

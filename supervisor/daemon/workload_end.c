@@ -98,8 +98,8 @@ static void forget_in_agent(struct workload *w)
 	len = protect__agent__workload_id__pack(&message, payload);
 	w->phase = WORKLOAD_PHASE_REMOVE;
 	w->calling = w->agent_knows && idm &&
-		     idm_call(idm, PROTECT__AGENT__METHOD__METHOD_WORKLOAD_REMOVE, payload, len, 0,
-			      forgotten, w, &w->call) == 0;
+		     idm_call(idm, PROTECT__AGENT__METHOD__METHOD_WORKLOAD_REMOVE, payload, len,
+			      clock_now_ns() + AGENT_ANSWER_NS, forgotten, w, &w->call) == 0;
 	if (!w->calling)
 		detach_disk(w);
 }

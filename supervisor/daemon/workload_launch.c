@@ -320,7 +320,7 @@ static void started(void *user, int error, const char *text, const void *payload
 	}
 	if (error) {
 		/* What the agent refused it does not keep; what was lost on the way it may have. */
-		w->agent_knows = error == -ECONNRESET;
+		w->agent_knows = error == -ECONNRESET || error == -ETIMEDOUT;
 		workload_fail(w, error, "workload '%s' cannot be started in zone '%s': %s",
 			      w->row.name, w->zone->row.name,
 			      error == -ECONNRESET ? "the zone ended" : text);
@@ -359,8 +359,8 @@ static int send_launch(struct workload *w, Protect__Agent__Process *process)
 	if (!packed)
 		return -ENOMEM;
 	protect__agent__workload_launch__pack(&message, packed);
-	r = idm_call(idm, PROTECT__AGENT__METHOD__METHOD_WORKLOAD_LAUNCH, packed, len, 0, started,
-		     w, &w->call);
+	r = idm_call(idm, PROTECT__AGENT__METHOD__METHOD_WORKLOAD_LAUNCH, packed, len,
+		     clock_now_ns() + AGENT_ANSWER_NS, started, w, &w->call);
 	w->calling = w->agent_knows = r == 0;
 	return r;
 }

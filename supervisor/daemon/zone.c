@@ -30,6 +30,7 @@ struct zone *zone_new(struct daemon *d, const struct zone_row *row)
 	while (*place)
 		place = &(*place)->next;
 	*place = zone;
+	d->n_zones++;
 	return zone;
 }
 
@@ -165,6 +166,7 @@ void zone_remove(struct zone *zone)
 	for (struct zone **place = &d->zones; *place; place = &(*place)->next)
 		if (*place == zone) {
 			*place = zone->next;
+			d->n_zones--;
 			break;
 		}
 	workloads_remove_in_zone(zone);

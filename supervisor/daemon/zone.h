@@ -58,6 +58,8 @@ struct zone {
 	struct link *agent;
 	bool agent_usable; /* bootstrapped over the present link, or found so */
 	struct timer reconnect;
+	unsigned reconnects;   /* one soon after another */
+	uint64_t connected_ns; /* the present connection to the agent, or the last one */
 	int console_fd;
 	struct watch *console;
 	struct ring *log;

@@ -26,19 +26,32 @@
 #include "supervisor/daemon/zone.h"
 
 #define ENTROPY_BYTES  64u
-#define RECONNECT_NS   (200 * NS_PER_MS)
+#define RECONNECT_NS   (200 * NS_PER_MS) /* the first time; then twice as long each time */
+#define RECONNECTS_MAX 5u		 /* doublings */
+#define LASTING_NS     (10 * NS_PER_S)	 /* a connection that held so long counts as a good one */
 #define CONSOLE_CHUNK  16384u
 #define CONSOLE_BUDGET 16u /* chunks in one go */
 
 static int connect_agent(struct zone *zone, bool fresh);
+
+static void reconnect(void *user);
+
+/* A zone that takes connections only to end them costs us a little less each time. */
+static void reconnect_later(struct zone *zone)
+{
+	uint64_t wait_ns = RECONNECT_NS << zone->reconnects;
+
+	if (zone->reconnects < RECONNECTS_MAX)
+		zone->reconnects++;
+	timer_set(&zone->daemon->hub, &zone->reconnect, clock_now_ns() + wait_ns, reconnect, zone);
+}
 
 static void reconnect(void *user)
 {
 	struct zone *zone = user;
 
 	if (connect_agent(zone, false) < 0)
-		timer_set(&zone->daemon->hub, &zone->reconnect, clock_now_ns() + RECONNECT_NS,
-			  reconnect, zone);
+		reconnect_later(zone);
 }
 
 static bool is_running(const struct zone *zone)
@@ -54,10 +67,11 @@ static void agent_closed(void *user, int error)
 	zone->agent_usable = false;
 	execs_zone_lost(zone);
 	if (is_running(zone)) {
+		if (clock_now_ns() - zone->connected_ns >= LASTING_NS)
+			zone->reconnects = 0;
 		log_warning("zone=%s err=\"%s\" idm connection lost", zone->row.uuid,
 			    strerror(-error));
-		timer_set(&zone->daemon->hub, &zone->reconnect, clock_now_ns() + RECONNECT_NS,
-			  reconnect, zone);
+		reconnect_later(zone);
 	}
 	zone_try_free(zone);
 }
@@ -193,10 +207,11 @@ static int connect_agent(struct zone *zone, bool fresh)
 		     &zone->agent);
 	if (r < 0)
 		return r;
+	zone->connected_ns = clock_now_ns();
 	if (fresh)
 		return bootstrap(zone);
-	return idm_call(link_idm(zone->agent), PROTECT__AGENT__METHOD__METHOD_LIST, NULL, 0, 0,
-			listed, zone, NULL);
+	return idm_call(link_idm(zone->agent), PROTECT__AGENT__METHOD__METHOD_LIST, NULL, 0,
+			clock_now_ns() + AGENT_ANSWER_NS, listed, zone, NULL);
 }
 
 /* Returns false at the end of the console. */
@@ -240,10 +255,12 @@ static int connect_console(struct zone *zone, const char *socket)
 	return r;
 }
 
-static void control_gone(void *user)
+static void control_gone(void *user, int error)
 {
 	struct zone *zone = user;
 
+	if (error == -ETIMEDOUT && !zone->failure.code)
+		error_set(&zone->failure, error, "its runner did not answer any more");
 	zone->control = runner_close(zone->control);
 	zone_runner_gone(zone);
 }

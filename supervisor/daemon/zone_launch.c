@@ -121,6 +121,9 @@ static int prepare_row(struct daemon *d, const Protect__Control__ZoneLaunch *req
 				 .created_unix_ms = daemon_unix_ms()};
 	if (r < 0)
 		return error_set_errno(err, r, "no random UUID");
+	if (d->n_zones >= ZONES_MAX)
+		return error_set(err, -ENOSPC, "there are %u zones already; destroy one that ended",
+				 ZONES_MAX);
 	uuid_format(&uuid, row->uuid);
 	r = choose_name(d, request->name, row, err);
 	if (r == 0)
