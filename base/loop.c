@@ -17,6 +17,9 @@ struct loop {
 	struct io_uring ring;
 	struct loop_op *deferred;
 	struct loop_op **deferred_tail;
+	struct loop_op *lasting; /* under way, and perhaps for long */
+	struct loop_op *again;	 /* ended by restart_lasting(), not started again yet */
+	bool file_removed;
 	bool stopping;
 	bool ring_made;
 	unsigned n_slots;
@@ -136,6 +139,7 @@ void loop_slot_remove(struct loop *loop, int slot)
 	io_uring_submit(&loop->ring);
 	io_uring_register_files_update(&loop->ring, (unsigned)slot, &none, 1);
 	loop->slot_used[slot] = 0;
+	loop->file_removed = true;
 }
 
 static struct io_uring_sqe *next_sqe(struct loop *loop)
@@ -148,20 +152,53 @@ static struct io_uring_sqe *next_sqe(struct loop *loop)
 	return io_uring_get_sqe(&loop->ring);
 }
 
-static int start(struct loop_op *op, struct io_uring_sqe *sqe)
+static void link_lasting(struct loop *loop, struct loop_op *op)
+{
+	op->lasting_next = loop->lasting;
+	if (op->lasting_next)
+		op->lasting_next->lasting_prev = &op->lasting_next;
+	op->lasting_prev = &loop->lasting;
+	loop->lasting = op;
+}
+
+static void unlink_lasting(struct loop_op *op)
+{
+	if (!op->lasting_prev)
+		return;
+	*op->lasting_prev = op->lasting_next;
+	if (op->lasting_next)
+		op->lasting_next->lasting_prev = op->lasting_prev;
+	op->lasting_prev = NULL;
+}
+
+static void start(struct loop_op *op, struct io_uring_sqe *sqe)
 {
 	io_uring_sqe_set_data(sqe, op);
 	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
-	return 0;
+	op->lasting_prev = NULL;
+	op->cancelled = op->restarting = false;
 }
 
-#define PREPARE(loop, op, prep, ...)                                                               \
+static void start_lasting(struct loop *loop, struct loop_op *op, struct io_uring_sqe *sqe)
+{
+	static_assert(sizeof(*sqe) == sizeof(op->request), "an entry of the plain size");
+
+	start(op, sqe);
+	memcpy(op->request, sqe, sizeof(*sqe));
+	link_lasting(loop, op);
+}
+
+#define PREPARE(loop, op, lasts, prep, ...)                                                        \
 	({                                                                                         \
 		struct io_uring_sqe *sqe_ = next_sqe(loop);                                        \
 		int r_ = -EAGAIN;                                                                  \
 		if (sqe_) {                                                                        \
 			prep(sqe_, ##__VA_ARGS__);                                                 \
-			r_ = start(op, sqe_);                                                      \
+			if (lasts)                                                                 \
+				start_lasting(loop, op, sqe_);                                     \
+			else                                                                       \
+				start(op, sqe_);                                                   \
+			r_ = 0;                                                                    \
 		}                                                                                  \
 		r_;                                                                                \
 	})
@@ -169,66 +206,82 @@ static int start(struct loop_op *op, struct io_uring_sqe *sqe)
 int loop_read(struct loop *loop, struct loop_op *op, int slot, void *buf, uint32_t len,
 	      uint64_t off)
 {
-	return PREPARE(loop, op, io_uring_prep_read, slot, buf, len, off);
+	return PREPARE(loop, op, true, io_uring_prep_read, slot, buf, len, off);
 }
 
 int loop_write(struct loop *loop, struct loop_op *op, int slot, const void *buf, uint32_t len,
 	       uint64_t off)
 {
-	return PREPARE(loop, op, io_uring_prep_write, slot, buf, len, off);
+	return PREPARE(loop, op, true, io_uring_prep_write, slot, buf, len, off);
 }
 
 int loop_readv(struct loop *loop, struct loop_op *op, int slot, const struct iovec *iov, unsigned n,
 	       uint64_t off)
 {
-	return PREPARE(loop, op, io_uring_prep_readv, slot, iov, n, off);
+	return PREPARE(loop, op, false, io_uring_prep_readv, slot, iov, n, off);
 }
 
 int loop_writev(struct loop *loop, struct loop_op *op, int slot, const struct iovec *iov,
 		unsigned n, uint64_t off)
 {
-	return PREPARE(loop, op, io_uring_prep_writev, slot, iov, n, off);
+	return PREPARE(loop, op, false, io_uring_prep_writev, slot, iov, n, off);
 }
 
 int loop_fsync(struct loop *loop, struct loop_op *op, int slot, bool data_only)
 {
-	return PREPARE(loop, op, io_uring_prep_fsync, slot, data_only ? IORING_FSYNC_DATASYNC : 0);
+	return PREPARE(loop, op, false, io_uring_prep_fsync, slot,
+		       data_only ? IORING_FSYNC_DATASYNC : 0);
 }
 
 int loop_fallocate(struct loop *loop, struct loop_op *op, int slot, int mode, uint64_t off,
 		   uint64_t len)
 {
-	return PREPARE(loop, op, io_uring_prep_fallocate, slot, mode, (off_t)off, (off_t)len);
+	return PREPARE(loop, op, false, io_uring_prep_fallocate, slot, mode, (off_t)off,
+		       (off_t)len);
 }
 
 int loop_recv(struct loop *loop, struct loop_op *op, int slot, void *buf, size_t len, int flags)
 {
-	return PREPARE(loop, op, io_uring_prep_recv, slot, buf, len, flags);
+	return PREPARE(loop, op, true, io_uring_prep_recv, slot, buf, len, flags);
 }
 
 int loop_send(struct loop *loop, struct loop_op *op, int slot, const void *buf, size_t len,
 	      int flags)
 {
-	return PREPARE(loop, op, io_uring_prep_send, slot, buf, len, flags);
+	return PREPARE(loop, op, true, io_uring_prep_send, slot, buf, len, flags);
 }
 
 int loop_poll(struct loop *loop, struct loop_op *op, int slot, uint32_t events)
 {
-	return PREPARE(loop, op, io_uring_prep_poll_add, slot, events);
+	return PREPARE(loop, op, true, io_uring_prep_poll_add, slot, events);
 }
 
 int loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t deadline_ns)
 {
 	timer->at.tv_sec = (int64_t)(deadline_ns / NS_PER_S);
 	timer->at.tv_nsec = (long long)(deadline_ns % NS_PER_S);
-	return PREPARE(loop, &timer->op, io_uring_prep_timeout, &timer->at, 0, IORING_TIMEOUT_ABS);
+	return PREPARE(loop, &timer->op, false, io_uring_prep_timeout, &timer->at, 0,
+		       IORING_TIMEOUT_ABS);
+}
+
+static void cancel(struct io_uring_sqe *sqe, struct loop_op *op)
+{
+	io_uring_prep_cancel(sqe, op, 0);
+	io_uring_sqe_set_data(sqe, &nobody);
+	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
 }
 
 int loop_cancel(struct loop *loop, struct loop_op *op)
 {
 	/* TIMEOUT_REMOVE refuses FIXED_FILE, which the restriction demands; ASYNC_CANCEL ends
 	 * timeouts as well. */
-	return PREPARE(loop, &nobody, io_uring_prep_cancel, op, 0);
+	struct io_uring_sqe *sqe = next_sqe(loop);
+
+	op->cancelled = true;
+	if (!sqe)
+		return -EAGAIN;
+	cancel(sqe, op);
+	return 0;
 }
 
 void loop_defer(struct loop *loop, struct loop_op *op)
@@ -254,6 +307,54 @@ static void run_deferred(struct loop *loop)
 	}
 }
 
+/* Ends what has been under way since before a file was removed, for the ring to let go of that. */
+static void restart_lasting(struct loop *loop)
+{
+	for (struct loop_op *op = loop->lasting; op && loop->file_removed; op = op->lasting_next) {
+		struct io_uring_sqe *sqe = next_sqe(loop);
+
+		if (!sqe)
+			return; /* all of it, next turn */
+		op->restarting = true;
+		cancel(sqe, op);
+	}
+	loop->file_removed = false;
+}
+
+/* Starts again what restart_lasting() ended, but for what its owner cancelled meanwhile. */
+static void run_again(struct loop *loop)
+{
+	struct loop_op *op = loop->again, *next;
+
+	loop->again = NULL;
+	for (; op; op = next) {
+		struct io_uring_sqe *sqe = op->cancelled ? NULL : next_sqe(loop);
+
+		next = op->next;
+		if (op->cancelled) {
+			op->done(op, -ECANCELED, 0);
+		} else if (sqe) {
+			memcpy(sqe, op->request, sizeof(*sqe));
+			op->restarting = false;
+			link_lasting(loop, op);
+		} else {
+			op->next = loop->again;
+			loop->again = op;
+		}
+	}
+}
+
+static void complete(struct loop *loop, struct loop_op *op, int res, uint32_t flags)
+{
+	unlink_lasting(op);
+	if (op->restarting && !op->cancelled && (res == -ECANCELED || res == -EINTR)) {
+		op->next = loop->again;
+		loop->again = op;
+	} else {
+		op->done(op, res, flags);
+	}
+}
+
 static void run_completions(struct loop *loop)
 {
 	struct io_uring_cqe *cqe;
@@ -268,7 +369,7 @@ static void run_completions(struct loop *loop)
 
 		io_uring_cqe_seen(&loop->ring, cqe);
 		if (op != &nobody)
-			op->done(op, res, flags);
+			complete(loop, op, res, flags);
 	}
 }
 
@@ -278,10 +379,14 @@ int loop_run(struct loop *loop)
 	for (;;) {
 		int r;
 
+		run_again(loop);
 		run_deferred(loop);
 		if (loop->stopping)
 			return 0;
-		r = io_uring_submit_and_wait(&loop->ring, loop->deferred ? 0 : 1);
+		if (loop->file_removed)
+			restart_lasting(loop);
+		r = io_uring_submit_and_wait(
+			&loop->ring, loop->deferred || loop->again || loop->file_removed ? 0 : 1);
 		if (r < 0 && r != -EINTR && r != -EBUSY && r != -EAGAIN)
 			return r;
 		run_completions(loop);

@@ -28,6 +28,10 @@ struct loop_op {
 	/* res: result or negative errno of the operation (-ECANCELED after loop_cancel()). */
 	void (*done)(struct loop_op *op, int res, uint32_t cqe_flags);
 	struct loop_op *next; /* the loop's, while deferred */
+	/* The loop's, while it may last (see loop_slot_remove()). */
+	struct loop_op *lasting_next, **lasting_prev;
+	uint64_t request[8]; /* what started it */
+	bool cancelled, restarting;
 };
 
 /* A loop_op with the room for its deadline. */
@@ -50,7 +54,13 @@ struct loop *loop_free(struct loop *loop); /* always NULL */
  */
 int loop_slot_add(struct loop *loop, int fd);
 
-/* Frees a slot. Cancel or await what is under way on it before. Negative slots are ignored. */
+/*
+ * Frees a slot. Cancel or await what is under way on it before. Negative slots are ignored. Up to
+ * Linux 6.12 a ring lets go of a removed file only when every operation that is older than the
+ * removal has ended, on whatever slot; so reads, writes, sends, receives and polls under way are
+ * ended and started again by the loop, which their owners do not notice. The file is then closed
+ * within about a second.
+ */
 void loop_slot_remove(struct loop *loop, int slot);
 
 /*

@@ -146,3 +146,53 @@ Test(loop, refuses_nonsense)
 	cr_assert_eq(loop_new(&loop, 8, 0), -EINVAL);
 	cr_assert_null(loop_free(NULL));
 }
+
+/* While older operations are under way on other slots, a removed file still is closed soon (Linux
+ * 6.1 to 6.12 would keep it), and those operations go on as if nothing had been. */
+Test(loop, a_removed_file_is_closed_behind_older_operations, .timeout = 30)
+{
+	struct loop *loop;
+	struct counted reads[2], stopper;
+	int older[2][2], removed[2], older_slots[2], slot;
+	struct pollfd other_end;
+	char got[2][8] = {"", ""};
+
+	cr_assert_eq(loop_new(&loop, 8, 8), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		cr_assert_eq(pipe(older[i]), 0);
+		older_slots[i] = loop_slot_add(loop, older[i][0]);
+		reads[i] = counted_in(loop, false);
+		cr_assert_eq(loop_read(loop, &reads[i].timer.op, older_slots[i], got[i],
+				       sizeof(got[i]), (uint64_t)-1),
+			     0);
+	}
+	cr_assert_eq(pipe(removed), 0);
+	slot = loop_slot_add(loop, removed[1]);
+	close(removed[1]);
+	loop_slot_remove(loop, slot);
+	/* One of them is given up in the same turn. */
+	cr_assert_eq(loop_cancel(loop, &reads[1].timer.op), 0);
+	other_end = (struct pollfd){.fd = removed[0], .events = POLLIN};
+	for (unsigned i = 0; i < 50 && (i == 0 || poll(&other_end, 1, 0) == 0); i++) {
+		stopper = counted_in(loop, true);
+		loop_timer_start(loop, &stopper.timer, clock_now_ns() + 100 * NS_PER_MS);
+		cr_assert_eq(loop_run(loop), 0);
+	}
+	cr_assert_eq(poll(&other_end, 1, 0), 1);
+	cr_assert(other_end.revents & POLLHUP);
+	cr_assert_eq(reads[0].ended, 0);
+	cr_assert_eq(reads[1].ended, 1);
+	cr_assert_eq(reads[1].res, -ECANCELED);
+	cr_assert_eq(write(older[0][1], "still", 5), 5);
+	reads[0].stops = true;
+	cr_assert_eq(loop_run(loop), 0);
+	cr_assert_eq(reads[0].res, 5);
+	cr_assert_str_eq(got[0], "still");
+	cr_assert_eq(reads[0].ended, 1);
+	loop_free(loop);
+	for (unsigned i = 0; i < 2; i++) {
+		close(older[i][0]);
+		close(older[i][1]);
+	}
+	close(removed[0]);
+}
