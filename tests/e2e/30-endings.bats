@@ -55,8 +55,8 @@ reason() {
 	uuid=$(zone_field "end-$BATS_TEST_NUMBER" uuid)
 	has_control_group "$uuid"
 	kill -KILL "$(zone_field "end-$BATS_TEST_NUMBER" pid)"
-	wait_until 15 zone_is "end-$BATS_TEST_NUMBER" failed # 4 s on a real host
-	wait_until 15 has_no_control_group "$uuid"
+	wait_until 4 zone_is "end-$BATS_TEST_NUMBER" failed
+	wait_until 4 has_no_control_group "$uuid"
 }
 
 @test "memory and processors given back can be given again" {
