@@ -37,16 +37,21 @@ static void find_structures(struct device *dev)
 	}
 }
 
+bool virtio_at(struct device *dev, unsigned slot, unsigned id)
+{
+	dev->config = ECAM + (slot << 15);
+	if (read32(dev->config) != VIRTIO_VENDOR_DEVICE(id))
+		return false;
+	write16(dev->config + 4, read16(dev->config + 4) | PCI_COMMAND_MEMORY);
+	find_structures(dev);
+	return true;
+}
+
 bool virtio_find(struct device *dev, unsigned id)
 {
-	for (uint32_t slot = 0; slot < 32; slot++) {
-		dev->config = ECAM + (slot << 15);
-		if (read32(dev->config) != VIRTIO_VENDOR_DEVICE(id))
-			continue;
-		write16(dev->config + 4, read16(dev->config + 4) | PCI_COMMAND_MEMORY);
-		find_structures(dev);
-		return true;
-	}
+	for (unsigned slot = 0; slot < 32; slot++)
+		if (virtio_at(dev, slot, id))
+			return true;
 	return false;
 }
 

@@ -70,6 +70,9 @@ struct queue {
  * found. */
 bool virtio_find(struct device *dev, unsigned id);
 
+/* The same for one slot. */
+bool virtio_at(struct device *dev, unsigned slot, unsigned id);
+
 /* Reset, acknowledge, take VERSION_1 only, FEATURES_OK. */
 void virtio_start(struct device *dev);
 
