@@ -22,7 +22,7 @@ static int take_hostname(struct zone *zone, const char *name, struct error *err)
 			len = 0;
 	if (!len || len > ZONE_HOSTNAME_MAX)
 		return error_set(err, -EINVAL, "the zone's host name is not one");
-	strcpy(zone->hostname, name);
+	snprintf(zone->hostname, sizeof(zone->hostname), "%s", name);
 	return 0;
 }
 

@@ -143,7 +143,7 @@ int cgroup_read(int group, const char *file, const char *key, uint64_t *out)
 	at = text;
 	if (key) {
 		len = strlen(key);
-		while (*at && (strncmp(at, key, len) || at[len] != ' ')) {
+		while (*at && (strncmp(at, key, len) != 0 || at[len] != ' ')) {
 			at = strchrnul(at, '\n');
 			at += *at == '\n';
 		}

@@ -161,7 +161,7 @@ static int make_dirs(const char *path)
 
 	if (strlen(path) >= sizeof(copy))
 		return -ENAMETOOLONG;
-	strcpy(copy, path);
+	snprintf(copy, sizeof(copy), "%s", path);
 	for (char *slash = strchr(copy + 1, '/');; slash = strchr(slash + 1, '/')) {
 		if (slash)
 			*slash = '\0';

@@ -50,7 +50,7 @@ int disk_find(const char *serial, char *path, size_t size)
 	if (!dir)
 		return -errno;
 	while ((entry = readdir(dir))) {
-		if (strncmp(entry->d_name, "vd", 2) ||
+		if (strncmp(entry->d_name, "vd", 2) != 0 ||
 		    !has_serial(dirfd(dir), entry->d_name, serial))
 			continue;
 		return (size_t)snprintf(path, size, "/dev/%s", entry->d_name) < size

@@ -319,8 +319,8 @@ static int make(struct zone *zone, const Protect__Agent__WorkloadLaunch *message
 	workload->cgroup = -1;
 	workload->timer.fired = on_timer;
 	workload->disk_deadline_ns = clock_now_ns() + ZONE_DISK_WAIT_NS;
-	strcpy(workload->name, message->name);
-	strcpy(workload->serial, message->disk_serial);
+	snprintf(workload->name, sizeof(workload->name), "%s", message->name);
+	snprintf(workload->serial, sizeof(workload->serial), "%s", message->disk_serial);
 	r = program_read(message->process, &workload->program, err);
 	if (r == 0 && process_init(&workload->process, &zone->reactor, on_started, on_ended) < 0) {
 		r = error_set_errno(err, -ENOMEM, "workload");

@@ -85,7 +85,7 @@ static int read_version(void *user, int n, char **values, char **names)
 {
 	(void)n;
 	(void)names;
-	*(int *)user = atoi(values[0]);
+	*(int *)user = (int)strtol(values[0], NULL, 10);
 	return 0;
 }
 

@@ -181,7 +181,7 @@ static int whiteout(struct layers_plan *plan, const char *path, size_t base)
 {
 	const char *name = path + base + strlen(WHITEOUT);
 	char victim[LAYERS_PATH_MAX];
-	struct layers_node *node;
+	struct layers_node *node = NULL;
 	int r = 0;
 
 	if (strcmp(path + base, WHITEOUT_OPAQUE) == 0) {
@@ -190,7 +190,7 @@ static int whiteout(struct layers_plan *plan, const char *path, size_t base)
 	}
 	if (strncmp(path + base, WHITEOUT_META, strlen(WHITEOUT_META)) == 0)
 		return 0;
-	if (!name[0] || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+	if (strlen(name) == 0 || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return -EINVAL;
 	memcpy(victim, path, base);
 	memcpy(victim + base, name, strlen(name) + 1);

@@ -98,10 +98,10 @@ int oneshot_prepare_kernel(struct storage *storage, const char *ref, const char 
 {
 	static const char *const names[KERNEL_FILES] = {"kernel", "initrd", "addons.squashfs"};
 	char dir[STORE_PATH_MAX], digest[DIGEST_TEXT_SIZE];
-	struct store_image image;
+	struct store_image image = {.kernel = false};
 	struct job job = JOB_NONE;
 	const char *tag;
-	int fds[KERNEL_FILES], r = 0;
+	int fds[KERNEL_FILES] = {-1, -1, -1}, r = 0;
 
 	if (oneshot_split_layout(ref, dir, &tag)) {
 		r = ops_import_layout(storage, dir, tag, PREPARED_KERNEL, &job, &image, err);

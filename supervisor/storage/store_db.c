@@ -322,7 +322,7 @@ static int remove_found(struct store *store, const struct store_image *image, bo
 static int remove_claimed(struct store *store, const char *ref, struct error *err)
 {
 	_cleanup_(unlockp) pthread_mutex_t *lock = &store->db_lock;
-	struct store_image image;
+	struct store_image image = {.kernel = false};
 	bool gone = false;
 	int r;
 

@@ -19,6 +19,7 @@ cat >"$dir/spec.json" <<SPEC
 SPEC
 ours=("$prefix/bin/zone-vmm" --spec "$dir/spec.json")
 # The plainest microvm with a PCI bus, so that both guests load the same drivers; its firmware is qboot.
+# shellcheck disable=SC2054 # commas within QEMU's arguments
 peer=(qemu-system-x86_64 -M "microvm,accel=kvm,pcie=on,pit=off,pic=off,rtc=off,isa-serial=off" -cpu host -smp 1 -m "$memory"
 	-nodefaults -no-user-config -display none -no-reboot -kernel "$dir/kernel" -initrd "$dir/initrd" -append "$cmdline"
 	-device virtio-serial-pci -chardev "stdio,id=c" -device "virtconsole,chardev=c")

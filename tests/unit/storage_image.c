@@ -75,13 +75,12 @@ static int import_again(bool archive, const char *name, struct store_image *imag
 			struct error *err)
 {
 	_cleanup_(close_fdp) int fd = -1;
-	_cleanup_(freep) char *out = NULL;
 	char path[256];
 	struct job job = JOB_NONE;
 
 	if (!archive)
 		return layout_import(&fixture, name, image, err);
-	out = output_of("tar -C %s -cf %s/again.tar . 2>&1", fixture.layout, fixture.dir);
+	free(output_of("tar -C %s -cf %s/again.tar . 2>&1", fixture.layout, fixture.dir));
 	snprintf(path, sizeof(path), "%s/again.tar", fixture.dir);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	return ops_import_fd(&fixture.storage, fd, name, "test", &job, image, err);
@@ -89,7 +88,6 @@ static int import_again(bool archive, const char *name, struct store_image *imag
 
 static void expect_damage_noticed(bool archive, const char *damage, const char *text)
 {
-	_cleanup_(freep) char *out = NULL;
 	struct error err = ERROR_NULL;
 	struct store_image image;
 
@@ -97,7 +95,7 @@ static void expect_damage_noticed(bool archive, const char *damage, const char *
 	cr_assert_eq(layout_import(&fixture, "good", &image, &err), 0, "%s", err.text);
 	cr_expect_eq(import_again(archive, "again", &image, &err), 0, "%s", err.text);
 	/* The layer is the only blob of more than a sector. */
-	out = output_of("find %s/blobs -size +2 -exec %s {} ';' 2>&1", fixture.layout, damage);
+	free(output_of("find %s/blobs -size +2 -exec %s {} ';' 2>&1", fixture.layout, damage));
 	cr_expect_lt(import_again(archive, "bad", &image, &err), 0);
 	cr_expect_not_null(strstr(err.text, text), "%s", err.text);
 	cr_expect_eq(store_find(fixture.storage.store, "bad", &image, NULL), -ENOENT);

@@ -190,8 +190,9 @@ static int refused(int kernel_fd, struct error *err)
 Test(boot, refuses_what_is_damaged)
 {
 	struct kernel *k = make_kernel();
-	uint8_t *packed = malloc(2 * sizeof(*k));
-	size_t len = pack_gzip(k, packed, 2 * sizeof(*k));
+	const size_t room = 2 * sizeof(*k);
+	uint8_t *packed = malloc(room);
+	size_t len = pack_gzip(k, packed, room);
 	struct error err;
 
 	refused(file_of("x", 1), &err);

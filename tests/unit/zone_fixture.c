@@ -312,7 +312,7 @@ int fixture_finish(struct fixture *f)
 
 static int find_disk(const char *serial, char *path, size_t size)
 {
-	if (strcmp(serial, "image"))
+	if (strcmp(serial, "image") != 0)
 		return -ENODEV;
 	snprintf(path, size, "%s", disk_path);
 	return 0;
