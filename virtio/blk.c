@@ -25,6 +25,8 @@
 /* Of one operation: what lies in the page cache is copied within the submission, which must not
  * hold up the loop. */
 #define OP_BYTES_MAX (4u << 20)
+/* Of the requests that a queue starts in one turn, for the same reason. */
+#define TURN_BYTES_MAX (16u << 20)
 
 enum request_kind { REQUEST_READ, REQUEST_WRITE, REQUEST_SYNC, REQUEST_TRIM };
 
@@ -456,13 +458,15 @@ static int handle_chain(struct blk *blk)
 /* Starts requests: 1 when the queue is empty, 0 when more may come, negative when it is broken. */
 static int serve(struct blk *blk, struct vq *vq)
 {
-	for (unsigned n = 0; n < vq->size; n++) {
+	uint64_t bytes = 0;
+
+	for (unsigned n = 0; n < vq->size && bytes < TURN_BYTES_MAX; n++) {
 		int r = vq_pop(vq, &blk->chain);
 
-		if (r == 1)
-			r = handle_chain(blk);
-		else if (r == 0)
-			return 1;
+		if (r <= 0)
+			return r < 0 ? r : 1;
+		bytes += (uint64_t)blk->chain.in_len + blk->chain.out_len;
+		r = handle_chain(blk);
 		if (r < 0)
 			return r;
 	}
