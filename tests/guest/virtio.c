@@ -5,7 +5,9 @@
 #define PCI_CAPABILITIES	 0x34u
 #define CAP_VENDOR		 9u
 #define VIRTIO_VENDOR_DEVICE(id) (0x10401af4u + ((id) << 16))
-#define SPINS			 200000u
+#define SPINS			 2000u
+#define PATIENCE		 100000u
+#define PORT_UART_STATUS	 0x3fdu
 
 static uint32_t structure(uint32_t config, uint32_t cap)
 {
@@ -112,21 +114,25 @@ void virtio_submit(struct queue *queue, uint16_t head)
 	write16(queue->doorbell, queue->index);
 }
 
+/* Looks first as fast as it can, then between exits to the VMM, so that hosts fast and slow are
+ * given about a second. */
 bool virtio_wait(struct queue *queue, uint32_t *len)
 {
-	for (uint32_t i = 0; i < SPINS; i++) {
-		if (queue->used_idx == queue->seen)
-			continue;
-		*len = queue->used_ring[queue->seen % QUEUE_SIZE].len;
-		queue->seen++;
-		return true;
+	for (uint32_t i = 0; i < SPINS + PATIENCE; i++) {
+		if (queue->used_idx != queue->seen) {
+			*len = queue->used_ring[queue->seen % QUEUE_SIZE].len;
+			queue->seen++;
+			return true;
+		}
+		if (i >= SPINS)
+			(void)inb(PORT_UART_STATUS);
 	}
 	return false;
 }
 
 bool virtio_wait_broken(const struct device *dev)
 {
-	for (uint32_t i = 0; i < SPINS / 100; i++)
+	for (uint32_t i = 0; i < PATIENCE / 5; i++)
 		if (virtio_status(dev) & STATUS_NEEDS_RESET)
 			return true;
 	return false;
