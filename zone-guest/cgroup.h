@@ -20,8 +20,8 @@ int cgroup_setup(const char *root);
 
 /*
  * Makes the group of a workload, which may have half of all tasks that the kernel lets there be
- * (all workloads together three fourths). Returns its folder's descriptor, which the caller owns, or a
- * negative errno.
+ * (all workloads together three fourths). Returns its folder's descriptor, which the caller owns,
+ * or a negative errno.
  */
 int cgroup_make(const char *root, const char *uuid);
 
