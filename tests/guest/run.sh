@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# run.sh ZONE_VMM GUEST STATUS: boots one guest program under zone-vmm and checks that it prints PASS and ends with STATUS.
+# run.sh ZONE_VMM GUEST STATUS [VCPUS]: boots one guest program under zone-vmm and checks that it prints PASS and ends with STATUS.
 set -euo pipefail
-vmm=$1 guest=$2 expected=$3
+vmm=$1 guest=$2 expected=$3 vcpus=${4:-1}
 if [ ! -w /dev/kvm ]; then
 	echo "SKIP: /dev/kvm is not there or not ours to open"
 	exit 77
@@ -12,7 +12,7 @@ trap 'rm -rf "$dir"' EXIT
 printf 'initrd' >"$dir/initrd"
 truncate -s 1M "$dir/disk"
 cat >"$dir/spec.json" <<SPEC
-{"memory_mib": 32, "kernel": {"path": "$guest"}, "initrd": {"path": "$dir/initrd"}, "cmdline": "one two=3",
+{"memory_mib": 32, "vcpus": $vcpus, "kernel": {"path": "$guest"}, "initrd": {"path": "$dir/initrd"}, "cmdline": "one two=3",
  "disks": [{"file": {"path": "$dir/disk"}, "serial": "scratch0"}],
  "console": {"fd": 1}, "exit": {"path": "$dir/exit"}, "socket": {"path": "$dir/socket"}}
 SPEC
