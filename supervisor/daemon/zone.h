@@ -42,6 +42,8 @@ struct zone {
 	bool launcher_waits;
 	struct waiters gone; /* of Destroy with wait */
 	bool destroy_wanted, removed, pulled;
+	bool no_addons; /* the kernel has no modules beside it; unknown, so false, after a restart
+			 */
 	bool was_ready;
 	struct error failure; /* why we ended it, if we did */
 

@@ -157,7 +157,8 @@ static int bootstrap(struct zone *zone)
 	message.entropy.len = sizeof(entropy);
 	message.time_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 	message.env = strings;
-	message.addons_serial = addons;
+	if (!zone->no_addons)
+		message.addons_serial = addons;
 	if (strings && getrandom(entropy, sizeof(entropy), 0) == (ssize_t)sizeof(entropy))
 		r = send_bootstrap(zone, &message);
 	explicit_bzero(entropy, sizeof(entropy));

@@ -260,7 +260,7 @@ static int make_spec(const struct zone *zone, struct error *err)
 		.exit_fd = LAUNCH_FD_EXIT,
 		.kernel_fd = LAUNCH_FD_FILES,
 		.initrd_fd = LAUNCH_FD_FILES + 1,
-		.n_disks = 1,
+		.n_disks = zone->no_addons ? 0 : 1,
 		.disks = {{.fd = LAUNCH_FD_FILES + 2, .serial = SPEC_ADDONS_SERIAL}},
 	};
 
@@ -289,9 +289,11 @@ static int spawn(struct zone *zone, const int *kernel_fds, struct error *err)
 	};
 	int fds[LAUNCH_PLACE_FILES + KERNEL_FDS];
 	int r = make_files(zone, &files, err);
+	struct stat addons;
 
 	if (r < 0)
 		return r;
+	zone->no_addons = fstat(kernel_fds[KERNEL_FDS - 1], &addons) == 0 && addons.st_size == 0;
 	files.spec = make_spec(zone, err);
 	if (files.spec < 0)
 		return files.spec;
