@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "supervisor/daemon/exec.h"
+#include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/server.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
@@ -174,8 +175,10 @@ static int load_zone(void *user, struct zone_row *row)
 	if (!zone)
 		return -ENOMEM;
 	zone->phase = ZONE_PHASE_ENDED;
-	if (row->slot == SLOT_NONE)
+	if (row->slot == SLOT_NONE) {
+		keep_load(d, row->uuid, zone->log);
 		return 0;
+	}
 	if (row->slot < d->options.uid_count)
 		d->slots[row->slot] = 1;
 	ledger_adopt(&d->ledger, row->memory_mib, row->vcpus);
@@ -204,6 +207,8 @@ static int load_workload(void *user, struct workload_row *row)
 		w->phase = WORKLOAD_PHASE_ADOPT;
 	else
 		w->phase = WORKLOAD_PHASE_STOPPED;
+	if (w->phase == WORKLOAD_PHASE_STOPPED)
+		keep_load(d, row->uuid, w->log);
 	return 0;
 }
 
@@ -268,7 +273,7 @@ static int start(struct daemon *d, struct error *err)
 	snprintf(zones, sizeof(zones), "%s/zones", d->options.run_dir);
 	if (mkdir(zones, 0750) < 0 && errno != EEXIST)
 		return error_set_errno(err, -errno, "folder %s", zones);
-	if (load_state(d, err) < 0)
+	if (keep_init(d, err) < 0 || load_state(d, err) < 0)
 		return err->code;
 	return server_start(d, err);
 }

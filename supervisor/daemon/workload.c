@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "supervisor/daemon/exec.h"
+#include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/zone.h"
 
 #define STATE(name)   PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_##name
@@ -99,6 +100,7 @@ void workload_remove(struct workload *w)
 	struct error err = ERROR_NULL;
 
 	leave_list(w);
+	keep_remove(w->daemon, w->row.uuid);
 	state_delete_workload(w->daemon->state, w->row.uuid);
 	log_info("workload=%s name=%s removed", w->row.uuid, w->row.name);
 	for (unsigned i = 0; i < w->gone.n; i++)
@@ -203,6 +205,7 @@ void workload_set_exited(struct workload *w, const Protect__Agent__Exited *exite
 	splice_finish(&w->out, SPLICE_AGENT);
 	splice_finish(&w->err, SPLICE_AGENT);
 	followers_end(&w->followers);
+	keep_save(w->daemon, w->row.uuid, w->log);
 	workload_settle(w);
 }
 

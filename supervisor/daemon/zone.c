@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/workload.h"
 
 struct zone *zone_new(struct daemon *d, const struct zone_row *row)
@@ -171,6 +172,7 @@ void zone_remove(struct zone *zone)
 		}
 	workloads_remove_in_zone(zone);
 	remove_folder(zone);
+	keep_remove(d, zone->row.uuid);
 	state_delete_zone(d->state, zone->row.uuid);
 	log_info("zone=%s name=%s removed", zone->row.uuid, zone->row.name);
 	zone->removed = true;

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/runner.h"
 #include "base/util.h"
+#include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
@@ -151,6 +152,7 @@ static void finish(struct zone *zone, int wait_status)
 		 zone->row.reason);
 	workloads_zone_ended(zone);
 	followers_end(&zone->followers);
+	keep_save(zone->daemon, zone->row.uuid, zone->log);
 	remove = answer_launcher(zone, runner_failed);
 	if (remove || zone->destroy_wanted)
 		zone_remove(zone);

@@ -1,0 +1,214 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# daemon_services — the three services and `protect`, all real, on zones without a hypervisor (daemon_fake_zones.c).
+#
+# usage: daemon_services.sh BIN-FOLDER     exits with 77 where it cannot run (needs root, loop devices, busybox, jq)
+set -euo pipefail
+readonly bin=$1 skip=77
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=../../tools/lib/oci.bash
+. "$here/../../tools/lib/oci.bash"
+
+[ "$(id -u)" = 0 ] && [ -e /dev/loop-control ] || exit $skip
+for tool in busybox jq mksquashfs; do
+	command -v "$tool" >/dev/null || exit $skip
+done
+work=$(mktemp -d /tmp/protect-services.XXXXXX)
+chmod 0755 "$work"
+mkdir "$work/run" "$work/state" "$work/store"
+export PROTECT_SOCKET=$work/run/daemon.sock
+daemon='' pids=()
+
+clean_up() {
+	local status=$?
+	[ $status = 0 ] || tail -n 20 "$work"/*.log
+	[ -z "$daemon" ] || end_zones
+	[ ${#pids[@]} = 0 ] || kill "${pids[@]}" 2>/dev/null || true
+	[ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true
+	wait
+	rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 1' TERM INT
+
+# Runners outlive the services: only their zones' end ends them.
+end_zones() {
+	local name
+	for name in $(protect zone list -o json | jq -r '.[].name'); do
+		protect zone destroy -W "$name" || true
+	done
+}
+
+fail() {
+	echo "line ${BASH_LINENO[0]}: $*"
+	exit 1
+}
+
+# wait_until COMMAND…: within 20 s
+wait_until() {
+	for _ in $(seq 200); do
+		"$@" >/dev/null 2>&1 && return
+		sleep 0.1
+	done
+	fail "in vain: $*"
+}
+
+expect() { # expect WANTED COMMAND…: what it prints
+	local wanted=$1 got
+	shift
+	got=$("$@") || fail "$* ended with $?: $got"
+	[ "$got" = "$wanted" ] || fail "$*: '$got', not '$wanted'"
+}
+
+expect_status() { # expect_status WANTED COMMAND…
+	local wanted=$1 status=0
+	shift
+	"$@" >"$work/output" 2>&1 || status=$?
+	[ $status = "$wanted" ] || fail "$* ended with $status, not $wanted: $(cat "$work/output")"
+}
+
+protect() {
+	timeout 20 "$bin/protect" "$@"
+}
+
+zone() { # zone NAME FIELD
+	protect zone list -o json | jq -er --arg n "$1" --arg f "$2" '.[] | select(.name == $n) | .[$f]'
+}
+
+workload() { # workload NAME FIELD
+	protect workload list -o json | jq -er --arg n "$1" --arg f "$2" '.[] | select(.name == $n) | .[$f]'
+}
+
+is() { # is WANTED COMMAND…
+	local wanted=$1
+	shift
+	[ "$("$@")" = "$wanted" ]
+}
+
+make_image() { # make_image LAYOUT TREE CONFIG
+	oci_new_layout "$1"
+	oci_add_tar_layer "$1" "$2"
+	oci_write_image "$1" latest "$3"
+}
+
+make_images() {
+	mkdir -p "$work/kernel-tree/kernel" "$work/tree/bin"
+	echo 'no kernel: nothing boots here' >"$work/kernel-tree/kernel/image"
+	make_image "$work/kernel" "$work/kernel-tree" '{}'
+	jq -c '.manifests[0].annotations["org.opencontainers.image.ref.name"] = "default"' "$work/kernel/index.json" \
+		>"$work/index"
+	mv "$work/index" "$work/kernel/index.json"
+	cp "$(command -v busybox)" "$work/tree/bin/busybox"
+	for name in sh echo cat sleep head yes; do
+		ln -s busybox "$work/tree/bin/$name"
+	done
+	make_image "$work/box" "$work/tree" '{"Env": ["PATH=/bin"], "Cmd": ["/bin/echo", "hello"]}'
+	head -c 512 /dev/zero >"$work/initrd"
+}
+
+start_daemon() {
+	"$bin/protect-daemon" --socket "$PROTECT_SOCKET" --state "$work/state" --run "$work/run" \
+		--launch-socket "$work/launch.sock" --storage-socket "$work/storage.sock" --uid-count 8 \
+		--memory-budget 1024 --vcpu-budget 8 2>>"$work/daemon.log" &
+	daemon=$!
+	wait_until protect host status
+}
+
+start_services() {
+	"$bin/protect-storage" --store "$work/store" --socket "$work/storage.sock" --allow-uid root \
+		--kernel-layout "$work/kernel" --base-initrd "$work/initrd" 2>"$work/storage.log" &
+	pids+=($!)
+	"$bin/protect-launch" --socket "$work/launch.sock" --runner "$bin/daemon_fake_zones" --kvm /dev/null \
+		--cgroup-root "$work/none/protect" --uid-base 300000 --uid-count 8 2>"$work/launch.log" &
+	pids+=($!)
+	"$bin/daemon_fake_zones" 2>"$work/zones.log" &
+	pids+=($!)
+	wait_until test -S "$work/storage.sock" -a -S "$work/launch.sock"
+	start_daemon
+}
+
+nothing_left() {
+	[ "$(protect zone list -o json)" = '[]' ] && [ "$(protect workload list -o json)" = '[]' ] &&
+		[ -z "$(ls "$work/run/zones" "$work/state/logs" | grep -v :)" ]
+}
+
+a_zone_and_its_workloads() {
+	protect image import "oci:$work/box" >/dev/null
+	protect zone launch --name one --max-memory 128 --wait >/dev/null
+	expect ready zone one state
+	expect_status 1 protect zone launch --name one
+	expect_status 1 protect zone launch --max-memory 4096
+	expect hi protect zone exec one -- echo hi
+	expect_status 7 protect zone exec one -- sh -c 'exit 7'
+	expect 'through' protect zone exec one -- cat <<<through
+	expect hello protect workload launch --zone one --name w1 --attach "oci:$work/box"
+	wait_until is exited workload w1 state
+	expect hello protect workload logs w1
+	expect 3000000 bash -c "'$bin/protect' zone exec one -- head -c 3000000 /dev/zero | wc -c"
+	protect workload launch --zone one --name w2 --wait "oci:$work/box" -- /bin/sh -c 'echo up; exec sleep 1000' >/dev/null
+	expect in protect workload exec w2 -- echo in
+}
+
+clients_vanish() {
+	local pid before
+	mkfifo "$work/never"
+	exec 9<>"$work/never"
+	# One that waits, one that reads nothing of endless output, one in the middle of a launch.
+	for command in "workload launch --zone one --attach oci:$work/box -- /bin/sleep 1000" 'zone exec one -- yes' \
+		'zone logs -f one' 'zone launch --name gone --wait'; do
+		# shellcheck disable=SC2086 # words
+		"$bin/protect" $command >"$work/never" 2>/dev/null &
+		pid=$!
+		sleep 0.4
+		kill -9 "$pid" 2>/dev/null || true
+	done
+	wait_until is ready zone gone state
+	expect still protect zone exec one -- echo still
+	protect zone destroy -W gone
+	before=$(find "/proc/$daemon/fd" -mindepth 1 | wc -l)
+	for _ in $(seq 20); do
+		timeout -s KILL 0.2 "$bin/protect" zone logs -f one >/dev/null || true
+	done
+	[ "$(find "/proc/$daemon/fd" -mindepth 1 | wc -l)" -le $((before + 2)) ] || fail 'descriptors leak'
+}
+
+the_daemon_is_killed() {
+	local status=0 attached
+	"$bin/protect" zone exec one -- sleep 1000 >/dev/null 2>&1 &
+	attached=$!
+	sleep 0.3
+	kill -9 "$daemon"
+	wait "$daemon" || true
+	wait "$attached" || status=$?
+	[ $status != 0 ] || fail 'an exec ended well without its daemon'
+	start_daemon
+	expect ready zone one state
+	expect running workload w2 state
+	wait_until protect workload exec w2 -- echo again
+	expect hello protect workload logs w1
+	protect workload destroy -W w2
+}
+
+zones_end() {
+	protect zone launch --name two --max-memory 128 --wait >/dev/null
+	protect zone logs two | grep -q 'Linux version' || fail 'no console'
+	protect zone destroy -W two
+	protect zone destroy -W one
+	wait_until nothing_left
+	# The whole budget is there again.
+	protect zone launch --name all --max-memory 960 --max-cpus 8 --wait >/dev/null
+	protect zone destroy -W all
+}
+
+make_images
+start_services
+a_zone_and_its_workloads
+clients_vanish
+the_daemon_is_killed
+zones_end
+kill "$daemon"
+status=0
+wait "$daemon" || status=$?
+daemon=''
+[ $status = 0 ] || fail "the daemon ended with $status"
+echo 'all as it should be'
