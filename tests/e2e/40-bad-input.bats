@@ -98,6 +98,34 @@ teardown() {
 	fails_with_line '.' protect zone launch --name cut --wait --kernel "oci:$BATS_TEST_TMPDIR/kernel:default"
 }
 
+# kernel_image_of FILE TAG: an OCI image in order in every way, but with FILE as its kernel/image; prints its reference
+kernel_image_of() {
+	local tree=$BATS_TEST_TMPDIR/tree layout=$BATS_TEST_TMPDIR/made
+	# shellcheck source=tools/lib/oci.bash
+	. tools/lib/oci.bash
+	mkdir -p "$tree/kernel"
+	cp "$1" "$tree/kernel/image"
+	printf 'KERNEL_ARCH=x86_64\nKERNEL_VERSION=6.1\nKERNEL_UNAME_R=6.1\nKERNEL_FLAVOR=broken\n' >"$tree/kernel/metadata"
+	[ -d "$layout" ] || oci_new_layout "$layout"
+	oci_add_tar_layer "$layout" "$tree"
+	oci_write_image "$layout" "$2" '{}'
+	echo "oci:$layout:$2"
+}
+
+@test "a kernel image whose kernel is cut short, or none" {
+	local ref layer
+	layer=$(jq -r '.manifests[0].digest' "$KERNEL_LAYOUT/index.json" | cut -d: -f2)
+	layer=$(jq -r '.layers[0].digest' "$KERNEL_LAYOUT/blobs/sha256/$layer" | cut -d: -f2)
+	tar -xOf "$KERNEL_LAYOUT/blobs/sha256/$layer" kernel/image >"$BATS_TEST_TMPDIR/whole"
+	head -c 1000000 "$BATS_TEST_TMPDIR/whole" >"$BATS_TEST_TMPDIR/short"
+	ref=$(kernel_image_of "$BATS_TEST_TMPDIR/short" short)
+	fails_with_line 'kernel' protect zone launch --name broken --wait --kernel "$ref"
+	protect zone destroy -W broken 2>/dev/null || true
+	ref=$(kernel_image_of "$PWD/LICENSE" text)
+	fails_with_line 'kernel' protect zone launch --name broken --wait --kernel "$ref"
+	protect zone destroy -W broken 2>/dev/null || true
+}
+
 @test "an image that is no kernel" {
 	fails_with_line 'kernel' protect zone launch --name nokernel --wait --kernel "$HELLO_IMAGE"
 }
