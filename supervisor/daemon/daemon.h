@@ -70,6 +70,7 @@ struct daemon {
 	int listener;
 	struct watch *listener_watch;
 	struct timer listener_pause;
+	struct timer trim; /* of runners' logs */
 };
 
 /* The wall clock in milliseconds since 1970. */

@@ -323,6 +323,7 @@ int main(int argc, char **argv)
 			r = start(&d, &err);
 	}
 	if (r == 0) {
+		zones_trim_logs(&d);
 		log_info("socket=%s memory_mib=%llu vcpus=%u ready", d.options.socket,
 			 (unsigned long long)d.ledger.memory_total_mib, d.ledger.vcpus_total);
 		r = loop_run(d.hub.loop);

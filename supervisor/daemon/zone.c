@@ -6,12 +6,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/workload.h"
+
+#define RUNNER_LOG_BYTES (1 << 20)
+#define TRIM_NS		 (30 * NS_PER_S)
 
 struct zone *zone_new(struct daemon *d, const struct zone_row *row)
 {
@@ -145,6 +149,32 @@ static void remove_folder(const struct zone *zone)
 		unlinkat(dir, files[i], 0);
 	if (rmdir(path) < 0)
 		log_warning("zone=%s path=%s err=\"%s\"", zone->row.uuid, path, strerror(errno));
+}
+
+static void trim_log(const struct zone *zone)
+{
+	_cleanup_(close_fdp) int fd = -1;
+	struct stat st;
+	char path[256];
+
+	if (zone_path(zone, "log", path, sizeof(path)) == 0)
+		fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size <= RUNNER_LOG_BYTES)
+		return;
+	/* The runner appends: it goes on at the new end. */
+	if (ftruncate(fd, 0) == 0)
+		log_warning("zone=%s bytes=%lld runner's log emptied", zone->row.uuid,
+			    (long long)st.st_size);
+}
+
+void zones_trim_logs(void *user)
+{
+	struct daemon *d = user;
+
+	for (const struct zone *z = d->zones; z; z = z->next)
+		if (z->phase != ZONE_PHASE_ENDED)
+			trim_log(z);
+	timer_set(&d->hub, &d->trim, clock_now_ns() + TRIM_NS, zones_trim_logs, d);
 }
 
 void zone_try_free(struct zone *zone)

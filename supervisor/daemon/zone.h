@@ -100,6 +100,10 @@ void zone_remove(struct zone *zone);
 /* Frees a removed zone if its link has closed. */
 void zone_try_free(struct zone *zone);
 
+/* Empties the logs of runners that have grown too long (in between, what they write counts as their
+ * zone's memory), now and from time to time. user: the daemon. */
+void zones_trim_logs(void *user);
+
 /* Frees all at the daemon's own end; runners are left alone. */
 void zones_free(struct daemon *d);
 

@@ -227,10 +227,21 @@ static bool serve_client(struct launch *launch, int client)
 	       (ssize_t)sizeof(reply);
 }
 
-static void drop_client(struct launch *launch, unsigned index)
+/*
+ * In the order in which they came: what a daemon that was killed has still asked for is done before
+ * its successor asks whether it was.
+ */
+static void serve_clients(struct launch *launch, const struct pollfd *polls)
 {
-	close(launch->clients[index]);
-	launch->clients[index] = launch->clients[--launch->n_clients];
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < launch->n_clients; i++) {
+		if (polls[i].revents && !serve_client(launch, launch->clients[i]))
+			close(launch->clients[i]);
+		else
+			launch->clients[kept++] = launch->clients[i];
+	}
+	launch->n_clients = kept;
 }
 
 /* Reads what signals came. Returns true when one of them asks us to end. */
@@ -262,10 +273,7 @@ static int run(struct launch *launch)
 			return -errno;
 		if (polls[0].revents && take_signals(launch->signals))
 			return 0;
-		/* Downwards, as dropping one moves the last into its place. */
-		for (unsigned i = launch->n_clients; i > 0; i--)
-			if (polls[i + 1].revents && !serve_client(launch, launch->clients[i - 1]))
-				drop_client(launch, i - 1);
+		serve_clients(launch, polls + 2);
 		groups_left = runners_collect(&launch->runners);
 		if (polls[1].revents)
 			accept_client(launch);

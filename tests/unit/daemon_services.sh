@@ -129,7 +129,7 @@ start_services() {
 
 nothing_left() {
 	[ "$(protect zone list -o json)" = '[]' ] && [ "$(protect workload list -o json)" = '[]' ] &&
-		[ -z "$(ls "$work/run/zones" "$work/state/logs" | grep -v :)" ]
+		[ -z "$(find "$work/run/zones" "$work/state/logs" -mindepth 1)" ]
 }
 
 a_zone_and_its_workloads() {
