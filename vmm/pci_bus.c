@@ -45,7 +45,9 @@ static void ecam_access(void *user, struct bus_access *access)
 	unsigned reg = access->off & (PCI_CONFIG_SIZE - 1);
 	uint32_t value;
 
-	if (!dev || !is_slot_present(pci, access->off) || access->len > 4 || reg % access->len) {
+	/* An access across a page boundary arrives in pieces of any length. */
+	if (!dev || !is_slot_present(pci, access->off) || access->len > 4 ||
+	    !is_power_of_two(access->len) || reg % access->len) {
 		all_ones(access);
 		return;
 	}
