@@ -131,6 +131,31 @@ static struct console_reader *free_reader(struct console_hub *hub)
 	return NULL;
 }
 
+static void end_reader(struct console_reader *reader)
+{
+	if (reader->sending)
+		loop_cancel(reader->hub->loop, &reader->send_op);
+	finish(reader);
+}
+
+/* Ends the connection that is furthest behind, but for the latest: a place is kept free, so that
+ * those who do not read cannot keep out who does. */
+static void evict(struct console_hub *hub, const struct console_reader *latest)
+{
+	struct console_reader *worst = NULL;
+
+	for (unsigned i = 0; i < CONSOLE_READERS_MAX; i++) {
+		struct console_reader *reader = &hub->readers[i];
+
+		if (reader->closing)
+			return;
+		if (reader->socket && reader != latest && (!worst || reader->pos < worst->pos))
+			worst = reader;
+	}
+	if (worst)
+		end_reader(worst);
+}
+
 int console_hub_add(struct console_hub *hub, int fd_owned, bool socket)
 {
 	_cleanup_(close_fdp) int fd = fd_owned;
@@ -156,6 +181,8 @@ int console_hub_add(struct console_hub *hub, int fd_owned, bool socket)
 		reader->watching = loop_recv(hub->loop, &reader->watch_op, slot,
 					     &reader->watch_byte, 1, 0) == 0;
 	send_more(reader);
+	if (!free_reader(hub))
+		evict(hub, reader);
 	return 0;
 }
 
@@ -173,11 +200,8 @@ void console_hub_close(struct console_hub *hub)
 	for (unsigned i = 0; i < CONSOLE_READERS_MAX; i++) {
 		struct console_reader *reader = &hub->readers[i];
 
-		if (!reader->hub)
-			continue;
-		if (reader->sending)
-			loop_cancel(hub->loop, &reader->send_op);
-		finish(reader);
+		if (reader->hub)
+			end_reader(reader);
 	}
 }
 

@@ -12,7 +12,7 @@
 #include "base/loop.h"
 #include "base/runner.h"
 
-#define CONSOLE_READERS_MAX 8
+#define CONSOLE_READERS_MAX 9 /* one place is kept for the next */
 #define CONSOLE_CHUNK	    4096u
 
 struct console_hub;
@@ -42,8 +42,9 @@ void console_hub_write(void *hub, const void *data, size_t len);
 
 /*
  * Adds a reader, who gets the backlog first. fd (a stream socket, or with socket = false a file,
- * pipe or terminal) is owned from here on, also on failure. Returns 0, -EUSERS when there are too
- * many, or another negative errno.
+ * pipe or terminal) is owned from here on, also on failure. The last free place is made free again
+ * by ending the connection that is furthest behind. Returns 0, -EUSERS when that is still going on,
+ * or another negative errno.
  */
 int console_hub_add(struct console_hub *hub, int fd, bool socket);
 

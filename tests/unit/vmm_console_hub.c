@@ -99,3 +99,39 @@ Test(console_hub, a_slow_reader_loses_the_oldest_and_holds_up_nobody)
 	loop_free(loop);
 	free(hub);
 }
+
+Test(console_hub, readers_that_do_not_read_keep_nobody_out)
+{
+	struct loop *loop;
+	struct console_hub *hub = new_hub(&loop);
+	int ends[2], stuck[2 * CONSOLE_READERS_MAX];
+	static char chunk[4096];
+	char got[64] = "";
+
+	for (unsigned i = 0; i < ARRAY_SIZE(stuck); i++) {
+		cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+		cr_assert_eq(console_hub_add(hub, ends[0], true), 0, "reader %u", i);
+		stuck[i] = ends[1];
+		run_for_ms(loop, 5);
+	}
+	for (unsigned i = 0; i < 200; i++) {
+		console_hub_write(hub, chunk, sizeof(chunk));
+		run_for_ms(loop, 1);
+	}
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	cr_assert_eq(console_hub_add(hub, ends[0], true), 0);
+	run_for_ms(loop, 20);
+	while (recv(ends[1], chunk, sizeof(chunk), MSG_DONTWAIT) > 0)
+		run_for_ms(loop, 1);
+	console_hub_write(hub, "news", 4);
+	run_for_ms(loop, 5);
+	cr_assert_eq(recv(ends[1], got, sizeof(got), MSG_DONTWAIT), 4);
+	cr_assert_str_eq(got, "news");
+	close(ends[1]);
+	for (unsigned i = 0; i < ARRAY_SIZE(stuck); i++)
+		close(stuck[i]);
+	run_for_ms(loop, 20);
+	cr_assert(console_hub_is_closed(hub));
+	loop_free(loop);
+	free(hub);
+}
