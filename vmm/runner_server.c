@@ -40,7 +40,7 @@ static void drop(struct runner_client *client)
 	if (client->waiting || client->timing || client->busy)
 		return;
 	loop_slot_remove(loop_of(client), client->slot);
-	/* Up to Linux 6.3 a ring keeps removed files open behind older operations; the peer must
+	/* Up to Linux 6.12 a ring keeps removed files open for a second or so; the peer must
 	 * not wait. */
 	if (client->fd >= 0)
 		shutdown(client->fd, SHUT_RDWR);
