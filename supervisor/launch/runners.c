@@ -18,6 +18,7 @@
 #include "supervisor/launch/cgroup.h"
 #include "supervisor/launch/kvm.h"
 #include "supervisor/launch/spawn.h"
+#include "supervisor/launch/uids.h"
 
 #define MEMORY_MIN_BYTES (16 * MIB)
 #define WEIGHT_MAX	 10000u
@@ -155,6 +156,11 @@ static int start(struct runners *runners, const struct launch_request *request, 
 
 	if (kvm < 0)
 		return kvm;
+	if (config->change_ids && uid_is_in_use(spawn.id))
+		return error_set(err, -EBUSY,
+				 "user id %u has processes already, of an earlier zone or of "
+				 "someone else; see protect-launch's --uid-base",
+				 (unsigned)spawn.id);
 	if (config->cgroup_root >= 0) {
 		group = cgroup_make(config->cgroup_root, &request->uuid, &limits, err);
 		if (group < 0)

@@ -37,7 +37,8 @@ static void setup(struct fixture *f, const char *script)
 					.cgroup_root = -1,
 					.null = open("/dev/null", O_RDWR | O_CLOEXEC),
 					.change_ids = geteuid() == 0,
-					.uid_base = 300000,
+					/* Tests run side by side. */
+					.uid_base = 400000u + 16u * ((uid_t)getpid() % 10000u),
 					.uid_count = 4};
 	int fd;
 
@@ -207,7 +208,11 @@ Test(launch_request, runner_finds_what_the_contract_says)
 	cr_expect_not_null(strstr(log, "NoNewPrivs:\t1"), "%s", log);
 	cr_expect_not_null(strstr(log, "CapEff:\t0000000000000000"), "%s", log);
 	if (geteuid() == 0) {
-		cr_expect_eq(strncmp(log, "300001\n300001\n300001\n0\n", 23), 0, "%s", log);
+		char ids[64];
+		unsigned id = f.runners.config.uid_base + 1;
+
+		snprintf(ids, sizeof(ids), "%u\n%u\n%u\n0\n", id, id, id);
+		cr_expect_eq(strncmp(log, ids, strlen(ids)), 0, "%s", log);
 		cr_expect_not_null(strstr(log, "CapBnd:\t0000000000000000"), "%s", log);
 	}
 	teardown(&f);
@@ -238,6 +243,48 @@ Test(launch_request, one_uid_is_one_zone)
 	cr_expect_eq(reap(&f, &second.uuid).error, 0);
 	first.op = LAUNCH_LIST;
 	cr_expect_eq(ask(&f, &first, NULL).error, -ENOENT);
+	teardown(&f);
+}
+
+/* As after a restart of protect-launch, when runners are in no list. */
+Test(launch_request, a_uid_with_processes_is_no_zones)
+{
+	struct launch_request request;
+	struct launch_reply reply;
+	struct fixture f;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		cr_skip_test("needs root");
+	setup(&f, sleeping);
+	request = good_request();
+	pid = fork();
+	if (pid == 0) {
+		if (setresuid(f.runners.config.uid_base + request.slot, (uid_t)-1, (uid_t)-1) == 0)
+			pause();
+		_exit(1);
+	}
+	do {
+		reply = spawn(&f, &request);
+		if (reply.error == 0) { /* it had not come so far */
+			struct launch_request end = {.version = LAUNCH_VERSION,
+						     .op = LAUNCH_SIGNAL,
+						     .uuid = request.uuid,
+						     .signal = SIGKILL};
+
+			cr_assert_eq(ask(&f, &end, NULL).error, 0);
+			cr_assert_eq(reap(&f, &request.uuid).error, 0);
+		}
+	} while (reply.error == 0);
+	cr_expect_eq(reply.error, -EBUSY);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	cr_expect_eq(spawn(&f, &request).error, 0);
+	request.op = LAUNCH_SIGNAL;
+	request.n_fds = 0;
+	request.signal = SIGKILL;
+	cr_expect_eq(ask(&f, &request, NULL).error, 0);
+	cr_expect_eq(reap(&f, &request.uuid).error, 0);
 	teardown(&f);
 }
 
