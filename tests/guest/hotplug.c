@@ -56,9 +56,8 @@ static void let_go(unsigned slot)
 	use(&disk);
 	for (uint16_t i = 0; i < REQUESTS; i++)
 		virtio_submit(&queue, (uint16_t)(i * 3));
+	/* Once, and without a look afterwards: the next disk may have the slot by then. */
 	outl(PORT_EJECT, 0xffffffff);
-	CHECK(read32(ECAM + (slot << 15)) == 0xffffffff, slot);
-	outl(PORT_EJECT, 1u << slot);
 }
 
 void guest_main(const struct start_info *info)
