@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -36,20 +37,42 @@ static int open_path(const char *path, enum file_use use)
 	return fd < 0 ? -errno : fd;
 }
 
-/* A descriptor that was handed over is duplicated, so that two members naming one cannot close it
- * twice. */
-static int take_fd(json_int_t number)
+/*
+ * A descriptor that was handed over is duplicated, so that two members naming one cannot close it
+ * twice; the originals are closed when all is read.
+ */
+static int take_fd(struct zone_spec *spec, json_int_t number)
 {
 	int fd;
 
-	if (number < 1 || number > INT32_MAX)
+	if (number < 1 || number > INT32_MAX || spec->n_handed == SPEC_FDS_MAX)
 		return -EBADF;
 	fd = fcntl((int)number, F_DUPFD_CLOEXEC, 3);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	spec->handed[spec->n_handed++] = (int)number;
+	return fd;
 }
 
-static int parse_file(json_t *value, const char *member, enum file_use use, int *fd,
-		      struct error *err)
+/* Whether this descriptor was named a second time, further on. */
+static bool is_named_again(const struct zone_spec *spec, unsigned at)
+{
+	for (unsigned i = at + 1; i < spec->n_handed; i++)
+		if (spec->handed[i] == spec->handed[at])
+			return true;
+	return false;
+}
+
+static void close_handed(struct zone_spec *spec)
+{
+	for (unsigned i = 0; i < spec->n_handed; i++)
+		if (spec->handed[i] > STDERR_FILENO && !is_named_again(spec, i))
+			close(spec->handed[i]);
+	spec->n_handed = 0;
+}
+
+static int parse_file(struct zone_spec *spec, json_t *value, const char *member, enum file_use use,
+		      int *fd, struct error *err)
 {
 	const char *path = NULL;
 	json_int_t number = -1;
@@ -61,7 +84,7 @@ static int parse_file(json_t *value, const char *member, enum file_use use, int 
 			return error_set_errno(err, opened, "cannot open the %s '%s'", member,
 					       path);
 	} else if (json_unpack(value, "{s:I!}", "fd", &number) == 0) {
-		opened = take_fd(number);
+		opened = take_fd(spec, number);
 		if (opened < 0)
 			return error_set_errno(err, opened, "descriptor %lld of the %s",
 					       (long long)number, member);
@@ -133,8 +156,8 @@ static int parse_disk(json_t *value, struct zone_spec *spec, struct error *err)
 			return error_set(err, -EEXIST, "two disks have the serial '%s'",
 					 disk->serial);
 	if (r == 0)
-		r = parse_file(file, "disk", read_only ? FILE_READ : FILE_READ_WRITE, &disk->fd,
-			       err);
+		r = parse_file(spec, file, "disk", read_only ? FILE_READ : FILE_READ_WRITE,
+			       &disk->fd, err);
 	if (r < 0)
 		return r;
 	disk->read_only = read_only;
@@ -190,15 +213,15 @@ static int parse_member(const char *key, json_t *value, struct zone_spec *spec, 
 		return r;
 	}
 	if (strcmp(key, "kernel") == 0)
-		return parse_file(value, key, FILE_READ, &spec->kernel_fd, err);
+		return parse_file(spec, value, key, FILE_READ, &spec->kernel_fd, err);
 	if (strcmp(key, "initrd") == 0)
-		return parse_file(value, key, FILE_READ, &spec->initrd_fd, err);
+		return parse_file(spec, value, key, FILE_READ, &spec->initrd_fd, err);
 	if (strcmp(key, "socket") == 0)
-		return parse_file(value, key, FILE_SOCKET, &spec->socket_fd, err);
+		return parse_file(spec, value, key, FILE_SOCKET, &spec->socket_fd, err);
 	if (strcmp(key, "exit") == 0)
-		return parse_file(value, key, FILE_WRITE, &spec->exit_fd, err);
+		return parse_file(spec, value, key, FILE_WRITE, &spec->exit_fd, err);
 	if (strcmp(key, "console") == 0)
-		return parse_file(value, key, FILE_WRITE, &spec->console_fd, err);
+		return parse_file(spec, value, key, FILE_WRITE, &spec->console_fd, err);
 	if (strcmp(key, "disks") == 0)
 		return parse_disks(value, spec, err);
 	return error_set(err, -EINVAL, "unknown member '%s'; docs/zone-spec.md lists them", key);
@@ -232,6 +255,7 @@ int spec_parse(const char *json, size_t len, struct zone_spec *spec, struct erro
 	}
 	if (r == 0 && spec->kernel_fd < 0)
 		r = error_set(err, -EINVAL, "a kernel is missing");
+	close_handed(spec);
 	if (r < 0)
 		spec_close(spec);
 	return r;

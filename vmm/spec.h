@@ -20,6 +20,8 @@
 #define SPEC_VCPUS_MAX	64
 #define SPEC_SIZE_MAX	(64u * 1024)
 
+#define SPEC_FDS_MAX (SPEC_DISKS_MAX + 8)
+
 struct spec_disk {
 	int fd;
 	bool read_only;
@@ -36,7 +38,10 @@ struct zone_spec {
 	int kernel_fd, initrd_fd; /* initrd, socket, exit and console may be -1: none */
 	int socket_fd;		  /* listening */
 	int exit_fd;
-	int console_fd; /* gets the console's output, besides those that connect */
+	int console_fd;	   /* gets the console's output, besides those that connect */
+	unsigned n_handed; /* descriptors that the spec named: closed once it is read, for copies
+			      serve */
+	int handed[SPEC_FDS_MAX];
 	unsigned n_disks;
 	struct spec_disk disks[SPEC_DISKS_MAX];
 };

@@ -4,6 +4,7 @@
 #include "tests/unit/harness.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "vmm/spec.h"
@@ -101,4 +102,22 @@ Test(spec, a_serial_is_short_and_printable)
 	cr_assert_not(spec_is_serial("a b"));
 	cr_assert_not(spec_is_serial("a\n"));
 	cr_assert_not(spec_is_serial("123456789012345678901"));
+}
+
+Test(spec, handed_descriptors_are_closed_once_and_standard_ones_stay)
+{
+	struct error err = ERROR_NULL;
+	struct zone_spec spec;
+	char json[128];
+	unsigned before = open_descriptors();
+	int fd = open("/dev/null", O_RDONLY);
+
+	snprintf(json, sizeof(json),
+		 "{\"kernel\": {\"fd\": %d}, \"initrd\": {\"fd\": %d}, \"console\": {\"fd\": 1}}",
+		 fd, fd);
+	cr_assert_eq(parse(json, &spec, &err), 0, "%s", err.text);
+	cr_assert_eq(fcntl(fd, F_GETFD), -1, "the original is closed");
+	cr_assert_geq(fcntl(1, F_GETFD), 0);
+	spec_close(&spec);
+	cr_assert_eq(open_descriptors(), before);
 }
