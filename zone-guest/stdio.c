@@ -37,6 +37,7 @@ struct stdio {
 	uint32_t in_stale; /* bytes in the ring whose stream is gone: no credit to give back */
 	uint32_t finish_budget;
 	unsigned busy;
+	bool in_started; /* until then input is kept: the process is not there yet */
 	bool terminal, in_ending, finishing, told, released;
 };
 
@@ -181,6 +182,8 @@ static void input_pump(struct stdio *stdio)
 	const uint8_t *at;
 	uint32_t run;
 
+	if (!stdio->in_started)
+		return;
 	while ((run = ring_peek(&stdio->in, &at)) > 0) {
 		ssize_t n =
 			stdio->in_watch.fd < 0 ? (ssize_t)run : write(stdio->in_watch.fd, at, run);
@@ -355,9 +358,9 @@ static int start_output(struct output *output, int fd)
 static void start_input(struct stdio *stdio, int fd)
 {
 	stdio->in_watch.fd = fd;
-	if (fd < 0)
-		return;
-	io_set_nonblock(fd, 1);
+	stdio->in_started = true;
+	if (fd >= 0)
+		io_set_nonblock(fd, 1);
 	input_pump(stdio);
 }
 
@@ -389,7 +392,7 @@ int stdio_resize(struct stdio *stdio, uint16_t rows, uint16_t columns)
 
 void stdio_finish(struct stdio *stdio)
 {
-	stdio->finishing = true;
+	stdio->finishing = stdio->in_started = true;
 	stdio->busy++;
 	close_input(stdio);
 	input_pump(stdio); /* what is left is dropped, its credit given back */

@@ -265,8 +265,12 @@ Test(zone_workload, a_stopped_reader_does_not_hold_up_the_removal)
 static unsigned looks;
 static int (*real_find)(const char *serial, char *path, size_t size);
 
+static struct fixture *sends_early;
+
 static int find_late(const char *serial, char *path, size_t size)
 {
+	if (looks == 0 && sends_early)
+		fixture_send(&sends_early->out, "early\n", 6);
 	return ++looks < 4 ? -ENODEV : real_find(serial, path, size);
 }
 
@@ -282,6 +286,22 @@ Test(zone_workload, waits_for_its_disk)
 	cr_assert_eq(fixture_launch(&f, &run, &reply), 0, "%s", reply.text);
 	cr_assert_geq(looks, 4);
 	cr_assert_eq(fixture_finish(&f), 0);
+	fixture_deinit(&f);
+}
+
+Test(zone_workload, input_that_comes_before_its_disk_is_kept)
+{
+	struct fixture_run run = {.argv = {"cat"}};
+	struct fixture f;
+
+	fixture_init(&f);
+	fixture_image(&f);
+	real_find = f.zone.find_disk;
+	f.zone.find_disk = find_late;
+	sends_early = &f;
+	cr_assert_eq(fixture_launch(&f, &run, &reply), 0, "%s", reply.text);
+	cr_assert_eq(fixture_finish(&f), 0);
+	cr_assert_str_eq(f.out.data, "early\n");
 	fixture_deinit(&f);
 }
 
