@@ -6,7 +6,7 @@
 set -euo pipefail
 readonly bin=$1 skip=77
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=../../tools/lib/oci.bash
+# shellcheck source=tools/lib/oci.bash
 . "$here/../../tools/lib/oci.bash"
 
 [ "$(id -u)" = 0 ] && [ -e /dev/loop-control ] || exit $skip
