@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Logging: one line a record to stderr, `<level> key=value …`, written with a single write(2) so
- * that lines of several threads never mix. Values that come from outside go through LOG_STR, which
- * escapes what is not printable. Safe from any thread. A struct log_limit bounds how often one
- * place may speak.
+ * that lines of several threads never mix. What comes from outside cannot forge lines or move a
+ * terminal: control bytes are replaced. Safe from any thread. A struct log_limit bounds how often
+ * one place may speak.
  */
 #pragma once
 
