@@ -16,6 +16,8 @@ done
 work=$(mktemp -d /tmp/protect-services.XXXXXX)
 chmod 0755 "$work"
 mkdir "$work/run" "$work/state" "$work/store"
+# Runners have uids of their own, which may not enter every place where a checkout can be.
+cp "$bin/daemon_fake_zones" "$work/runner"
 export PROTECT_SOCKET=$work/run/daemon.sock
 daemon='' pids=()
 
@@ -118,10 +120,10 @@ start_services() {
 	"$bin/protect-storage" --store "$work/store" --socket "$work/storage.sock" --allow-uid root \
 		--kernel-layout "$work/kernel" --base-initrd "$work/initrd" 2>"$work/storage.log" &
 	pids+=($!)
-	"$bin/protect-launch" --socket "$work/launch.sock" --runner "$bin/daemon_fake_zones" --kvm /dev/null \
+	"$bin/protect-launch" --socket "$work/launch.sock" --runner "$work/runner" --kvm /dev/null \
 		--cgroup-root "$work/none/protect" --uid-base 300000 --uid-count 8 2>"$work/launch.log" &
 	pids+=($!)
-	"$bin/daemon_fake_zones" 2>"$work/zones.log" &
+	"$work/runner" 2>"$work/zones.log" &
 	pids+=($!)
 	wait_until test -S "$work/storage.sock" -a -S "$work/launch.sock"
 	start_daemon
