@@ -151,7 +151,7 @@ static int read_chain(const struct vq *vq, uint16_t head, struct vq_chain *chain
 			return -EBADMSG;
 		desc = read_desc(walk.table, index);
 		if (desc.flags & VRING_DESC_F_INDIRECT) {
-			r = enter_indirect(vq, &walk, &desc);
+			r = vq->indirect ? enter_indirect(vq, &walk, &desc) : -EBADMSG;
 			if (r < 0)
 				return r;
 			index = 0;

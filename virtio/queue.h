@@ -24,6 +24,8 @@ struct vq {
 	/* Set by the transport before vq_enable(), unchanged after (virtio 1.2 §4.1.4.3.2). */
 	uint16_t size, max_size;
 	gpa_t desc_gpa, driver_gpa, device_gpa;
+	bool indirect; /* INDIRECT_DESC was negotiated; without it such a descriptor breaks the
+			  queue */
 
 	bool enabled, broken, event_idx;
 	uint16_t next_avail;	 /* next entry of the available ring to look at */

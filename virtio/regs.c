@@ -249,6 +249,7 @@ static void enable_queue(struct virtio_regs *regs, struct vq *vq)
 {
 	if (!(regs->status & VIRTIO_CONFIG_S_FEATURES_OK))
 		return;
+	vq->indirect = regs->dev->negotiated & (UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC);
 	if (vq_enable(vq, regs->dev->negotiated & (UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX)) < 0)
 		virtio_dev_broken(regs->dev, "a queue's size or address");
 }

@@ -24,7 +24,8 @@ static void make_queue(struct vq *vq, const struct mem *mem, uint8_t settings)
 			  .size = (uint16_t)(1u << (settings & 7)),
 			  .max_size = 128,
 			  .driver_gpa = AVAIL,
-			  .device_gpa = USED};
+			  .device_gpa = USED,
+			  .indirect = !(settings & 16)};
 	if (vq_enable(vq, settings & 8) < 0)
 		abort();
 }

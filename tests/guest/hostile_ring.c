@@ -55,7 +55,10 @@ static void malformed(struct device *rng)
 	breaks(rng, "readable after writable");
 	queue.desc[0] = (struct desc){(uint32_t)buffer, 0, DESC_WRITE, 0};
 	breaks(rng, "descriptor of length 0");
-	queue.desc[0] = (struct desc){(uint32_t)indirect_room.desc, 32, DESC_INDIRECT, 0};
+	/* A table that would serve if the feature had been taken. */
+	indirect_room.desc[0] = (struct desc){(uint32_t)buffer, sizeof(buffer), DESC_WRITE, 0};
+	queue.desc[0] =
+		(struct desc){(uint32_t)indirect_room.desc, sizeof(struct desc), DESC_INDIRECT, 0};
 	breaks(rng, "indirect that was not negotiated");
 }
 

@@ -48,6 +48,7 @@ static void init(struct ring *ring, uint16_t size, bool event_idx)
 			       .max_size = 256,
 			       .driver_gpa = AVAIL,
 			       .device_gpa = USED,
+			       .indirect = true,
 			       .interrupt = on_interrupt,
 			       .interrupt_user = ring};
 	ring->desc = (struct vring_desc *)(void *)ring->low;
