@@ -514,8 +514,6 @@ static const struct virtio_ops blk_ops = {
 	.id = VIRTIO_ID_BLOCK,
 	.pci_class = 0x018000, /* mass storage controller, other */
 	.name = "blk",
-	.n_queues = 1,
-	.queue_size_max = QUEUE_SIZE,
 	.config_read = config_read,
 	.activate = activate,
 	.kick = kick,
@@ -567,6 +565,8 @@ int virtio_blk_new(struct virtio_dev **out, struct loop *loop, int fd, bool read
 		return r;
 	}
 	blk->dev.ops = &blk_ops;
+	blk->dev.n_queues = 1;
+	blk->dev.queue_size_max = QUEUE_SIZE;
 	blk->dev.offered = features_of(read_only, S_ISREG(st.st_mode));
 	blk->loop = loop;
 	blk->read_only = read_only;

@@ -114,8 +114,6 @@ static const struct virtio_ops console_ops = {
 	.id = VIRTIO_ID_CONSOLE,
 	.pci_class = 0x078000, /* communication controller, other */
 	.name = "console",
-	.n_queues = 2,
-	.queue_size_max = 64,
 	.config_read = config_read,
 	.activate = activate,
 	.kick = kick,
@@ -131,6 +129,8 @@ int virtio_console_new(struct virtio_dev **out,
 	if (!console)
 		return -ENOMEM;
 	console->dev.ops = &console_ops;
+	console->dev.n_queues = 2;
+	console->dev.queue_size_max = 64;
 	console->dev.offered = UINT64_C(1) << VIRTIO_F_VERSION_1 |
 			       UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC |
 			       UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX;

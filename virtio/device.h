@@ -12,14 +12,23 @@
 #include "base/log.h"
 #include "virtio/queue.h"
 
+/* A vector each, and one for the configuration (virtio/msix.h). */
+#define VIRTIO_QUEUES_MAX 31u
+
 struct virtio_dev;
+
+/* One number about a device, for hv-debug-info. */
+struct virtio_counter {
+	const char *name; /* a literal */
+	uint64_t value;
+};
+
+#define VIRTIO_COUNTERS_MAX 16
 
 struct virtio_ops {
 	uint32_t id;	    /* virtio 1.2 §5 */
 	uint32_t pci_class; /* 24 bits, class code of the PCI function */
 	const char *name;   /* for logs */
-	unsigned n_queues;
-	uint16_t queue_size_max;
 
 	/* Reads of the device configuration; [off, off + len) may lie outside: zeroes there. */
 	void (*config_read)(struct virtio_dev *dev, uint32_t off, void *data, uint32_t len);
@@ -38,6 +47,16 @@ struct virtio_ops {
 	 * drained(user), maybe at once. No touch of guest memory after that until activate().
 	 */
 	void (*reset)(struct virtio_dev *dev, void (*drained)(void *user), void *user);
+	/*
+	 * Stop one queue, while the others go on (virtio 1.2 §2.6.1): as reset(), for what came
+	 * from this queue. NULL: VIRTIO_F_RING_RESET is not offered. An enabled queue may be in use
+	 * again after it, without another activate().
+	 */
+	void (*reset_queue)(struct virtio_dev *dev, unsigned queue, void (*drained)(void *user),
+			    void *user);
+	/* Statistics since the device was made: fills at most max, returns how many. NULL: none. */
+	unsigned (*counters)(const struct virtio_dev *dev, struct virtio_counter *out,
+			     unsigned max);
 	/* Frees the device after a reset has drained. */
 	void (*destroy)(struct virtio_dev *dev);
 };
@@ -48,7 +67,10 @@ struct virtio_dev {
 			   */
 	uint64_t negotiated; /* set by the transport */
 	bool active, broken;
-	struct vq *queues; /* n_queues, the transport's */
+	/* Set by the device's constructor, unchanged after. */
+	unsigned n_queues;	 /* ≤ VIRTIO_QUEUES_MAX */
+	uint16_t queue_size_max; /* a power of two ≤ VQ_SIZE_MAX */
+	struct vq *queues;	 /* n_queues, the transport's */
 
 	/* The transport's. */
 	/* Calls ops->kick for this queue again in a later turn of the loop: how a device bounds its

@@ -408,7 +408,7 @@ static const struct pci_dev_ops function_ops = {
 
 static int make_doorbells(struct virtio_pci *pci)
 {
-	for (unsigned i = 0; i < pci->virtio->ops->n_queues; i++) {
+	for (unsigned i = 0; i < pci->virtio->n_queues; i++) {
 		struct doorbell *bell = &pci->doorbells[i];
 
 		*bell = (struct doorbell){
@@ -428,7 +428,7 @@ int virtio_pci_new(struct pci_dev **out, struct virtio_dev *dev, struct loop *lo
 		   const struct mem *mem, const struct pci_host_ops *host_ops, void *host,
 		   uint32_t bar_address)
 {
-	unsigned n = dev->ops->n_queues;
+	unsigned n = dev->n_queues;
 	struct virtio_pci *pci;
 	int r;
 

@@ -59,7 +59,7 @@ static void set_defaults(struct virtio_regs *regs)
 	regs->queue_select = 0;
 	regs->status = 0;
 	regs->isr = 0;
-	for (unsigned i = 0; i < regs->dev->ops->n_queues; i++) {
+	for (unsigned i = 0; i < regs->dev->n_queues; i++) {
 		struct vq *vq = &regs->queues[i];
 
 		vq_reset(vq);
@@ -74,7 +74,7 @@ static void set_defaults(struct virtio_regs *regs)
 int virtio_regs_init(struct virtio_regs *regs, struct virtio_dev *dev, const struct mem *mem,
 		     struct msix *msix)
 {
-	unsigned n = dev->ops->n_queues;
+	unsigned n = dev->n_queues;
 
 	*regs = (struct virtio_regs){.dev = dev, .msix = msix};
 	regs->queues = calloc(n, sizeof(*regs->queues));
@@ -84,7 +84,7 @@ int virtio_regs_init(struct virtio_regs *regs, struct virtio_dev *dev, const str
 	for (unsigned i = 0; i < n; i++) {
 		regs->queue_info[i] = (struct virtio_regs_queue){.regs = regs, .index = i};
 		regs->queues[i].mem = mem;
-		regs->queues[i].max_size = dev->ops->queue_size_max;
+		regs->queues[i].max_size = dev->queue_size_max;
 		regs->queues[i].interrupt = signal_queue;
 		regs->queues[i].interrupt_user = &regs->queue_info[i];
 	}
@@ -107,7 +107,7 @@ void virtio_regs_deinit(struct virtio_regs *regs)
 /* The queue the driver selected, or NULL: there reads are 0 and writes ignored. */
 static struct vq *selected(const struct virtio_regs *regs)
 {
-	return regs->queue_select < regs->dev->ops->n_queues ? &regs->queues[regs->queue_select]
+	return regs->queue_select < regs->dev->n_queues ? &regs->queues[regs->queue_select]
 							     : NULL;
 }
 
@@ -144,7 +144,7 @@ void virtio_regs_read(const struct virtio_regs *regs, uint64_t off, void *data, 
 		.guest_feature =
 			htole32(feature_word(regs->driver_features, regs->driver_feature_select)),
 		.msix_config = htole16(regs->config_vector),
-		.num_queues = htole16((uint16_t)regs->dev->ops->n_queues),
+		.num_queues = htole16((uint16_t)regs->dev->n_queues),
 		.device_status = regs->status,
 		.config_generation = regs->generation,
 		.queue_select = htole16(regs->queue_select),
@@ -197,7 +197,7 @@ static void start_device(struct virtio_regs *regs)
 	}
 	dev->active = true;
 	/* Notifications that came before this were ignored. */
-	for (unsigned i = 0; i < dev->ops->n_queues; i++)
+	for (unsigned i = 0; i < dev->n_queues; i++)
 		dev->kick_again(dev, i);
 }
 
@@ -363,7 +363,7 @@ void virtio_regs_kick(struct virtio_regs *regs, unsigned queue)
 {
 	struct virtio_dev *dev = regs->dev;
 
-	if (queue < dev->ops->n_queues && dev->active && !dev->broken &&
+	if (queue < dev->n_queues && dev->active && !dev->broken &&
 	    regs->queues[queue].enabled)
 		dev->ops->kick(dev, queue);
 }

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/util.h"
 
+#define QUEUE_SIZE    16u
 #define RATE_BYTES    (64u * 1024) /* a second, and at once after a rest */
 #define PAUSE_NS      (100 * NS_PER_MS)
 #define GETRANDOM_MAX 256u /* up to here getrandom(2) is never cut short */
@@ -172,8 +173,6 @@ static const struct virtio_ops rng_ops = {
 	.id = VIRTIO_ID_RNG,
 	.pci_class = 0x108000, /* encryption controller, other */
 	.name = "rng",
-	.n_queues = 1,
-	.queue_size_max = 16,
 	.config_read = config_read,
 	.activate = activate,
 	.kick = kick,
@@ -188,6 +187,8 @@ int virtio_rng_new(struct virtio_dev **out, struct loop *loop)
 	if (!rng)
 		return -ENOMEM;
 	rng->dev.ops = &rng_ops;
+	rng->dev.n_queues = 1;
+	rng->dev.queue_size_max = QUEUE_SIZE;
 	rng->dev.offered = UINT64_C(1) << VIRTIO_F_VERSION_1 |
 			   UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC |
 			   UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX;

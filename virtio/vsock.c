@@ -536,8 +536,6 @@ static const struct virtio_ops vsock_ops = {
 	.id = VIRTIO_ID_VSOCK,
 	.pci_class = 0x078000, /* communication controller, other */
 	.name = "vsock",
-	.n_queues = N_QUEUES,
-	.queue_size_max = QUEUE_SIZE,
 	.config_read = config_read,
 	.activate = activate,
 	.kick = kick,
@@ -552,6 +550,8 @@ int virtio_vsock_new(struct virtio_dev **out, struct loop *loop, uint64_t guest_
 	if (!vsock)
 		return -ENOMEM;
 	vsock->dev.ops = &vsock_ops;
+	vsock->dev.n_queues = N_QUEUES;
+	vsock->dev.queue_size_max = QUEUE_SIZE;
 	vsock->dev.offered = UINT64_C(1) << VIRTIO_F_VERSION_1 |
 			     UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC |
 			     UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX;
