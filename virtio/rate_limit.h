@@ -20,13 +20,15 @@ struct rate_bucket {
 	uint64_t per_s, burst;
 	int64_t tokens; /* negative: what the last taker owes */
 	uint64_t filled_ns;
+	uint64_t rest; /* of a token, in its 10^9th parts: what was filled in is exact */
 };
 
 struct rate_limit {
 	struct loop *loop;
 	struct rate_bucket bytes, ops;
 	struct loop_timer timer;
-	bool waiting; /* the timer is under way */
+	bool waiting;	 /* the timer is under way */
+	uint64_t due_ns; /* when the waiter may go; 0: nobody waited */
 	void (*ready)(void *user);
 	void *user;
 };
@@ -44,5 +46,5 @@ void rate_limit_init(struct rate_limit *limit, struct loop *loop, const struct r
 bool rate_limit_take(struct rate_limit *limit, uint64_t bytes, uint64_t now_ns);
 
 /* No ready() any more, except that one whose timer is under way still runs once if this returns
- * false: the owner waits for it before it goes. */
+ * false: the owner waits for it before it goes. After that the limit may be used again. */
 bool rate_limit_stop(struct rate_limit *limit);
