@@ -12,28 +12,52 @@
 
 #include "base/error.h"
 #include "base/uuid.h"
+#include "virtio/net.h"
+#include "virtio/rate_limit.h"
 #include "vmm/layout.h"
 
-#define SPEC_DISKS_MAX	16
-#define SPEC_NAME_MAX	63
-#define SPEC_SERIAL_MAX 20
-#define SPEC_VCPUS_MAX	64
-#define SPEC_SIZE_MAX	(64u * 1024)
+#define SPEC_DISKS_MAX	    16
+#define SPEC_NICS_MAX	    8
+#define SPEC_NAME_MAX	    63
+#define SPEC_SERIAL_MAX	    20
+#define SPEC_NIC_NAME_MAX   15
+#define SPEC_QUEUES_MAX	    8
+#define SPEC_MTU_MIN	    68
+#define SPEC_MEMORY_MIB_MIN 16u
+#define SPEC_MEMORY_MIB_MAX (1u << 20)
+#define SPEC_VCPUS_MAX	    64
+#define SPEC_RATE_MAX	    (UINT64_C(1) << 40) /* a second, and bursts */
+#define SPEC_SIZE_MAX	    (64u * 1024)
 
-#define SPEC_FDS_MAX (SPEC_DISKS_MAX + 8)
+#define SPEC_FDS_MAX (SPEC_DISKS_MAX + SPEC_NICS_MAX * VIRTIO_NET_PAIRS_MAX + 8)
 
 struct spec_disk {
 	int fd;
 	bool read_only;
+	bool direct;	   /* past the host's page cache */
+	unsigned n_queues; /* 0: as many as fit the zone */
+	struct rate rate;
 	char serial[SPEC_SERIAL_MAX + 1];
+};
+
+struct spec_nic {
+	char name[SPEC_NIC_NAME_MAX + 1];
+	unsigned n_taps; /* one a queue pair */
+	int taps[VIRTIO_NET_PAIRS_MAX];
+	uint8_t mac[6];
+	uint16_t mtu;
+	struct rate rx, tx; /* as the guest sees it */
 };
 
 struct zone_spec {
 	struct uuid uuid;
 	char name[SPEC_NAME_MAX + 1];
-	uint64_t memory_mib;
+	uint64_t memory_mib;	 /* that it boots with */
+	uint64_t max_memory_mib; /* that it may grow to, ≥ memory_mib */
 	bool huge_pages;
-	unsigned vcpus;
+	bool balloon;
+	unsigned vcpus;	    /* that it boots with */
+	unsigned max_vcpus; /* ≥ vcpus */
 	char cmdline[LAYOUT_CMDLINE_MAX];
 	int kernel_fd, initrd_fd; /* initrd, socket, exit and console may be -1: none */
 	int socket_fd;		  /* listening */
@@ -44,6 +68,8 @@ struct zone_spec {
 	int handed[SPEC_FDS_MAX];
 	unsigned n_disks;
 	struct spec_disk disks[SPEC_DISKS_MAX];
+	unsigned n_nics;
+	struct spec_nic nics[SPEC_NICS_MAX];
 };
 
 /*
@@ -58,3 +84,12 @@ void spec_close(struct zone_spec *spec);
 /* Whether text is 1 to SPEC_SERIAL_MAX printable ASCII characters without blanks, fit for a disk's
  * serial. */
 bool spec_is_serial(const char *text);
+
+/* The same for the name of a NIC, with SPEC_NIC_NAME_MAX. */
+bool spec_is_nic_name(const char *text);
+
+/* Whether a NIC may have this address: neither a group's nor all zeroes. */
+bool spec_is_mac(const uint8_t mac[6]);
+
+/* Whether every number of a rate is within SPEC_RATE_MAX. */
+bool spec_is_rate(const struct rate *rate);

@@ -95,6 +95,129 @@ Test(spec, refuses_and_says_what)
 	cr_assert_eq(open_descriptors(), before);
 }
 
+Test(spec, machines_that_grow)
+{
+	struct error err = ERROR_NULL;
+	struct zone_spec spec;
+
+	cr_assert_eq(
+		parse("{\"kernel\": {\"path\": \"/dev/null\"}, \"memory_mib\": 64}", &spec, &err),
+		0);
+	cr_assert_eq(spec.max_memory_mib, 64);
+	cr_assert_eq(spec.max_vcpus, 1);
+	cr_assert(spec.balloon);
+	spec_close(&spec);
+	cr_assert_eq(parse("{\"max_memory_mib\": 1048576, \"max_vcpus\": 4, \"balloon\": false,"
+			   "\"kernel\": {\"path\": \"/dev/null\"}, \"vcpus\": 2}",
+			   &spec, &err),
+		     0, "%s", err.text);
+	cr_assert_eq(spec.memory_mib, 256);
+	cr_assert_eq(spec.max_memory_mib, 1048576);
+	cr_assert_eq(spec.vcpus, 2);
+	cr_assert_eq(spec.max_vcpus, 4);
+	cr_assert_not(spec.balloon);
+	spec_close(&spec);
+}
+
+Test(spec, disks_and_nics_with_everything)
+{
+	struct error err = ERROR_NULL;
+	struct zone_spec spec;
+	unsigned before = open_descriptors();
+
+	cr_assert_eq(parse("{\"uuid\": \"11111111-2222-4333-8444-555555555555\","
+			   "\"kernel\": {\"path\": \"/dev/null\"},"
+			   "\"disks\": [{\"file\": {\"path\": \"/dev/null\"}, \"serial\": \"d\","
+			   "\"queues\": 4, \"direct\": true,"
+			   "\"rate\": {\"bytes_per_s\": 1048576, \"burst_ops\": 7}}],"
+			   "\"nics\": [{\"file\": {\"fd\": 2}, \"mac\": \"02:00:5e:10:00:Fe\","
+			   "\"mtu\": 9000, \"rx\": {\"ops_per_s\": 10}, \"tx\": {}},"
+			   "{\"name\": \"two\", \"file\": [{\"fd\": 2}, {\"fd\": 2}]}]}",
+			   &spec, &err),
+		     0, "%s", err.text);
+	cr_assert_eq(spec.disks[0].n_queues, 4);
+	cr_assert(spec.disks[0].direct);
+	cr_assert_eq(spec.disks[0].rate.bytes_per_s, 1048576);
+	cr_assert_eq(spec.disks[0].rate.burst_ops, 7);
+	cr_assert_eq(spec.n_nics, 2);
+	cr_assert_arr_eq(spec.nics[0].mac, ((uint8_t[]){2, 0, 0x5e, 0x10, 0, 0xfe}), 6);
+	cr_assert_str_eq(spec.nics[0].name, "eth0");
+	cr_assert_eq(spec.nics[0].mtu, 9000);
+	cr_assert_eq(spec.nics[0].rx.ops_per_s, 10);
+	cr_assert_eq(spec.nics[1].n_taps, 2);
+	cr_assert(spec_is_mac(spec.nics[1].mac));
+	cr_assert_eq(spec.nics[1].mac[0] & 3, 2, "unicast, of nobody's making");
+	spec_close(&spec);
+	cr_assert_eq(open_descriptors(), before);
+}
+
+#define KERNEL "\"kernel\": {\"path\": \"/dev/null\"}, "
+
+Test(spec, refuses_what_devices_cannot_be)
+{
+	static const struct {
+		const char *json, *says;
+	} cases[] = {
+		{"{" KERNEL "\"memory_mib\": 64, \"max_memory_mib\": 32}",
+		 "more than max_memory_mib"},
+		{"{" KERNEL "\"max_memory_mib\": 17592186044416}", "max_memory_mib"},
+		{"{" KERNEL "\"max_memory_mib\": 1048577}", "max_memory_mib"},
+		{"{" KERNEL "\"memory_mib\": 18446744073709551615}", "not a JSON"},
+		{"{" KERNEL "\"vcpus\": 4, \"max_vcpus\": 2}", "more than max_vcpus"},
+		{"{" KERNEL "\"vcpus\": 4294967297}", "vcpus"},
+		{"{" KERNEL "\"balloon\": 1}", "balloon must be true or false"},
+		{"{" KERNEL
+		 "\"disks\": [{\"file\": {\"fd\": 2}, \"serial\": \"d\", \"queues\": 9}]}",
+		 "queues"},
+		{"{" KERNEL "\"disks\": [{\"file\": {\"fd\": 2}, \"serial\": \"d\", \"rate\": 5}]}",
+		 "rate must be an object"},
+		{"{" KERNEL "\"disks\": [{\"file\": {\"fd\": 2}, \"serial\": \"d\","
+		 "\"rate\": {\"bits\": 5}}]}",
+		 "unknown member 'bits' of rate"},
+		{"{" KERNEL "\"disks\": [{\"file\": {\"fd\": 2}, \"serial\": \"d\","
+		 "\"rate\": {\"ops_per_s\": 1099511627777}}]}",
+		 "ops_per_s"},
+		{"{" KERNEL "\"nics\": {}}", "nics must be an array"},
+		{"{" KERNEL "\"nics\": [{}]}", "a NIC must have"},
+		{"{" KERNEL "\"nics\": [{\"file\": {\"path\": \"/dev/null\"}}]}",
+		 "file must be {\"fd\""},
+		{"{" KERNEL "\"nics\": [{\"file\": [], \"name\": \"a\"}]}", "1 to 8 descriptors"},
+		{"{" KERNEL "\"nics\": [{\"file\": {\"fd\": 2}, \"queues\": 2}]}",
+		 "a NIC must have"},
+		{"{" KERNEL "\"nics\": [{\"file\": {\"fd\": 2}, \"tap\": \"a\"}]}",
+		 "a NIC must have"},
+		{"{" KERNEL "\"nics\": [{\"tap\": \"much-too-long-a-name\"}]}", "tap"},
+		{"{" KERNEL "\"nics\": [{\"file\": {\"fd\": 2}, \"mac\": \"01:00:00:00:00:00\"}]}",
+		 "mac must be"},
+		{"{" KERNEL "\"nics\": [{\"file\": {\"fd\": 2}, \"mac\": \"00:00:00:00:00:00\"}]}",
+		 "mac must be"},
+		{"{" KERNEL "\"nics\": [{\"file\": {\"fd\": 2}, \"mac\": \"2:0:5e:10:0:1\"}]}",
+		 "mac must be"},
+		{"{" KERNEL "\"nics\": [{\"file\": {\"fd\": 2}, \"mac\": \"02:00:00:00:00:0g\"}]}",
+		 "mac must be"},
+		{"{" KERNEL "\"nics\": [{\"file\": {\"fd\": 2}, \"mtu\": 67}]}", "mtu"},
+		{"{" KERNEL "\"nics\": [{\"file\": {\"fd\": 2}, \"mtu\": 65536}]}", "mtu"},
+		{"{" KERNEL "\"nics\": [{\"file\": {\"fd\": 2}, \"name\": \"a b\"}]}",
+		 "name of a NIC"},
+		{"{" KERNEL "\"nics\": [{\"file\": {\"fd\": 2}, \"name\": \"a\"},"
+		 "{\"file\": {\"fd\": 2}, \"name\": \"a\"}]}",
+		 "two NICs"},
+		{"{" KERNEL "\"nics\": [{\"file\": {\"fd\": 2}, \"mac\": \"02:00:00:00:00:01\"},"
+		 "{\"file\": {\"fd\": 2}, \"mac\": \"02:00:00:00:00:01\"}]}",
+		 "same mac"},
+	};
+	unsigned before = open_descriptors();
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct error err = ERROR_NULL;
+		struct zone_spec spec;
+
+		cr_expect_lt(parse(cases[i].json, &spec, &err), 0, "%s", cases[i].json);
+		cr_expect(strstr(err.text, cases[i].says), "%s: %s", cases[i].json, err.text);
+	}
+	cr_assert_eq(open_descriptors(), before);
+}
+
 Test(spec, a_serial_is_short_and_printable)
 {
 	cr_assert(spec_is_serial("w-0123456789abcdef"));
