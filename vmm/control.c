@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/runner.h"
+#include "virtio/blk.h"
 #include "vmm/machine.h"
 
 #define DETACH_TIMEOUT_MS_MAX 600000u
@@ -25,10 +26,17 @@ static void answer(control_reply_fn *reply, void *user, struct error *err)
 static void disk_attach(struct machine *machine, const Protect__Runner__DiskAttach *request, int fd,
 			struct error *err)
 {
+	struct spec_disk disk = {.fd = fd, .read_only = request->read_only};
+
 	if (fd < 0)
 		error_set(err, -EBADF, "a disk to attach needs a descriptor");
+	else if (!spec_is_serial(request->serial))
+		error_set(err, -EINVAL, "a serial is 1 to %d printable characters",
+			  SPEC_SERIAL_MAX);
 	else
-		disks_attach(&machine->disks, fd, request->read_only, request->serial, true, err);
+		strcpy(disk.serial, request->serial);
+	if (!err->code)
+		disks_attach(&machine->disks, &disk, true, err);
 }
 
 struct detach {
@@ -60,7 +68,8 @@ static bool disk_detach(struct machine *machine, const Protect__Runner__DiskDeta
 	*detach = (struct detach){.reply = reply, .user = user};
 	if (timeout_ms > DETACH_TIMEOUT_MS_MAX)
 		timeout_ms = DETACH_TIMEOUT_MS_MAX;
-	if (disks_detach(&machine->disks, request->serial, timeout_ms, detached, detach, err) == 0)
+	if (disks_detach(&machine->disks, request->serial, timeout_ms, request->force, detached,
+			 detach, err) == 0)
 		return false;
 	free(detach);
 	return true;
@@ -80,12 +89,12 @@ static void status(struct machine *machine, control_reply_fn *reply, void *user)
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		struct disk *disk = &machine->disks.disks[i];
 
-		if (!disk->serial[0] || !disk->function)
+		if (!disk->serial[0] || !disk->slot.dev)
 			continue;
 		protect__runner__disk__init(&disks[i]);
 		disks[i].serial = disk->serial;
 		disks[i].read_only = disk->read_only;
-		disks[i].size_bytes = virtio_blk_size(disk->blk);
+		disks[i].size_bytes = virtio_blk_size(disk->slot.dev);
 		list[body.n_disks++] = &disks[i];
 	}
 	message.status = &body;

@@ -8,64 +8,33 @@
 #include <stdbool.h>
 
 #include "base/error.h"
-#include "base/loop.h"
-#include "proto/runner.pb-c.h"
-#include "virtio/blk.h"
-#include "vmm/pci_bus.h"
+#include "vmm/slots.h"
 #include "vmm/spec.h"
 
 #define DISKS_MAX (PCI_SLOTS - 4)
 
-typedef void disk_detached_fn(void *user, int error);
-
 struct disk {
-	struct disks *disks;
+	struct slot slot;
 	char serial[SPEC_SERIAL_MAX + 1]; /* "": free */
 	bool read_only;
-	bool detaching; /* the guest is being asked to let go */
-	bool asking;	/* ask_timer is under way */
-	bool leaving;	/* off the bus; its I/O drains */
-	unsigned slot;
-	uint64_t deadline_ns;
-	struct virtio_dev *blk;
-	struct pci_dev *function;
-	struct loop_timer ask_timer;
-	disk_detached_fn *detached;
-	void *detached_user;
 };
 
 struct disks {
-	struct loop *loop;
-	const struct mem *mem;
-	struct pci_bus *pci;
-	void *pci_host;
+	struct slots *slots;
+	unsigned n_queues; /* of a disk that says nothing of them */
 	struct disk disks[DISKS_MAX];
 };
 
-/* All borrowed. */
-void disks_init(struct disks *disks, struct loop *loop, const struct mem *mem, struct pci_bus *pci,
-		void *pci_host);
+/* slots is borrowed. n_vcpus: the most that the zone may have. */
+void disks_init(struct disks *disks, struct slots *slots, unsigned n_vcpus);
 
 /*
- * Adds a disk; fd is borrowed. hot: the guest runs, tell it. Returns 0, -EEXIST (serial taken),
- * -EINVAL, -ENOSPC (no slot), or another negative errno, with *err.
+ * Adds a disk; its descriptor is borrowed. hot: the guest runs, tell it. Returns 0, -EEXIST (serial
+ * taken), -EINVAL, -ENOSPC (no slot), or another negative errno, with *err.
  */
-int disks_attach(struct disks *disks, int fd, bool read_only, const char *serial, bool hot,
-		 struct error *err);
+int disks_attach(struct disks *disks, const struct spec_disk *spec, bool hot, struct error *err);
 
-/*
- * Asks the guest to let go of a disk, again every second until it does or timeout_ms passed: then
- * detached(user, 0 or -ETIMEDOUT), once. Returns 0, -ENOENT, -EBUSY (asked already) or -EPERM (not
- * removable), with *err.
- */
-int disks_detach(struct disks *disks, const char *serial, uint32_t timeout_ms,
-		 disk_detached_fn *detached, void *user, struct error *err);
-
-/* The machine ends: whoever waits for a detach is answered -ECANCELED. */
-void disks_abandon(struct disks *disks);
-
-/* The guest ejected this function, which is off the bus already. */
-void disks_ejected(struct disks *disks, struct pci_dev *function);
-
-/* Whether no ejected disk is still draining. */
-bool disks_are_settled(const struct disks *disks);
+/* slot_detach() by serial. Returns 0, -ENOENT, -EBUSY (asked already) or -EPERM (not removable),
+ * with *err. */
+int disks_detach(struct disks *disks, const char *serial, uint32_t timeout_ms, bool force,
+		 slot_detached_fn *detached, void *user, struct error *err);

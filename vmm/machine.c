@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "base/runner.h"
 #include "virtio/console.h"
-#include "virtio/pci.h"
 #include "virtio/rng.h"
 #include "virtio/vsock.h"
 #include "vmm/boot.h"
@@ -50,19 +49,7 @@ static void on_ejected(void *user, unsigned slot, struct pci_dev *dev)
 	struct machine *machine = user;
 
 	(void)slot;
-	disks_ejected(&machine->disks, dev); /* disks are the only removable functions */
-}
-
-static int plug(struct machine *machine, unsigned slot, struct virtio_dev *dev)
-{
-	struct pci_dev *function;
-	int r = virtio_pci_new(&function, dev, machine->loop, &machine->memory.mem,
-			       &kvm_pci_host_ops, &machine->kvm,
-			       LAYOUT_PCI_WINDOW + slot * VIRTIO_PCI_BAR_SIZE);
-
-	if (r == 0)
-		pci_bus_plug(&machine->pci, slot, function, false);
-	return r;
+	slots_ejected(&machine->slots, dev);
 }
 
 static int add_devices(struct machine *machine)
@@ -72,26 +59,24 @@ static int add_devices(struct machine *machine)
 
 	r = virtio_console_new(&console, console_hub_write, &machine->console);
 	if (r == 0)
-		r = plug(machine, SLOT_CONSOLE, console);
+		r = slots_plug_fixed(&machine->slots, SLOT_CONSOLE, console);
 	if (r == 0)
 		r = virtio_vsock_new(&machine->vsock, machine->loop, GUEST_CID);
 	if (r == 0)
-		r = plug(machine, SLOT_VSOCK, machine->vsock);
+		r = slots_plug_fixed(&machine->slots, SLOT_VSOCK, machine->vsock);
 	if (r == 0)
 		r = virtio_vsock_listen(machine->vsock, IDM_PORT);
 	if (r == 0)
 		r = virtio_rng_new(&rng, machine->loop);
 	if (r == 0)
-		r = plug(machine, SLOT_RNG, rng);
+		r = slots_plug_fixed(&machine->slots, SLOT_RNG, rng);
 	return r;
 }
 
 static int add_disks(struct machine *machine, const struct zone_spec *spec, struct error *err)
 {
 	for (unsigned i = 0; i < spec->n_disks; i++) {
-		const struct spec_disk *disk = &spec->disks[i];
-		int r = disks_attach(&machine->disks, disk->fd, disk->read_only, disk->serial,
-				     false, err);
+		int r = disks_attach(&machine->disks, &spec->disks[i], false, err);
 
 		if (r < 0)
 			return r;
@@ -99,7 +84,7 @@ static int add_disks(struct machine *machine, const struct zone_spec *spec, stru
 	return 0;
 }
 
-static int init_buses(struct machine *machine)
+static int init_buses(struct machine *machine, const struct zone_spec *spec)
 {
 	int r = bus_init(&machine->bus, machine->loop, on_end, machine);
 
@@ -114,8 +99,9 @@ static int init_buses(struct machine *machine)
 	machine->platform.user = machine;
 	platform_init(&machine->platform, &machine->bus, machine->loop);
 	console_hub_init(&machine->console, machine->loop);
-	disks_init(&machine->disks, machine->loop, &machine->memory.mem, &machine->pci,
-		   &machine->kvm);
+	slots_init(&machine->slots, machine->loop, &machine->memory.mem, &machine->pci,
+		   &kvm_pci_host_ops, &machine->kvm);
+	disks_init(&machine->disks, &machine->slots, spec->max_vcpus);
 	return kvm_pin_eventfd(&machine->kvm, IRQ_GED, machine->acpi_event_fd);
 }
 
@@ -182,7 +168,7 @@ int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, st
 		r = kvm_init(&machine->kvm, kvm_fd, &machine->memory, err);
 	if (r < 0)
 		return r;
-	r = init_buses(machine);
+	r = init_buses(machine, spec);
 	if (r == 0)
 		r = add_devices(machine);
 	if (r < 0)

@@ -15,6 +15,7 @@
 #include "vmm/pci_bus.h"
 #include "vmm/platform.h"
 #include "vmm/runner_server.h"
+#include "vmm/slots.h"
 #include "vmm/spec.h"
 #include "vmm/vcpu.h"
 
@@ -29,6 +30,7 @@ struct machine {
 	int acpi_event_fd;
 	struct platform platform;
 	struct console_hub console;
+	struct slots slots;
 	struct disks disks;
 	struct virtio_dev *vsock;
 	struct runner_server server;

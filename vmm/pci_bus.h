@@ -28,6 +28,8 @@ struct pci_bus {
 };
 
 #define PCI_EVENT_POWER_BUTTON 1u
+#define PCI_EVENT_VMGENID      2u
+#define PCI_EVENT_BUS_CHECK    4u /* functions went without asking: look at all of them */
 
 /* Puts the bus into `bus`. event_fd is borrowed. */
 void pci_bus_init(struct pci_bus *pci, struct bus *bus, int event_fd,

@@ -33,7 +33,7 @@ static void close_all(struct wind_down *wind)
 
 	wind->closing = true;
 	wind->deadline_ns = clock_now_ns() + DRAIN_NS;
-	disks_abandon(&machine->disks);
+	slots_abandon(&machine->slots);
 	console_hub_close(&machine->console);
 	runner_server_close(&machine->server);
 	for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
@@ -50,7 +50,7 @@ static void close_all(struct wind_down *wind)
 static bool is_down(const struct wind_down *wind)
 {
 	return wind->closing && wind->functions_left == 0 &&
-	       disks_are_settled(&wind->machine->disks) &&
+	       slots_are_settled(&wind->machine->slots) &&
 	       console_hub_is_closed(&wind->machine->console) &&
 	       runner_server_is_closed(&wind->machine->server);
 }

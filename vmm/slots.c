@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/slots.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "virtio/pci.h"
+#include "vmm/layout.h"
+
+#define ASK_AGAIN_NS NS_PER_S
+
+void slots_init(struct slots *slots, struct loop *loop, const struct mem *mem, struct pci_bus *pci,
+		const struct pci_host_ops *host_ops, void *host)
+{
+	*slots = (struct slots){
+		.loop = loop, .mem = mem, .pci = pci, .host_ops = host_ops, .host = host};
+}
+
+/* One that was emptied by force is taken last: a guest that did not notice would drive the new
+ * function as the old one. */
+static int free_number(const struct slots *slots)
+{
+	int burnt = -ENOSPC;
+
+	for (unsigned number = 1; number < PCI_SLOTS; number++) {
+		if (slots->pci->slots[number])
+			continue;
+		if (!(slots->burnt & (1u << number)))
+			return (int)number;
+		if (burnt < 0)
+			burnt = (int)number;
+	}
+	return burnt;
+}
+
+static int make_function(const struct slots *slots, unsigned number, struct virtio_dev *dev,
+			 struct pci_dev **function)
+{
+	return virtio_pci_new(function, dev, slots->loop, slots->mem, slots->host_ops, slots->host,
+			      LAYOUT_PCI_WINDOW + number * VIRTIO_PCI_BAR_SIZE);
+}
+
+int slots_plug_fixed(struct slots *slots, unsigned number, struct virtio_dev *dev)
+{
+	struct pci_dev *function;
+	int r = make_function(slots, number, dev, &function);
+
+	if (r == 0)
+		pci_bus_plug(slots->pci, number, function, false);
+	return r;
+}
+
+int slot_plug(struct slots *slots, struct slot *slot, struct virtio_dev *dev, bool hot,
+	      void (*gone)(struct slot *slot))
+{
+	int number = free_number(slots), r;
+
+	assert(slot->state == SLOT_FREE);
+	if (number < 0) {
+		dev->ops->destroy(dev);
+		return number;
+	}
+	*slot = (struct slot){.slots = slots, .number = (unsigned)number, .dev = dev, .gone = gone};
+	r = make_function(slots, slot->number, dev, &slot->function);
+	if (r < 0)
+		return r;
+	slot->state = SLOT_PLUGGED;
+	slot->next = slots->first;
+	slots->first = slot;
+	slots->burnt &= ~(1u << slot->number);
+	pci_bus_plug(slots->pci, slot->number, slot->function, hot);
+	return 0;
+}
+
+static void answer(struct slot *slot, int error)
+{
+	slot_detached_fn *detached = slot->detached;
+
+	slot->detached = NULL;
+	if (detached)
+		detached(slot->detached_user, error);
+}
+
+/* Free once the function is gone and the timer too. */
+static void release(struct slot *slot)
+{
+	struct slot **at = &slot->slots->first;
+	slot_detached_fn *detached = slot->detached;
+	void *user = slot->detached_user;
+
+	if (slot->timing || slot->function)
+		return;
+	while (*at != slot)
+		at = &(*at)->next;
+	*at = slot->next;
+	slot->state = SLOT_FREE;
+	slot->detached = NULL;
+	slot->gone(slot);
+	if (detached)
+		detached(user, 0);
+}
+
+static void function_gone(void *user)
+{
+	struct slot *slot = user;
+
+	slot->function = NULL;
+	slot->dev = NULL;
+	release(slot);
+}
+
+/* Off the bus already. */
+static void leave(struct slot *slot)
+{
+	slot->state = SLOT_LEAVING;
+	if (slot->timing)
+		loop_cancel(slot->slots->loop, &slot->timer.op);
+	slot->function->ops->destroy(slot->function, function_gone, slot);
+}
+
+static void pull(struct slot *slot)
+{
+	struct slots *slots = slot->slots;
+
+	log_warning("msg=\"guest did not let go, device taken away\" dev=%s slot=%u",
+		    slot->dev->ops->name, slot->number);
+	slots->burnt |= 1u << slot->number;
+	pci_bus_unplug(slots->pci, slot->number);
+	pci_bus_event(slots->pci, PCI_EVENT_BUS_CHECK);
+	leave(slot);
+}
+
+static void ask(struct slot *slot)
+{
+	struct slots *slots = slot->slots;
+	uint64_t next_ns = clock_now_ns() + ASK_AGAIN_NS;
+
+	pci_bus_request_eject(slots->pci, slot->number);
+	slot->timing = true;
+	if (next_ns > slot->deadline_ns)
+		next_ns = slot->deadline_ns;
+	if (loop_timer_start(slots->loop, &slot->timer, next_ns) < 0)
+		loop_defer(slots->loop, &slot->timer.op);
+}
+
+static void asked_long_enough(struct loop_op *op, int res, uint32_t cqe_flags)
+{
+	struct slot *slot = container_of(op, struct slot, timer.op);
+
+	(void)res;
+	(void)cqe_flags;
+	slot->timing = false;
+	if (slot->state == SLOT_LEAVING) {
+		release(slot);
+	} else if (slot->state == SLOT_PLUGGED) {
+		return; /* abandoned */
+	} else if (clock_now_ns() < slot->deadline_ns) {
+		ask(slot);
+	} else if (slot->force) {
+		pull(slot);
+	} else {
+		slot->state = SLOT_PLUGGED;
+		answer(slot, -ETIMEDOUT);
+	}
+}
+
+int slot_detach(struct slot *slot, uint32_t timeout_ms, bool force, slot_detached_fn *detached,
+		void *user)
+{
+	assert(slot->state != SLOT_FREE);
+	if (slot->detached || slot->state == SLOT_ASKING)
+		return -EBUSY;
+	if (slot->state == SLOT_PLUGGED && !(slot->slots->pci->removable & (1u << slot->number)))
+		return -EPERM;
+	slot->detached = detached;
+	slot->detached_user = user;
+	if (slot->state == SLOT_LEAVING) /* the guest ejected it unasked: release() answers */
+		return 0;
+	slot->state = SLOT_ASKING;
+	slot->force = force;
+	slot->deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
+	slot->timer.op.done = asked_long_enough;
+	ask(slot);
+	return 0;
+}
+
+void slots_ejected(struct slots *slots, struct pci_dev *function)
+{
+	/* The number would not do: what still drains may have had the same one. */
+	for (struct slot *slot = slots->first; slot; slot = slot->next) {
+		if (slot->function == function) {
+			leave(slot);
+			return;
+		}
+	}
+}
+
+void slots_abandon(struct slots *slots)
+{
+	for (struct slot *slot = slots->first; slot; slot = slot->next) {
+		if (slot->state == SLOT_ASKING)
+			slot->state = SLOT_PLUGGED;
+		answer(slot, -ECANCELED);
+	}
+}
+
+bool slots_are_settled(const struct slots *slots)
+{
+	for (const struct slot *slot = slots->first; slot; slot = slot->next)
+		if (slot->state == SLOT_LEAVING)
+			return false;
+	return true;
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The life of a function that comes and goes on the PCI bus: plugged, the guest asked to let go of
+ * it, ejected by the guest or taken away by force, drained, destroyed. What the function is, its
+ * owner (vmm/disks.c, vmm/nics.c) knows; it embeds a struct slot. Loop thread. The guest is not
+ * trusted: it may eject unasked, never, or just as time runs out.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/loop.h"
+#include "virtio/device.h"
+#include "vmm/pci_bus.h"
+
+struct slots;
+struct slot;
+
+typedef void slot_detached_fn(void *user, int error);
+
+enum slot_state {
+	SLOT_FREE,
+	SLOT_PLUGGED,
+	SLOT_ASKING, /* the guest is being asked to let go */
+	SLOT_LEAVING /* off the bus; what is under way drains */
+};
+
+struct slot {
+	struct slots *slots;
+	struct slot *next; /* among those that are not free */
+	enum slot_state state;
+	unsigned number; /* on the bus */
+	bool force;	 /* when the time is up it goes all the same */
+	bool timing;	 /* timer is under way */
+	uint64_t deadline_ns;
+	struct virtio_dev *dev; /* the function's */
+	struct pci_dev *function;
+	struct loop_timer timer;
+	void (*gone)(struct slot *slot);
+	slot_detached_fn *detached;
+	void *detached_user;
+};
+
+struct slots {
+	struct loop *loop;
+	const struct mem *mem;
+	struct pci_bus *pci;
+	const struct pci_host_ops *host_ops;
+	void *host;
+	struct slot *first;
+	uint32_t burnt; /* emptied by force: the guest may still believe in what was there */
+};
+
+/* All borrowed; they outlive it. */
+void slots_init(struct slots *slots, struct loop *loop, const struct mem *mem, struct pci_bus *pci,
+		const struct pci_host_ops *host_ops, void *host);
+
+/*
+ * Makes a function of dev (owned from here on, also on failure) and plugs it into a free place of
+ * the bus. slot is free. hot: the guest runs, tell it; only such a function may be detached.
+ * gone(slot), when the function is destroyed: the slot is free again. Returns 0, -ENOSPC, or
+ * another negative errno: the slot is still free.
+ */
+int slot_plug(struct slots *slots, struct slot *slot, struct virtio_dev *dev, bool hot,
+	      void (*gone)(struct slot *slot));
+
+/* Puts dev at a place of its own, for good. Owned as above. Returns 0 or a negative errno. */
+int slots_plug_fixed(struct slots *slots, unsigned number, struct virtio_dev *dev);
+
+/*
+ * Asks the guest to let go, again every second until it does or timeout_ms passed. Then, with
+ * force, the function is taken away as if its card was pulled: the guest reads all ones from it and
+ * is told to look. At last detached(user, 0 or -ETIMEDOUT), once. Returns 0, -EBUSY (asked
+ * already) or -EPERM (not removable).
+ */
+int slot_detach(struct slot *slot, uint32_t timeout_ms, bool force, slot_detached_fn *detached,
+		void *user);
+
+/* The guest ejected this function, which is off the bus already. */
+void slots_ejected(struct slots *slots, struct pci_dev *function);
+
+/* The machine ends: whoever waits for a detach is answered -ECANCELED. */
+void slots_abandon(struct slots *slots);
+
+/* Whether nothing that left the bus is still draining. */
+bool slots_are_settled(const struct slots *slots);
