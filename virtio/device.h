@@ -50,7 +50,8 @@ struct virtio_ops {
 	/*
 	 * Stop one queue, while the others go on (virtio 1.2 §2.6.1): as reset(), for what came
 	 * from this queue. NULL: VIRTIO_F_RING_RESET is not offered. An enabled queue may be in use
-	 * again after it, without another activate().
+	 * again after it, of another size maybe, without another activate(). The transport calls
+	 * reset() only when no reset_queue() is under way.
 	 */
 	void (*reset_queue)(struct virtio_dev *dev, unsigned queue, void (*drained)(void *user),
 			    void *user);
@@ -63,8 +64,8 @@ struct virtio_ops {
 
 struct virtio_dev {
 	const struct virtio_ops *ops;
-	uint64_t offered; /* features, VIRTIO_F_VERSION_1 included; set by the device's constructor
-			   */
+	uint64_t offered; /* features, VIRTIO_F_VERSION_1 included; set by the device's constructor,
+			     but RING_RESET, which the transport adds */
 	uint64_t negotiated; /* set by the transport */
 	bool active, broken;
 	/* Set by the device's constructor, unchanged after. */

@@ -71,7 +71,7 @@ static void update(struct msix *msix, unsigned index)
 	uint32_t bit = UINT32_C(1) << index;
 	uint64_t address = vector->entry[0] | (uint64_t)vector->entry[1] << 32;
 
-	if (!msix->enabled || msix->all_masked ||
+	if (!msix->master || !msix->enabled || msix->all_masked ||
 	    (vector->entry[CONTROL] & PCI_MSIX_ENTRY_CTRL_MASKBIT)) {
 		unroute(msix, vector);
 		return;
@@ -109,6 +109,14 @@ void msix_set_control(struct msix *msix, uint16_t value)
 	msix->all_masked = all_masked;
 	if (!enabled)
 		msix->pending = 0;
+	update_all(msix);
+}
+
+void msix_set_master(struct msix *msix, bool on)
+{
+	if (on == msix->master)
+		return;
+	msix->master = on;
 	update_all(msix);
 }
 

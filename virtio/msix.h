@@ -2,9 +2,9 @@
 /*
  * The MSI-X capability, table and pending bits of one function (PCI 3.0 §6.8.2), for functions
  * whose interrupts come from the loop thread. A vector is routed at the host exactly while the
- * guest can receive it (MSI-X enabled, neither function nor vector masked); a signal at any other
- * time sets its pending bit, which is sent when the vector is unmasked. The guest writes the table:
- * every index is checked here.
+ * guest can receive it (bus mastering on, MSI-X enabled, neither function nor vector masked); a
+ * signal at any other time sets its pending bit, which is sent when the vector is unmasked. The
+ * guest writes the table: every index is checked here.
  */
 #pragma once
 
@@ -20,6 +20,7 @@ struct msix {
 	void *host;
 	unsigned n_vectors;
 	bool enabled, all_masked; /* the control register */
+	bool master;		  /* PCI_COMMAND_MASTER */
 	uint32_t pending;	  /* a bit a vector */
 	struct msix_vector {
 		int irq, eventfd; /* the host's; irq -1: none */
@@ -43,6 +44,9 @@ void msix_signal(struct msix *msix, unsigned vector);
 /* The message control register (16 bits). */
 uint16_t msix_control(const struct msix *msix);
 void msix_set_control(struct msix *msix, uint16_t value);
+
+/* Without bus mastering, which is off at first, no message leaves the function. */
+void msix_set_master(struct msix *msix, bool on);
 
 /*
  * The table and the pending bits, off within either; any len ≤ 8. Reads outside are 0; writes must

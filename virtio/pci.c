@@ -327,6 +327,17 @@ static void update_decoding(struct virtio_pci *pci)
 		map_doorbells(pci);
 }
 
+/* Interrupts first: turning it on may make them. */
+static void update_master(struct virtio_pci *pci)
+{
+	bool on = pci->config[PCI_COMMAND] & PCI_COMMAND_MASTER;
+
+	if (on == pci->msix.master)
+		return;
+	msix_set_master(&pci->msix, on);
+	virtio_regs_set_master(&pci->regs, on);
+}
+
 static void config_write(struct pci_dev *dev, unsigned off, unsigned len, uint32_t value)
 {
 	struct virtio_pci *pci = from_dev(dev);
@@ -341,6 +352,8 @@ static void config_write(struct pci_dev *dev, unsigned off, unsigned len, uint32
 	}
 	if (touches(off, len, PCI_COMMAND, 2) || touches(off, len, PCI_BASE_ADDRESS_0, 4))
 		update_decoding(pci);
+	if (touches(off, len, PCI_COMMAND, 2))
+		update_master(pci);
 	if (touches(off, len, CAP_MSIX + PCI_MSIX_FLAGS, 2))
 		msix_set_control(&pci->msix, (uint16_t)(get32(&pci->config[CAP_MSIX]) >> 16));
 	if (touches(off, len, PCI_CFG_DATA, 4) && pci_cfg_access(pci, &bar_off, &bar_len))

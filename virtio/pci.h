@@ -3,8 +3,9 @@
  * virtio over PCI, modern only (virtio 1.2 §4.1): one 32-bit memory BAR (0) of 16 KiB with the
  * common, ISR, device and notify structures and the MSI-X table; a vector a queue and one for
  * configuration changes; no INTx, no legacy, no port I/O. Doorbells follow the BAR when the guest
- * moves it. Reset by the guest waits for the device to drain without holding up anything: the
- * status register reads non-zero until then.
+ * moves it. While PCI_COMMAND_MASTER is off, no queue is served and no interrupt sent. Reset by the
+ * guest, of the device or of a queue, waits for the device to drain without holding up anything:
+ * the status register, or queue_reset, reads non-zero until then.
  */
 #pragma once
 

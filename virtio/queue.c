@@ -173,7 +173,7 @@ int vq_pop(struct vq *vq, struct vq_chain *out)
 
 	if (vq->broken)
 		return -EBADMSG;
-	if (!vq->enabled)
+	if (!vq->enabled || vq->stopped)
 		return 0;
 	waiting = (uint16_t)(available_index(vq) - vq->next_avail);
 	if (waiting == 0)
@@ -214,7 +214,7 @@ void vq_flush(struct vq *vq)
 {
 	uint16_t old = vq->published_used;
 
-	if (!vq->enabled || old == vq->next_used)
+	if (!vq->enabled || vq->stopped || old == vq->next_used)
 		return;
 	__atomic_store_n(&vq->used->idx, htole16(vq->next_used), __ATOMIC_RELEASE);
 	vq->published_used = vq->next_used;
@@ -227,7 +227,7 @@ void vq_flush(struct vq *vq)
 
 bool vq_want_kicks(struct vq *vq)
 {
-	if (!vq->enabled || vq->broken)
+	if (!vq->enabled || vq->broken || vq->stopped)
 		return false;
 	if (vq->event_idx)
 		set_avail_event(vq, vq->next_avail);
@@ -240,7 +240,7 @@ bool vq_want_kicks(struct vq *vq)
 void vq_no_kicks(struct vq *vq)
 {
 	/* With EVENT_IDX an avail_event that lies behind already asks for none. */
-	if (vq->enabled && !vq->event_idx)
+	if (vq->enabled && !vq->stopped && !vq->event_idx)
 		store16(&vq->used->flags, VRING_USED_F_NO_NOTIFY);
 }
 

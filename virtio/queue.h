@@ -27,6 +27,10 @@ struct vq {
 	bool indirect; /* INDIRECT_DESC was negotiated; without it such a descriptor breaks the
 			  queue */
 
+	/* Set by the transport while the function may not reach guest memory: the queue looks empty
+	 * and publishes nothing. */
+	bool stopped;
+
 	bool enabled, broken, event_idx;
 	uint16_t next_avail;	 /* next entry of the available ring to look at */
 	uint16_t next_used;	 /* next entry of the used ring to fill; published by vq_flush() */

@@ -16,6 +16,16 @@
 #define ISR_QUEUE     1u
 #define ISR_CONFIG    2u
 #define OFFSET(field) offsetof(struct virtio_pci_common_cfg, field)
+#define RING_RESET    (UINT64_C(1) << VIRTIO_F_RING_RESET)
+
+/* With what virtio 1.2 added. */
+struct common_cfg {
+	struct virtio_pci_common_cfg base;
+	uint16_t queue_notify_data, queue_reset;
+};
+_Static_assert(sizeof(struct common_cfg) == VIRTIO_REGS_LEN &&
+		       offsetof(struct common_cfg, queue_reset) == VIRTIO_REGS_QUEUE_RESET,
+	       "layout of virtio 1.2 §4.1.4.3");
 
 static void signal_queue(void *user)
 {
@@ -51,6 +61,16 @@ static void on_broken(struct virtio_dev *dev)
 	on_config_changed(dev);
 }
 
+static void set_queue_defaults(struct virtio_regs *regs, unsigned index)
+{
+	struct vq *vq = &regs->queues[index];
+
+	vq_reset(vq);
+	vq->size = vq->max_size;
+	vq->desc_gpa = vq->driver_gpa = vq->device_gpa = 0;
+	regs->queue_info[index].vector = VIRTIO_MSI_NO_VECTOR;
+}
+
 static void set_defaults(struct virtio_regs *regs)
 {
 	regs->device_feature_select = regs->driver_feature_select = 0;
@@ -60,12 +80,8 @@ static void set_defaults(struct virtio_regs *regs)
 	regs->status = 0;
 	regs->isr = 0;
 	for (unsigned i = 0; i < regs->dev->n_queues; i++) {
-		struct vq *vq = &regs->queues[i];
-
-		vq_reset(vq);
-		vq->size = vq->max_size;
-		vq->desc_gpa = vq->driver_gpa = vq->device_gpa = 0;
-		regs->queue_info[i].vector = VIRTIO_MSI_NO_VECTOR;
+		set_queue_defaults(regs, i);
+		regs->queue_info[i].reset_after = false;
 	}
 	regs->dev->negotiated = 0;
 	regs->dev->active = regs->dev->broken = false;
@@ -85,6 +101,7 @@ int virtio_regs_init(struct virtio_regs *regs, struct virtio_dev *dev, const str
 		regs->queue_info[i] = (struct virtio_regs_queue){.regs = regs, .index = i};
 		regs->queues[i].mem = mem;
 		regs->queues[i].max_size = dev->queue_size_max;
+		regs->queues[i].stopped = true;
 		regs->queues[i].interrupt = signal_queue;
 		regs->queues[i].interrupt_user = &regs->queue_info[i];
 	}
@@ -92,6 +109,8 @@ int virtio_regs_init(struct virtio_regs *regs, struct virtio_dev *dev, const str
 	dev->transport = regs;
 	dev->config_changed = on_config_changed;
 	dev->on_broken = on_broken;
+	if (dev->ops->reset_queue)
+		dev->offered |= RING_RESET;
 	set_defaults(regs);
 	return 0;
 }
@@ -107,16 +126,17 @@ void virtio_regs_deinit(struct virtio_regs *regs)
 /* The queue the driver selected, or NULL: there reads are 0 and writes ignored. */
 static struct vq *selected(const struct virtio_regs *regs)
 {
-	return regs->queue_select < regs->dev->n_queues ? &regs->queues[regs->queue_select]
-							     : NULL;
+	return regs->queue_select < regs->dev->n_queues ? &regs->queues[regs->queue_select] : NULL;
 }
 
-static void snapshot_queue(const struct virtio_regs *regs, struct virtio_pci_common_cfg *cfg)
+static void snapshot_queue(const struct virtio_regs *regs, struct common_cfg *whole)
 {
+	struct virtio_pci_common_cfg *cfg = &whole->base;
 	const struct vq *vq = selected(regs);
 
 	if (!vq)
 		return;
+	whole->queue_reset = htole16(regs->queue_info[regs->queue_select].draining);
 	cfg->queue_size = htole16(vq->size);
 	cfg->queue_msix_vector = htole16(regs->queue_info[regs->queue_select].vector);
 	cfg->queue_enable = htole16(vq->enabled);
@@ -136,21 +156,20 @@ static uint32_t feature_word(uint64_t features, uint32_t select)
 
 void virtio_regs_read(const struct virtio_regs *regs, uint64_t off, void *data, unsigned len)
 {
-	struct virtio_pci_common_cfg cfg = {
-		.device_feature_select = htole32(regs->device_feature_select),
-		.device_feature =
+	struct common_cfg cfg = {
+		.base.device_feature_select = htole32(regs->device_feature_select),
+		.base.device_feature =
 			htole32(feature_word(regs->dev->offered, regs->device_feature_select)),
-		.guest_feature_select = htole32(regs->driver_feature_select),
-		.guest_feature =
+		.base.guest_feature_select = htole32(regs->driver_feature_select),
+		.base.guest_feature =
 			htole32(feature_word(regs->driver_features, regs->driver_feature_select)),
-		.msix_config = htole16(regs->config_vector),
-		.num_queues = htole16((uint16_t)regs->dev->n_queues),
-		.device_status = regs->status,
-		.config_generation = regs->generation,
-		.queue_select = htole16(regs->queue_select),
+		.base.msix_config = htole16(regs->config_vector),
+		.base.num_queues = htole16((uint16_t)regs->dev->n_queues),
+		.base.device_status = regs->status,
+		.base.config_generation = regs->generation,
+		.base.queue_select = htole16(regs->queue_select),
 	};
 
-	_Static_assert(sizeof(cfg) == VIRTIO_REGS_LEN, "layout of virtio 1.2 §4.1.4.3");
 	snapshot_queue(regs, &cfg);
 	memset(data, 0, len);
 	if (range_fits(off, len, sizeof(cfg)))
@@ -211,6 +230,13 @@ static void on_drained(void *user)
 		regs->idle(regs->idle_user);
 }
 
+/* The device is asked only once no queue of it is draining any more. */
+static void reset_device(struct virtio_regs *regs)
+{
+	if (regs->n_queues_draining == 0)
+		regs->dev->ops->reset(regs->dev, on_drained, regs);
+}
+
 void virtio_regs_reset(struct virtio_regs *regs)
 {
 	if (regs->draining)
@@ -221,7 +247,39 @@ void virtio_regs_reset(struct virtio_regs *regs)
 		return;
 	}
 	regs->dev->active = false;
-	regs->dev->ops->reset(regs->dev, on_drained, regs);
+	reset_device(regs);
+}
+
+static void on_queue_drained(void *user)
+{
+	struct virtio_regs_queue *queue = user;
+	struct virtio_regs *regs = queue->regs;
+
+	queue->draining = false;
+	queue->reset_after = true;
+	regs->n_queues_draining--;
+	set_queue_defaults(regs, queue->index);
+	if (regs->draining)
+		reset_device(regs);
+}
+
+/* virtio 1.2 §2.6.1. */
+static void reset_queue(struct virtio_regs *regs)
+{
+	struct vq *vq = selected(regs);
+	struct virtio_regs_queue *queue;
+
+	if (!vq || !vq->enabled || !(regs->dev->negotiated & RING_RESET))
+		return;
+	queue = &regs->queue_info[regs->queue_select];
+	if (queue->draining)
+		return;
+	queue->draining = true;
+	regs->n_queues_draining++;
+	if (regs->dev->active)
+		regs->dev->ops->reset_queue(regs->dev, queue->index, on_queue_drained, queue);
+	else
+		on_queue_drained(queue);
 }
 
 static void write_status(struct virtio_regs *regs, uint8_t value)
@@ -252,15 +310,20 @@ static void enable_queue(struct virtio_regs *regs, struct vq *vq)
 	vq->indirect = regs->dev->negotiated & (UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC);
 	if (vq_enable(vq, regs->dev->negotiated & (UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX)) < 0)
 		virtio_dev_broken(regs->dev, "a queue's size or address");
+	else if (regs->dev->active)
+		regs->dev->kick_again(regs->dev, regs->queue_select);
 }
 
-/* Where a queue is and how long: fixed from its enabling on, and from DRIVER_OK on, until a reset.
- */
+/* Where a queue is and how long: fixed from its enabling on, and from DRIVER_OK on, until a reset
+ * of the device or of this queue. */
 static void write_queue(struct virtio_regs *regs, uint64_t off, uint32_t value)
 {
 	struct vq *vq = selected(regs);
 
-	if (!vq || vq->enabled || (regs->status & VIRTIO_CONFIG_S_DRIVER_OK))
+	if (!vq || vq->enabled)
+		return;
+	if ((regs->status & VIRTIO_CONFIG_S_DRIVER_OK) &&
+	    !regs->queue_info[regs->queue_select].reset_after)
 		return;
 	switch (off) {
 	case OFFSET(queue_size):
@@ -309,6 +372,10 @@ static void write_16(struct virtio_regs *regs, uint64_t off, uint16_t value)
 	case OFFSET(queue_enable):
 		write_queue(regs, off, value);
 		break;
+	case VIRTIO_REGS_QUEUE_RESET:
+		if (value == 1)
+			reset_queue(regs);
+		break;
 	}
 }
 
@@ -325,7 +392,7 @@ static void write_32(struct virtio_regs *regs, uint64_t off, uint32_t value)
 		write_features(regs, value);
 		break;
 	default:
-		if (off >= OFFSET(queue_desc_lo) && off < VIRTIO_REGS_LEN)
+		if (off >= OFFSET(queue_desc_lo) && off <= OFFSET(queue_used_hi))
 			write_queue(regs, off, value);
 		break;
 	}
@@ -345,7 +412,7 @@ void virtio_regs_write(struct virtio_regs *regs, uint64_t off, const void *data,
 		write_16(regs, off, (uint16_t)value);
 	} else if (len == 4) {
 		write_32(regs, off, (uint32_t)value);
-	} else if (len == 8 && off >= OFFSET(queue_desc_lo)) {
+	} else if (len == 8 && off >= OFFSET(queue_desc_lo) && off <= OFFSET(queue_used_lo)) {
 		write_32(regs, off, (uint32_t)value);
 		write_32(regs, off + 4, (uint32_t)(value >> 32));
 	}
@@ -363,7 +430,20 @@ void virtio_regs_kick(struct virtio_regs *regs, unsigned queue)
 {
 	struct virtio_dev *dev = regs->dev;
 
-	if (queue < dev->n_queues && dev->active && !dev->broken &&
-	    regs->queues[queue].enabled)
+	if (queue < dev->n_queues && dev->active && !dev->broken && regs->queues[queue].enabled &&
+	    !regs->queue_info[queue].draining)
 		dev->ops->kick(dev, queue);
+}
+
+void virtio_regs_set_master(struct virtio_regs *regs, bool on)
+{
+	struct virtio_dev *dev = regs->dev;
+
+	for (unsigned i = 0; i < dev->n_queues; i++) {
+		regs->queues[i].stopped = !on;
+		if (!on || !dev->active || regs->queue_info[i].draining)
+			continue;
+		vq_flush(&regs->queues[i]);
+		dev->kick_again(dev, i);
+	}
 }

@@ -2,9 +2,10 @@
 /*
  * The registers a modern virtio driver sets a device up with (virtio 1.2 §2.1, §4.1.4.3): features,
  * status, queues. They know their layout but not where it is mapped. Invariants: features change
- * only before FEATURES_OK; a queue's registers only while it is disabled and before DRIVER_OK; what
- * is out of order is ignored; the only way back is a reset, which the device drains first. Loop
- * thread only; every value comes from the guest.
+ * only before FEATURES_OK; a queue's registers only while it is disabled, and before DRIVER_OK or
+ * after a reset of this queue; what is out of order is ignored; the only way back is a reset, of
+ * the device or of a queue, which the device drains first. Loop thread only; every value comes from
+ * the guest.
  */
 #pragma once
 
@@ -14,12 +15,15 @@
 #include "virtio/device.h"
 #include "virtio/msix.h"
 
-#define VIRTIO_REGS_LEN 56u /* struct virtio_pci_common_cfg */
+#define VIRTIO_REGS_LEN		60u /* §4.1.4.3, to queue_reset */
+#define VIRTIO_REGS_QUEUE_RESET 58u
 
 struct virtio_regs_queue {
 	struct virtio_regs *regs;
 	unsigned index;
 	uint16_t vector;
+	bool draining;	  /* a reset of this queue is under way */
+	bool reset_after; /* it may be set up again after DRIVER_OK, as it was reset */
 };
 
 struct virtio_regs {
@@ -31,6 +35,7 @@ struct virtio_regs {
 	uint8_t status, generation;
 	uint8_t isr; /* bit 0: a queue, bit 1: the configuration */
 	bool draining;
+	unsigned n_queues_draining;
 	void (*idle)(void *user); /* a drain has ended; NULL: nobody waits */
 	void *idle_user;
 	struct vq *queues;
@@ -54,6 +59,13 @@ uint8_t virtio_regs_take_isr(struct virtio_regs *regs);
 
 /* The driver's notification; ignored for what is not in use. */
 void virtio_regs_kick(struct virtio_regs *regs, unsigned queue);
+
+/*
+ * Whether the function may touch guest memory and interrupt (PCI_COMMAND_MASTER; at first it may
+ * not). While it may not, queues look empty to the device and nothing is published; what was under
+ * way still lands in guest memory.
+ */
+void virtio_regs_set_master(struct virtio_regs *regs, bool on);
 
 /* Starts a reset; regs->draining tells whether it is still going on. */
 void virtio_regs_reset(struct virtio_regs *regs);

@@ -40,7 +40,7 @@ static void excursion(struct device *rng, uint32_t to)
 	write16(rng->config + COMMAND, 0);
 	write16(queue.doorbell, 0);
 	write32(rng->config + BAR0, home);
-	write16(rng->config + COMMAND, 2);
+	write16(rng->config + COMMAND, 6); /* memory, bus master */
 	for (uint16_t head = 0; head < 4; head++)
 		CHECK(virtio_wait(&queue, &len), to);
 	virtio_submit(&queue, 5);

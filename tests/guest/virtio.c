@@ -2,6 +2,7 @@
 #include "virtio.h"
 
 #define PCI_COMMAND_MEMORY	 2u
+#define PCI_COMMAND_MASTER	 4u
 #define PCI_CAPABILITIES	 0x34u
 #define CAP_VENDOR		 9u
 #define VIRTIO_VENDOR_DEVICE(id) (0x10401af4u + ((id) << 16))
@@ -44,7 +45,8 @@ bool virtio_at(struct device *dev, unsigned slot, unsigned id)
 	dev->config = ECAM + (slot << 15);
 	if (read32(dev->config) != VIRTIO_VENDOR_DEVICE(id))
 		return false;
-	write16(dev->config + 4, read16(dev->config + 4) | PCI_COMMAND_MEMORY);
+	write16(dev->config + 4,
+		read16(dev->config + 4) | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	find_structures(dev);
 	return true;
 }

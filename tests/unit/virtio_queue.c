@@ -473,3 +473,72 @@ Test(virtio_queue, kicks_when_wanted)
 	cr_assert_eq(ring.used->flags, 0);
 	end(&ring);
 }
+
+/* The largest queue: its rings do not fit where those of the other tests are. */
+Test(virtio_queue, of_1024_entries)
+{
+	struct ring ring;
+	struct vq_chain chain;
+	struct vq *vq = &ring.vq;
+
+	init(&ring, SIZE, true);
+	vq_reset(vq);
+	vq->size = 1024;
+	vq->driver_gpa = 0x4000;
+	vq->device_gpa = LEN - 0x2008;
+	cr_assert_eq(vq_enable(vq, true), -EINVAL, "larger than it may be");
+	vq->max_size = 2048;
+	vq->size = 2048;
+	cr_assert_eq(vq_enable(vq, true), -EINVAL, "larger than any may be");
+	vq->size = vq->max_size = 1024;
+	cr_assert_eq(vq_enable(vq, true), 0);
+	ring.avail = (struct vring_avail *)(void *)(ring.low + vq->driver_gpa);
+	ring.used = (struct vring_used *)(void *)(ring.low + vq->device_gpa);
+	for (unsigned turn = 0; turn < 3; turn++) {
+		for (unsigned i = 0; i < 1024; i++) {
+			set_desc(&ring, i, LEN, 1, 0, 0);
+			offer(&ring, (uint16_t)(1023 - i));
+		}
+		for (unsigned i = 0; i < 1024; i++) {
+			cr_assert_eq(vq_pop(vq, &chain), 1);
+			cr_assert_eq(chain.head, 1023 - i);
+		}
+		cr_assert_eq(vq_pop(vq, &chain), 0);
+		cr_assert_eq(vq->n_in_flight, 1024);
+		for (unsigned i = 0; i < 1024; i++)
+			vq_push(vq, (uint16_t)i, i);
+		vq_flush(vq);
+		cr_assert_eq(ring.used->idx, (turn + 1) * 1024);
+		cr_assert_eq(ring.used->ring[1023].id, 1023);
+	}
+	cr_assert_eq(ring.interrupts, 1);
+	cr_assert_eq(pop_one(&ring, 1024), -EBADMSG);
+	end(&ring);
+}
+
+Test(virtio_queue, stopped)
+{
+	struct ring ring;
+	struct vq_chain chain;
+
+	init(&ring, SIZE, false);
+	set_desc(&ring, 0, DATA, 1, 0, 0);
+	set_desc(&ring, 1, DATA, 1, 0, 0);
+	cr_assert_eq(pop_one(&ring, 0), 1);
+	offer(&ring, 1);
+	ring.vq.stopped = true;
+	cr_assert_eq(vq_pop(&ring.vq, &chain), 0);
+	vq_no_kicks(&ring.vq);
+	cr_assert_eq(ring.used->flags, 0);
+	cr_assert_not(vq_want_kicks(&ring.vq));
+	vq_push(&ring.vq, 0, 0);
+	vq_flush(&ring.vq);
+	cr_assert_eq(ring.used->idx, 0);
+	cr_assert_eq(ring.interrupts, 0);
+	ring.vq.stopped = false;
+	vq_flush(&ring.vq);
+	cr_assert_eq(ring.used->idx, 1);
+	cr_assert_eq(ring.interrupts, 1);
+	cr_assert_eq(vq_pop(&ring.vq, &chain), 1);
+	end(&ring);
+}
