@@ -2,6 +2,7 @@
 #include "virtio/mem.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/util.h"
@@ -17,11 +18,28 @@ static const struct mem_region *find_region(const struct mem *mem, gpa_t gpa)
 	return NULL;
 }
 
+static bool all_plugged(const struct mem_region *region, uint64_t off, uint64_t len)
+{
+	uint64_t last = (off + len - 1) >> region->block_shift;
+
+	for (uint64_t block = off >> region->block_shift; block <= last; block++)
+		if (!(region->plugged[block / 64] & (UINT64_C(1) << (block % 64))))
+			return false;
+	return true;
+}
+
+/* [off, off + len) lies in the region, len > 0. */
+static bool is_there(const struct mem_region *region, uint64_t off, uint64_t len)
+{
+	return !region->plugged || all_plugged(region, off, len);
+}
+
 void *mem_ptr(const struct mem *mem, gpa_t gpa, uint64_t len)
 {
 	const struct mem_region *region = find_region(mem, gpa);
 
-	if (!region || len == 0 || !range_fits(gpa - region->start, len, region->len))
+	if (!region || len == 0 || !range_fits(gpa - region->start, len, region->len) ||
+	    !is_there(region, gpa - region->start, len))
 		return NULL;
 	return region->host + (gpa - region->start);
 }
@@ -43,6 +61,8 @@ int mem_iov(const struct mem *mem, gpa_t gpa, uint32_t len, struct iovec *iov, u
 		part = region->len - (gpa - region->start);
 		if (part > len)
 			part = len;
+		if (!is_there(region, gpa - region->start, part))
+			return -EFAULT;
 		iov[n].iov_base = region->host + (gpa - region->start);
 		iov[n].iov_len = part;
 		n++;

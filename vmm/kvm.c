@@ -76,6 +76,8 @@ static int map_memory(const struct kvm *kvm, const struct guest_memory *memory)
 			.userspace_addr = (uintptr_t)region->host,
 		};
 
+		if (region->plugged) /* it gets its slots as it is plugged */
+			continue;
 		if (ioctl(kvm->vm, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
 			return -errno;
 	}

@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 				   .n_vcpus = 1};
 
 	if (io_write_full(files.kernel_fd, data, len) == 0 &&
-	    guest_memory_init(&memory, 16, false, &err) == 0)
+	    guest_memory_init(&memory, 16, 16, false, &err) == 0)
 		boot_load(&memory, &files, &entry, &err);
 	guest_memory_deinit(&memory);
 	close(files.kernel_fd);

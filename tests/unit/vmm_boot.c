@@ -137,7 +137,7 @@ static int boot_fd(int kernel_fd, struct guest_memory *memory, struct boot_entry
 	struct boot_files files = {
 		.kernel_fd = kernel_fd, .initrd_fd = -1, .cmdline = "quiet", .n_vcpus = 2};
 
-	cr_assert_eq(guest_memory_init(memory, 32, false, err), 0);
+	cr_assert_eq(guest_memory_init(memory, 32, 32, false, err), 0);
 	return boot_load(memory, &files, entry, err);
 }
 
@@ -236,7 +236,7 @@ Test(boot, an_initrd_that_does_not_fit_is_refused)
 				   .n_vcpus = 1};
 
 	cr_assert_eq(ftruncate(files.initrd_fd, 31 << 20), 0);
-	cr_assert_eq(guest_memory_init(&memory, 32, false, &err), 0);
+	cr_assert_eq(guest_memory_init(&memory, 32, 32, false, &err), 0);
 	cr_assert_lt(boot_load(&memory, &files, &entry, &err), 0);
 	cr_assert(strstr(err.text, "initrd"), "%s", err.text);
 	guest_memory_deinit(&memory);
@@ -250,11 +250,13 @@ Test(boot, memory_has_a_hole_below_4_gib)
 	struct guest_memory memory = GUEST_MEMORY_NULL;
 	struct error err = ERROR_NULL;
 
-	cr_assert_eq(guest_memory_init(&memory, 4096, false, &err), 0);
+	cr_assert_eq(guest_memory_init(&memory, 4096, 4096, false, &err), 0);
 	cr_assert_eq(memory.mem.n_regions, 2);
 	cr_assert_null(mem_ptr(&memory.mem, LAYOUT_LOW_MAX - 1, 2));
 	cr_assert_not_null(mem_ptr(&memory.mem, LAYOUT_HIGH, GIB));
 	cr_assert_null(mem_ptr(&memory.mem, LAYOUT_HIGH, GIB + 1));
 	guest_memory_deinit(&memory);
-	cr_assert_lt(guest_memory_init(&memory, UINT64_MAX / MIB + 2, false, &err), 0);
+	cr_assert_lt(
+		guest_memory_init(&memory, UINT64_MAX / MIB + 2, UINT64_MAX / MIB + 2, false, &err),
+		0);
 }
