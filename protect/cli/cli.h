@@ -19,10 +19,24 @@ extern const struct command_group *const cli_groups[];
 /* Commands with a file of their own, listed in a group's table by the group's file. */
 int host_check_run(const struct args *args, void *values);
 int host_topology_run(const struct args *args, void *values);
+int host_hv_console_run(const struct args *args, void *values);
+int host_hv_debug_run(const struct args *args, void *values);
 int zone_launch_run(const struct args *args, void *values);
+int zone_update_run(const struct args *args, void *values);
+int zone_pause_run(const struct args *args, void *values);
+int zone_resume_run(const struct args *args, void *values);
 int workload_launch_run(const struct args *args, void *values);
 
-/* Shows the logs of the zone or workload (method) that operand 0 names. Returns an exit status. */
+/* Options that stand in those files. */
+#define HOST_HV_DEBUG_N_OPTIONS 1
+#define ZONE_UPDATE_N_OPTIONS	2
+extern const struct arg_option host_hv_debug_options[HOST_HV_DEBUG_N_OPTIONS];
+extern const struct arg_option zone_update_options[ZONE_UPDATE_N_OPTIONS];
+struct zone_update_values {
+	uint64_t target_memory_mib, target_cpus;
+};
+
+/* Shows the logs (method) of what operand 0 names, or of everything. Returns an exit status. */
 int logs_run(uint32_t method, const struct args *args, bool follow, bool split);
 
 /* Asks the daemon for something whose answer is Empty, about every operand in turn. Returns an exit

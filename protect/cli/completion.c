@@ -14,14 +14,17 @@ static void print_options(const struct command *command)
 	printf(" --help");
 }
 
-/* What names the operands of a group's commands. */
+/* What names the operands of a group's commands. Those of a host's commands are zones. */
 static const char *names_of(const char *group)
 {
-	static const char *const groups[] = {"zone", "workload", "image"};
+	static const struct {
+		const char *group, *names;
+	} table[] = {
+		{"host", "zone"}, {"zone", "zone"}, {"workload", "workload"}, {"image", "image"}};
 
-	for (unsigned i = 0; i < ARRAY_SIZE(groups); i++)
-		if (strcmp(groups[i], group) == 0)
-			return groups[i];
+	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
+		if (strcmp(table[i].group, group) == 0)
+			return table[i].names;
 	return NULL;
 }
 
@@ -31,7 +34,7 @@ static void print_command_case(const struct command_group *group, const struct c
 	print_options(command);
 	printf("'");
 	if (command->operands_max && names_of(group->name) && strcmp(command->name, "launch") != 0)
-		printf("; names=%s", group->name);
+		printf("; names=%s", names_of(group->name));
 	printf(" ;;\n");
 }
 

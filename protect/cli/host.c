@@ -6,10 +6,8 @@
 #include "base/util.h"
 #include "protect/cli/cli.h"
 #include "protect/cli/connect.h"
-#include "protect/cli/host.h"
 #include "protect/cli/output.h"
-
-static const struct arg_option list_options[] = {OUTPUT_OPTION(struct host_options)};
+#include "protect/cli/shared.h"
 
 static json_t *services_json(const Protect__Control__HostStatus *status)
 {
@@ -60,7 +58,7 @@ static int status_run(const struct args *args, void *values)
 		{"zones", "zones"},
 		{"workloads", "workloads"},
 	};
-	const struct host_options *options = values;
+	const struct list_options *options = values;
 	enum output_format format = output_format(options->output);
 	Protect__Control__Empty empty = PROTECT__CONTROL__EMPTY__INIT;
 	_cleanup_(message_freep) ProtobufCMessage *message = connection_ask(
@@ -81,21 +79,41 @@ static const struct command commands[] = {
 	{.name = "status",
 	 .usage = "[OPTION...]",
 	 .summary = "Show the daemon's version, what it may give to zones, and its services.",
-	 OPTIONS(list_options, struct host_options),
+	 OPTIONS(list_options, struct list_options),
 	 .run = status_run},
 	{.name = "check",
 	 .usage = "[OPTION...]",
 	 .summary = "Check what this host needs to run zones; needs no daemon.",
 	 .details = "Each line is ok, warn or FAIL, with what to do about it. Exits with 1 if any "
 		    "is FAIL.\n",
-	 OPTIONS(list_options, struct host_options),
+	 OPTIONS(list_options, struct list_options),
 	 .run = host_check_run},
 	{.name = "cpu-topology",
 	 .usage = "[OPTION...]",
 	 .summary = "Show the host's processors: package, node, core, threads.",
-	 OPTIONS(list_options, struct host_options),
+	 OPTIONS(list_options, struct list_options),
 	 .run = host_topology_run},
+	{.name = "hv-console",
+	 .usage = "[OPTION...] [ZONE]",
+	 .summary = "Print what the virtual machine monitors of the zones, or of one, had to say.",
+	 .details = "Boots, endings, warnings, devices that a guest broke; also of zones that have "
+		    "ended and\nwere not destroyed yet. With several zones each line begins with "
+		    "the zone's name.\n",
+	 OPTIONS(logs_options, struct logs_options),
+	 .operands_max = 1,
+	 .run = host_hv_console_run},
+	{.name = "hv-debug-info",
+	 .usage = "[OPTION...] [ZONE]",
+	 .summary = "Print what the virtual machine monitors know of the zones, as JSON.",
+	 .details = "One object a zone: processors, memory, every device with its queues and "
+		    "counters; or\n\"error\", when its monitor does not answer within 5 s.\n\n"
+		    "Example:\n  protect host hv-debug-info | jq '.[].zone'\n",
+	 .options = host_hv_debug_options,
+	 .n_options = HOST_HV_DEBUG_N_OPTIONS,
+	 .values_size = sizeof(struct list_options),
+	 .operands_max = 1,
+	 .run = host_hv_debug_run},
 };
 
-const struct command_group host_group = {"host", "this host: status, check, cpu-topology", commands,
+const struct command_group host_group = {"host", "this host: status, check, monitors", commands,
 					 ARRAY_SIZE(commands)};

@@ -26,8 +26,8 @@
 #include "base/util.h"
 #include "protect/cli/cli.h"
 #include "protect/cli/connect.h"
-#include "protect/cli/host.h"
 #include "protect/cli/output.h"
+#include "protect/cli/shared.h"
 
 #define CPUINFO_MAX_BYTES (16u << 20)
 #define ZONE_MEMORY_MIB	  512u
@@ -311,7 +311,7 @@ static void print_finding(const char *name, const struct finding *finding)
 
 int host_check_run(const struct args *args, void *values)
 {
-	const struct host_options *options = values;
+	const struct list_options *options = values;
 	enum output_format format = output_format(options->output);
 	json_t *array = json_array();
 	bool failed = false;

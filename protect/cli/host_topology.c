@@ -11,8 +11,8 @@
 #include "base/io.h"
 #include "base/util.h"
 #include "protect/cli/cli.h"
-#include "protect/cli/host.h"
 #include "protect/cli/output.h"
+#include "protect/cli/shared.h"
 
 #define SYSFS_CPUS "/sys/devices/system/cpu"
 #define CPUS_MAX   8192u
@@ -73,7 +73,7 @@ int host_topology_run(const struct args *args, void *values)
 		{"CORE", "core"},     {"THREADS", "threads"}, {"MAX-MHZ", "max_mhz"},
 		{"ONLINE", "online"},
 	};
-	const struct host_options *options = values;
+	const struct list_options *options = values;
 	json_t *array = json_array();
 	char path[64];
 

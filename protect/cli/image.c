@@ -8,16 +8,12 @@
 #include "protect/cli/connect.h"
 #include "protect/cli/import.h"
 #include "protect/cli/output.h"
-
-struct list_options {
-	const char *output;
-};
+#include "protect/cli/shared.h"
 
 struct import_options {
 	const char *name;
 };
 
-static const struct arg_option list_options[] = {OUTPUT_OPTION(struct list_options)};
 static const struct arg_option import_options[] = {
 	{'n', "name", ARG_STRING, offsetof(struct import_options, name), "NAME[:TAG]",
 	 "the name to keep it under", 0, 0, NULL},
@@ -68,18 +64,18 @@ static int import_command(const struct args *args, void *values)
 
 static json_t *image_json(const Protect__Control__Image *image)
 {
-	return json_pack("{s:o, s:o, s:I, s:I, s:b, s:i}", "name", output_text(image->name),
+	return json_pack("{s:o, s:o, s:I, s:I, s:b, s:o, s:i}", "name", output_text(image->name),
 			 "digest", output_text(image->digest), "size_bytes",
 			 (json_int_t)image->size_bytes, "created_unix_ms",
-			 (json_int_t)image->created_unix_ms, "kernel", image->kernel, "users",
-			 (int)image->users);
+			 (json_int_t)image->created_unix_ms, "kernel", image->kernel, "variant",
+			 output_text(image->variant), "users", (int)image->users);
 }
 
 static int list_run(const struct args *args, void *values)
 {
 	static const struct output_column columns[] = {
-		{"NAME", "name"},     {"DIGEST", "digest"}, {"BYTES", "size_bytes"},
-		{"KERNEL", "kernel"}, {"USERS", "users"},
+		{"NAME", "name"},     {"DIGEST", "digest"},   {"BYTES", "size_bytes"},
+		{"KERNEL", "kernel"}, {"VARIANT", "variant"}, {"USERS", "users"},
 	};
 	const struct list_options *options = values;
 	Protect__Control__Empty empty = PROTECT__CONTROL__EMPTY__INIT;
@@ -128,6 +124,8 @@ static const struct command commands[] = {
 	{.name = "list",
 	 .usage = "[OPTION...]",
 	 .summary = "List the images in the store.",
+	 .details = "VARIANT is the name of a zone kernel's build, for 'protect zone launch "
+		    "--kernel-variant'.\n",
 	 OPTIONS(list_options, struct list_options),
 	 .run = list_run},
 	{.name = "remove",

@@ -5,12 +5,14 @@
 #include "protect/cli/args.h"
 #include "protect/cli/exec.h"
 
-#define ZONE_LAUNCH_N_OPTIONS	  8
+#define ZONE_LAUNCH_N_OPTIONS	  9
 #define WORKLOAD_LAUNCH_N_OPTIONS 7
+#define ZONE_MEMORY_MAX_MIB	  (16u << 20) /* the daemon knows better */
+#define ZONE_CPUS_MAX		  65535u
 
 struct zone_launch_values {
 	const char *name;
-	const char *kernel;
+	const char *kernel, *kernel_variant;
 	uint64_t max_memory_mib, target_memory_mib;
 	uint64_t max_cpus, target_cpus;
 	struct arg_list env;
@@ -35,7 +37,10 @@ extern const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS
 	"Examples:\n"                                                                              \
 	"  protect zone launch --name a --wait\n"                                                  \
 	"  protect zone launch -n b --max-memory 2048 --target-memory 512 -C 4 -c 2\n"             \
-	"  protect zone launch --kernel oci:./build/zone-kernel:default\n"
+	"  protect zone launch --kernel oci:./build/zone-kernel:default\n"                         \
+	"  protect zone launch --kernel-variant zone\n\n"                                          \
+	"A zone starts with its targets and may have them changed up to its maximum: 'protect "    \
+	"zone\nupdate'.\n"
 
 #define LAUNCH_WORKLOAD_DETAILS                                                                    \
 	"An image is HOST[:PORT]/NAME[:TAG|@DIGEST] of a registry, the name of an image in the "   \

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* zone logs and workload logs. */
+/* zone logs, workload logs, host hv-console. */
 #include "base/cleanup.h"
 #include "protect/cli/cli.h"
 #include "protect/cli/connect.h"
@@ -17,7 +17,8 @@ int logs_run(uint32_t method, const struct args *args, bool follow, bool split)
 
 	if (!connection || relay_init(&relay, connection, split ? RELAY_STDERR : 0) < 0)
 		return CLI_ERROR;
-	logs.ref = args->operands[0];
+	if (args->n_operands)
+		logs.ref = args->operands[0];
 	logs.follow = follow;
 	logs.stream = relay_stdio_number(&relay);
 	logs.stderr_stream = relay_stderr_number(&relay);

@@ -162,9 +162,10 @@ static void print_table(const json_t *array, const struct output_column *columns
 	}
 }
 
+/* ASCII only: jansson would let the control characters beyond it through. */
 static void print_json(const json_t *json, size_t flags)
 {
-	json_dumpf(json, stdout, flags);
+	json_dumpf(json, stdout, flags | JSON_ENSURE_ASCII);
 	putchar('\n');
 }
 

@@ -9,45 +9,17 @@
 #include "protect/cli/exec.h"
 #include "protect/cli/launch.h"
 #include "protect/cli/output.h"
+#include "protect/cli/shared.h"
 
 #define STOP_SECONDS_MAX (24u * 3600)
-
-struct list_options {
-	const char *output;
-};
-
-struct logs_options {
-	bool follow;
-};
 
 struct stop_options {
 	uint64_t timeout_s;
 };
 
-struct destroy_options {
-	bool wait;
-};
-
-static const struct arg_option list_options[] = {OUTPUT_OPTION(struct list_options)};
-static const struct arg_option logs_options[] = {
-	{'f', "follow", ARG_FLAG, offsetof(struct logs_options, follow), NULL,
-	 "go on with what comes", 0, 0, NULL},
-};
 static const struct arg_option stop_options[] = {
 	{0, "timeout", ARG_NUMBER, offsetof(struct stop_options, timeout_s), "SECONDS",
 	 "grace before SIGKILL (default 10)", 1, STOP_SECONDS_MAX, NULL},
-};
-static const struct arg_option destroy_options[] = {
-	{'W', "wait", ARG_FLAG, offsetof(struct destroy_options, wait), NULL,
-	 "until all it held is released", 0, 0, NULL},
-};
-static const struct arg_option exec_options[] = {
-	{'t', "tty", ARG_FLAG, offsetof(struct exec_options, terminal), NULL, "with a terminal", 0,
-	 0, NULL},
-	{'e', "env", ARG_LIST, offsetof(struct exec_options, env), "KEY=VALUE",
-	 "set an environment variable", 0, 0, NULL},
-	{'w', "workdir", ARG_STRING, offsetof(struct exec_options, directory), "DIR",
-	 "start in DIR", 0, 0, NULL},
 };
 
 static const char *state_word(Protect__Control__WorkloadStateKind state)

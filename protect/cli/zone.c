@@ -11,36 +11,7 @@
 #include "protect/cli/exec.h"
 #include "protect/cli/launch.h"
 #include "protect/cli/output.h"
-
-struct list_options {
-	const char *output;
-};
-
-struct logs_options {
-	bool follow;
-};
-
-struct destroy_options {
-	bool wait;
-};
-
-static const struct arg_option list_options[] = {OUTPUT_OPTION(struct list_options)};
-static const struct arg_option logs_options[] = {
-	{'f', "follow", ARG_FLAG, offsetof(struct logs_options, follow), NULL,
-	 "go on with what comes", 0, 0, NULL},
-};
-static const struct arg_option exec_options[] = {
-	{'t', "tty", ARG_FLAG, offsetof(struct exec_options, terminal), NULL, "with a terminal", 0,
-	 0, NULL},
-	{'e', "env", ARG_LIST, offsetof(struct exec_options, env), "KEY=VALUE",
-	 "set an environment variable", 0, 0, NULL},
-	{'w', "workdir", ARG_STRING, offsetof(struct exec_options, directory), "DIR",
-	 "start in DIR", 0, 0, NULL},
-};
-static const struct arg_option destroy_options[] = {
-	{'W', "wait", ARG_FLAG, offsetof(struct destroy_options, wait), NULL,
-	 "until all it held is released", 0, 0, NULL},
-};
+#include "protect/cli/shared.h"
 
 static const char *state_word(Protect__Control__ZoneStateKind state)
 {
@@ -53,15 +24,37 @@ static const char *state_word(Protect__Control__ZoneStateKind state)
 static json_t *zone_json(const Protect__Control__Zone *zone)
 {
 	return json_pack(
-		"{s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:i, s:i, s:I, s:I, s:I, s:i, s:i}",
+		"{s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:I, s:I, s:i, s:i, s:I, s:I, s:I, s:i, s:i}",
 		"uuid", output_text(zone->uuid), "name", output_text(zone->name), "state",
-		state_word(zone->state), "reason", output_text(zone->reason), "kernel",
-		output_text(zone->kernel), "kernel_release", output_text(zone->kernel_release),
-		"max_memory_mib", (json_int_t)zone->max_memory_mib, "target_memory_mib",
+		state_word(zone->state), "paused", zone->paused, "reason",
+		output_text(zone->reason), "kernel", output_text(zone->kernel), "kernel_release",
+		output_text(zone->kernel_release), "max_memory_mib",
+		(json_int_t)zone->max_memory_mib, "target_memory_mib",
 		(json_int_t)zone->target_memory_mib, "max_cpus", (int)zone->max_cpus, "target_cpus",
 		(int)zone->target_cpus, "created_unix_ms", (json_int_t)zone->created_unix_ms,
 		"create_ms", (json_int_t)zone->create_ms, "ready_ms", (json_int_t)zone->ready_ms,
 		"pid", (int)zone->pid, "workloads", (int)zone->workloads);
+}
+
+/* The table shows what JSON has in several members: "paused" for a ready zone that is, and a target
+ * below the maximum with that behind it. */
+static json_t *zone_row(const Protect__Control__Zone *zone)
+{
+	json_t *row = zone_json(zone);
+	char text[64];
+
+	if (!row)
+		return NULL;
+	if (zone->paused)
+		json_object_set_new(row, "state", json_string("paused"));
+	snprintf(text, sizeof(text), "%llu/%llu", (unsigned long long)zone->target_memory_mib,
+		 (unsigned long long)zone->max_memory_mib);
+	if (zone->target_memory_mib != zone->max_memory_mib)
+		json_object_set_new(row, "target_memory_mib", json_string(text));
+	snprintf(text, sizeof(text), "%u/%u", zone->target_cpus, zone->max_cpus);
+	if (zone->target_cpus != zone->max_cpus)
+		json_object_set_new(row, "target_cpus", json_string(text));
+	return row;
 }
 
 static int list_run(const struct args *args, void *values)
@@ -73,7 +66,7 @@ static int list_run(const struct args *args, void *values)
 		{"READY-MS", "ready_ms"}, {"KERNEL", "kernel_release"},
 		{"REASON", "reason"},
 	};
-	const struct list_options *options = values;
+	enum output_format format = output_format(((const struct list_options *)values)->output);
 	Protect__Control__Empty empty = PROTECT__CONTROL__EMPTY__INIT;
 	_cleanup_(message_freep) ProtobufCMessage *message = connection_ask(
 		METHOD(ZONE_LIST), &empty.base, &protect__control__zone_list__descriptor);
@@ -85,8 +78,9 @@ static int list_run(const struct args *args, void *values)
 		return CLI_ERROR;
 	array = json_array();
 	for (size_t i = 0; i < list->n_zones; i++)
-		json_array_append_new(array, zone_json(list->zones[i]));
-	return output_list(output_format(options->output), array, columns, ARRAY_SIZE(columns));
+		json_array_append_new(array, format == OUTPUT_TABLE ? zone_row(list->zones[i])
+								    : zone_json(list->zones[i]));
+	return output_list(format, array, columns, ARRAY_SIZE(columns));
 }
 
 static int resolve_run(const struct args *args, void *values)
@@ -157,7 +151,8 @@ static const struct command commands[] = {
 	{.name = "list",
 	 .usage = "[OPTION...]",
 	 .summary = "List the zones.",
-	 .details = "States: creating, ready, exited, destroying, failed.\n\n"
+	 .details = "States: creating, ready (in the table also: paused), exited, destroying, "
+		    "failed.\n\n"
 		    "Example:\n  protect zone list -o json | jq -r '.[] | select(.state == "
 		    "\"ready\") | .name'\n",
 	 OPTIONS(list_options, struct list_options),
@@ -197,6 +192,29 @@ static const struct command commands[] = {
 	 .operands_min = 1,
 	 .operands_max = 1,
 	 .run = metrics_run},
+	{.name = "update",
+	 .usage = "[OPTION...] ZONE",
+	 .summary = "Give a running zone more or fewer resources, up to its maximum.",
+	 .details = "The zone follows as it can: memory that it uses it keeps until it is free.\n\n"
+		    "Example:\n  protect zone update a --target-memory 1024 --target-cpus 2\n",
+	 .options = zone_update_options,
+	 .n_options = ZONE_UPDATE_N_OPTIONS,
+	 .values_size = sizeof(struct zone_update_values),
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .run = zone_update_run},
+	{.name = "pause",
+	 .usage = "ZONE...",
+	 .summary = "Stop the processors of zones; they keep their memory.",
+	 .operands_min = 1,
+	 .operands_max = 1000,
+	 .run = zone_pause_run},
+	{.name = "resume",
+	 .usage = "ZONE...",
+	 .summary = "Let paused zones go on.",
+	 .operands_min = 1,
+	 .operands_max = 1000,
+	 .run = zone_resume_run},
 	{.name = "destroy",
 	 .usage = "[OPTION...] ZONE...",
 	 .summary = "End zones, and what runs in them.",
@@ -207,5 +225,5 @@ static const struct command commands[] = {
 	 .run = destroy_command},
 };
 
-const struct command_group zone_group = {"zone", "zones: launch, list, look into, destroy",
+const struct command_group zone_group = {"zone", "zones: launch, list, look into, change, destroy",
 					 commands, ARRAY_SIZE(commands)};

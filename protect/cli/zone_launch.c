@@ -10,9 +10,6 @@
 #include "protect/cli/launch.h"
 #include "protect/cli/output.h"
 
-#define MEMORY_MAX_MIB (16u << 20)
-#define CPUS_MAX       65535u
-
 #define AT(field) offsetof(struct zone_launch_values, field)
 
 const struct arg_option zone_launch_options[ZONE_LAUNCH_N_OPTIONS] = {
@@ -21,14 +18,16 @@ const struct arg_option zone_launch_options[ZONE_LAUNCH_N_OPTIONS] = {
 	{'W', "wait", ARG_FLAG, AT(wait), NULL, "until the zone is ready", 0, 0, NULL},
 	{'k', "kernel", ARG_STRING, AT(kernel), "REF",
 	 "the kernel image (default: the one installed)", 0, 0, NULL},
+	{0, "kernel-variant", ARG_STRING, AT(kernel_variant), "NAME",
+	 "the installed kernel of this variant (see 'protect image list')", 0, 0, NULL},
 	{0, "max-memory", ARG_NUMBER, AT(max_memory_mib), "MB", "memory the zone can have, in MiB",
-	 1, MEMORY_MAX_MIB, NULL},
+	 1, ZONE_MEMORY_MAX_MIB, NULL},
 	{0, "target-memory", ARG_NUMBER, AT(target_memory_mib), "MB",
-	 "memory it starts with (default: all)", 1, MEMORY_MAX_MIB, NULL},
+	 "memory it starts with (default: all)", 1, ZONE_MEMORY_MAX_MIB, NULL},
 	{'C', "max-cpus", ARG_NUMBER, AT(max_cpus), "N", "processors the zone can have", 1,
-	 CPUS_MAX, NULL},
+	 ZONE_CPUS_MAX, NULL},
 	{'c', "target-cpus", ARG_NUMBER, AT(target_cpus), "N",
-	 "processors it starts with (default: all)", 1, CPUS_MAX, NULL},
+	 "processors it starts with (default: all)", 1, ZONE_CPUS_MAX, NULL},
 	{'e', "env", ARG_LIST, AT(env), "KEY=VALUE", "environment of all that runs in it", 0, 0,
 	 NULL},
 };
@@ -39,6 +38,8 @@ static int check(const struct args *args, const struct zone_launch_values *value
 		return args_usage_error(args, "--target-memory is more than --max-memory");
 	if (values->max_cpus && values->target_cpus > values->max_cpus)
 		return args_usage_error(args, "--target-cpus is more than --max-cpus");
+	if (values->kernel && values->kernel_variant)
+		return args_usage_error(args, "--kernel and --kernel-variant exclude each other");
 	return args_check_env(args, &values->env) < 0 ? CLI_USAGE : CLI_OK;
 }
 
@@ -62,6 +63,8 @@ int zone_launch_run(const struct args *args, void *given)
 		launch.name = (char *)(uintptr_t)values->name;
 	if (kernel)
 		launch.kernel = kernel;
+	if (values->kernel_variant)
+		launch.kernel_variant = (char *)(uintptr_t)values->kernel_variant;
 	launch.max_memory_mib = values->max_memory_mib;
 	launch.target_memory_mib = values->target_memory_mib;
 	launch.max_cpus = (uint32_t)values->max_cpus;

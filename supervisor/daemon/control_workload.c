@@ -19,6 +19,19 @@ static struct workload *find(struct daemon *d, struct ticket ticket, const char 
 	return w;
 }
 
+/* As find(), but its zone must be able to do something with it. */
+static struct workload *find_in_running_zone(struct daemon *d, struct ticket ticket,
+					     const char *ref)
+{
+	struct error err = ERROR_NULL;
+	struct workload *w = find(d, ticket, ref);
+
+	if (!w || zone_check_paused(w->zone, &err) == 0)
+		return w;
+	server_fail_error(d, ticket, &err);
+	return NULL;
+}
+
 void control_workload_launch(struct daemon *d, struct ticket ticket, const void *message)
 {
 	workload_launch(d, ticket, message);
@@ -68,7 +81,7 @@ void control_workload_logs(struct daemon *d, struct ticket ticket, const void *m
 void control_workload_exec(struct daemon *d, struct ticket ticket, const void *message)
 {
 	const Protect__Control__Exec *request = message;
-	struct workload *w = find(d, ticket, request->ref);
+	struct workload *w = find_in_running_zone(d, ticket, request->ref);
 
 	if (!w)
 		return;
@@ -83,7 +96,7 @@ void control_workload_exec(struct daemon *d, struct ticket ticket, const void *m
 void control_workload_stop(struct daemon *d, struct ticket ticket, const void *message)
 {
 	const Protect__Control__Stop *request = message;
-	struct workload *w = find(d, ticket, request->ref);
+	struct workload *w = find_in_running_zone(d, ticket, request->ref);
 
 	if (w)
 		workload_stop(w, ticket, request->timeout_ms);
@@ -92,7 +105,7 @@ void control_workload_stop(struct daemon *d, struct ticket ticket, const void *m
 void control_workload_destroy(struct daemon *d, struct ticket ticket, const void *message)
 {
 	const Protect__Control__Destroy *request = message;
-	struct workload *w = find(d, ticket, request->ref);
+	struct workload *w = find_in_running_zone(d, ticket, request->ref);
 
 	if (w)
 		workload_destroy(w, ticket, request->wait);

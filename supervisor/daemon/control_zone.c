@@ -138,6 +138,21 @@ void control_zone_destroy(struct daemon *d, struct ticket ticket, const void *me
 		server_fail_error(d, ticket, &err);
 }
 
+void control_zone_update(struct daemon *d, struct ticket ticket, const void *message)
+{
+	zone_update(d, ticket, message);
+}
+
+void control_zone_pause(struct daemon *d, struct ticket ticket, const void *message)
+{
+	zone_pause(d, ticket, ((const Protect__Control__Ref *)message)->ref);
+}
+
+void control_zone_resume(struct daemon *d, struct ticket ticket, const void *message)
+{
+	zone_resume(d, ticket, ((const Protect__Control__Ref *)message)->ref);
+}
+
 /* What the connection started with that request, as its zone knows it. */
 static bool find_started(struct daemon *d, uint64_t client, uint64_t request, struct zone **zone,
 			 const char **id)

@@ -19,6 +19,8 @@
 
 struct client;
 struct exec;
+struct hv_debug;
+struct hv_reader;
 struct image_op;
 struct workload;
 struct zone;
@@ -64,6 +66,9 @@ struct daemon {
 	struct exec *execs;
 	unsigned n_execs;
 	struct image_op *image_ops;
+	struct hv_reader *hv_readers;
+	struct hv_debug *hv_debugs;
+	unsigned n_hv_asked; /* runners that are just asked what they know */
 	struct client *clients;
 	unsigned n_clients;
 	uint64_t next_client;

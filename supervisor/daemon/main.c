@@ -282,6 +282,7 @@ static void stop(struct daemon *d)
 {
 	server_stop(d);
 	execs_free(d);
+	hv_debugs_free(d);
 	workloads_free(d);
 	zones_free(d);
 	/* Twice: what ends in the first sweep may have written to others. */

@@ -64,6 +64,13 @@ static const struct method methods[] = {
 		{&protect__control__image_import__descriptor, control_image_import},
 	[PROTECT__CONTROL__METHOD__METHOD_IMAGE_LIST] = {EMPTY, control_image_list},
 	[PROTECT__CONTROL__METHOD__METHOD_IMAGE_REMOVE] = {REF, control_image_remove},
+	[PROTECT__CONTROL__METHOD__METHOD_ZONE_UPDATE] =
+		{&protect__control__zone_update__descriptor, control_zone_update},
+	[PROTECT__CONTROL__METHOD__METHOD_ZONE_PAUSE] = {REF, control_zone_pause},
+	[PROTECT__CONTROL__METHOD__METHOD_ZONE_RESUME] = {REF, control_zone_resume},
+	[PROTECT__CONTROL__METHOD__METHOD_HOST_HV_CONSOLE] = {&protect__control__logs__descriptor,
+							      control_host_hv_console},
+	[PROTECT__CONTROL__METHOD__METHOD_HOST_HV_DEBUG_INFO] = {REF, control_host_hv_debug_info},
 	[PROTECT__CONTROL__METHOD__METHOD_EXEC_RESIZE] =
 		{&protect__control__exec_resize__descriptor, control_exec_resize},
 	[PROTECT__CONTROL__METHOD__METHOD_EXEC_SIGNAL] =

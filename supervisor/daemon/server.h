@@ -46,6 +46,8 @@ void waiters_fail(struct daemon *d, struct waiters *waiters, const struct error 
 /* The methods, by group. Each answers its ticket, now or later. message is borrowed for the call.
  */
 void control_host_status(struct daemon *d, struct ticket ticket, const void *message);
+void control_host_hv_console(struct daemon *d, struct ticket ticket, const void *message);
+void control_host_hv_debug_info(struct daemon *d, struct ticket ticket, const void *message);
 void control_zone_launch(struct daemon *d, struct ticket ticket, const void *message);
 void control_zone_list(struct daemon *d, struct ticket ticket, const void *message);
 void control_zone_resolve(struct daemon *d, struct ticket ticket, const void *message);
@@ -53,6 +55,9 @@ void control_zone_logs(struct daemon *d, struct ticket ticket, const void *messa
 void control_zone_exec(struct daemon *d, struct ticket ticket, const void *message);
 void control_zone_metrics(struct daemon *d, struct ticket ticket, const void *message);
 void control_zone_destroy(struct daemon *d, struct ticket ticket, const void *message);
+void control_zone_update(struct daemon *d, struct ticket ticket, const void *message);
+void control_zone_pause(struct daemon *d, struct ticket ticket, const void *message);
+void control_zone_resume(struct daemon *d, struct ticket ticket, const void *message);
 void control_workload_launch(struct daemon *d, struct ticket ticket, const void *message);
 void control_workload_list(struct daemon *d, struct ticket ticket, const void *message);
 void control_workload_resolve(struct daemon *d, struct ticket ticket, const void *message);
@@ -70,3 +75,6 @@ void control_exec_signal(struct daemon *d, struct ticket ticket, const void *mes
 
 /* Ends the image operations of a client that has gone. */
 void image_ops_client_gone(struct daemon *d, uint64_t client);
+
+/* Frees the questions to runners that are under way, at the daemon's own end. */
+void hv_debugs_free(struct daemon *d);

@@ -48,7 +48,15 @@ static char *to_text(const struct spec *spec)
 			  (json_int_t)spec->vcpus, "kernel", file(spec->kernel_fd), "initrd",
 			  file(spec->initrd_fd), "cmdline", spec->cmdline, "disks", disks(spec),
 			  "socket", file(spec->socket_fd), "exit", file(spec->exit_fd));
-	char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+	char *text;
+
+	/* Only where it says something: a runner of before the targets takes all other specs. */
+	if (root && spec->max_memory_mib > spec->memory_mib)
+		json_object_set_new(root, "max_memory_mib",
+				    json_integer((json_int_t)spec->max_memory_mib));
+	if (root && spec->max_vcpus > spec->vcpus)
+		json_object_set_new(root, "max_vcpus", json_integer(spec->max_vcpus));
+	text = root ? json_dumps(root, JSON_COMPACT) : NULL;
 
 	json_decref(root);
 	return text;

@@ -17,8 +17,8 @@ struct spec_disk {
 
 struct spec {
 	const char *uuid, *name, *cmdline;
-	uint64_t memory_mib;
-	uint32_t vcpus;
+	uint64_t memory_mib, max_memory_mib; /* at the start, and what it may grow to */
+	uint32_t vcpus, max_vcpus;	     /* the same */
 	int kernel_fd, initrd_fd, socket_fd, exit_fd;
 	unsigned n_disks; /* all read-only */
 	struct spec_disk disks[SPEC_DISKS_MAX];

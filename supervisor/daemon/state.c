@@ -10,8 +10,6 @@
 #include "base/log.h"
 #include "base/util.h"
 
-#define SCHEMA_VERSION 1
-
 enum statement {
 	PUT_ZONE,
 	PUT_WORKLOAD,
@@ -24,12 +22,13 @@ enum statement {
 
 #define ZONE_COLUMNS                                                                               \
 	"uuid, name, state, reason, kernel, kernel_digest, memory_mib, vcpus, slot, env, "         \
-	"kernel_release, created_unix_ms, create_ms, ready_ms"
+	"kernel_release, created_unix_ms, create_ms, ready_ms, target_memory_mib, target_vcpus"
 #define WORKLOAD_COLUMNS                                                                           \
 	"uuid, name, zone, state, reason, image, image_digest, stop_signal, terminal, exit_code, " \
 	"created_unix_ms"
 
-static const char schema[] =
+/* From nothing to version 1, from 1 to 2 …: whatever ran before, the last one is what we know. */
+static const char *const migrations[] = {
 	"BEGIN IMMEDIATE;"
 	"CREATE TABLE IF NOT EXISTS zones (uuid TEXT PRIMARY KEY, name TEXT NOT NULL, state "
 	"INTEGER NOT NULL,"
@@ -45,15 +44,23 @@ static const char schema[] =
 	" stop_signal TEXT NOT NULL, terminal INTEGER NOT NULL, exit_code INTEGER,"
 	" created_unix_ms INTEGER NOT NULL) STRICT;"
 	"PRAGMA user_version = 1;"
-	"COMMIT;";
+	"COMMIT;",
+	"BEGIN IMMEDIATE;"
+	"ALTER TABLE zones ADD COLUMN target_memory_mib INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE zones ADD COLUMN target_vcpus INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE zones SET target_memory_mib = memory_mib, target_vcpus = vcpus;"
+	"PRAGMA user_version = 2;"
+	"COMMIT;",
+};
 
 static const char *const sql[N_STATEMENTS] = {
 	[PUT_ZONE] =
 		"INSERT INTO zones (" ZONE_COLUMNS
-		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)"
+		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)"
 		" ON CONFLICT (uuid) DO UPDATE SET name=?2, state=?3, reason=?4, kernel=?5,"
 		" kernel_digest=?6, memory_mib=?7, vcpus=?8, slot=?9, env=?10, kernel_release=?11,"
-		" created_unix_ms=?12, create_ms=?13, ready_ms=?14",
+		" created_unix_ms=?12, create_ms=?13, ready_ms=?14,"
+		" target_memory_mib=?15, target_vcpus=?16",
 	[PUT_WORKLOAD] =
 		"INSERT INTO workloads (" WORKLOAD_COLUMNS
 		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)"
@@ -97,10 +104,10 @@ static int prepare(struct state *state)
 			 NULL, NULL);
 	if (r == SQLITE_OK)
 		r = sqlite3_exec(state->db, "PRAGMA user_version", read_version, &version, NULL);
-	if (r == SQLITE_OK && version > SCHEMA_VERSION)
+	if (r == SQLITE_OK && (version < 0 || (unsigned)version > ARRAY_SIZE(migrations)))
 		return -EPROTONOSUPPORT;
-	if (r == SQLITE_OK && version == 0)
-		r = sqlite3_exec(state->db, schema, NULL, NULL, NULL);
+	for (; r == SQLITE_OK && (unsigned)version < ARRAY_SIZE(migrations); version++)
+		r = sqlite3_exec(state->db, migrations[version], NULL, NULL, NULL);
 	for (unsigned i = 0; r == SQLITE_OK && i < N_STATEMENTS; i++)
 		r = sqlite3_prepare_v3(state->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
 				       &state->statements[i], NULL);
@@ -166,6 +173,8 @@ int state_put_zone(struct state *state, const struct zone_row *row)
 	sqlite3_bind_int64(s, 12, (sqlite3_int64)row->created_unix_ms);
 	sqlite3_bind_int64(s, 13, (sqlite3_int64)row->create_ms);
 	sqlite3_bind_int64(s, 14, (sqlite3_int64)row->ready_ms);
+	sqlite3_bind_int64(s, 15, (sqlite3_int64)row->target_memory_mib);
+	sqlite3_bind_int64(s, 16, row->target_vcpus);
 	return run(state, s);
 }
 
@@ -237,6 +246,8 @@ static void read_zone(sqlite3_stmt *s, struct zone_row *row)
 	row->created_unix_ms = get_u64(s, 11);
 	row->create_ms = get_u64(s, 12);
 	row->ready_ms = get_u64(s, 13);
+	row->target_memory_mib = get_u64(s, 14);
+	row->target_vcpus = (uint32_t)get_u64(s, 15);
 }
 
 static void read_workload(sqlite3_stmt *s, struct workload_row *row)

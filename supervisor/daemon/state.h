@@ -2,8 +2,8 @@
 /*
  * What must outlive the daemon: one row a zone, one row a workload, in SQLite (write-ahead log,
  * synchronous=FULL), so that a row that was put is there after any kill. Every put writes the whole
- * row, in one transaction. One thread. The file is ours alone, but an older or damaged one is
- * refused rather than believed.
+ * row, in one transaction. One thread. The file is ours alone: one of an older daemon is brought up
+ * to date, one of a newer daemon or a damaged one is refused rather than believed.
  */
 #pragma once
 
@@ -28,8 +28,8 @@ struct zone_row {
 	char reason[REASON_SIZE];
 	char kernel[IMAGE_SIZE];
 	char kernel_digest[DIGEST_SIZE];
-	uint64_t memory_mib;
-	uint32_t vcpus;
+	uint64_t memory_mib, target_memory_mib; /* the maximum, and what it is meant to have now */
+	uint32_t vcpus, target_vcpus;		/* the same */
 	uint32_t slot;	/* uid slot; SLOT_NONE once its resources are given back */
 	char *env_json; /* array of K=V; owned by whoever has the row; NULL = none */
 	char kernel_release[RELEASE_SIZE];

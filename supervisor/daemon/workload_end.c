@@ -68,6 +68,9 @@ static void detach_disk(struct workload *w)
 	workload_serial(w, serial);
 	detach.serial = serial;
 	detach.timeout_ms = DETACH_TIMEOUT_MS;
+	/* Nothing uses it any more, as far as the agent is honest: what it does not let go is
+	 * taken. */
+	detach.force = true;
 	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_DISK_DETACH;
 	request.disk_detach = &detach;
 	w->phase = WORKLOAD_PHASE_DETACH;

@@ -104,7 +104,7 @@ static int check_zone(const struct zone *zone, struct error *err)
 		return error_set(err, -ESHUTDOWN,
 				 "zone '%s' has ended (%s); destroy it and launch another",
 				 zone->row.name, *zone->row.reason ? zone->row.reason : "just now");
-	return 0;
+	return zone_check_paused(zone, err);
 }
 
 static int prepare_row(struct daemon *d, const Protect__Control__WorkloadLaunch *request,

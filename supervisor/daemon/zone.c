@@ -62,12 +62,8 @@ struct zone *zone_find(struct daemon *d, const char *ref, struct error *err)
 	return zone;
 }
 
-struct zone *zone_find_ready(struct daemon *d, const char *ref, struct error *err)
+static void say_not_ready(const struct zone *zone, struct error *err)
 {
-	struct zone *zone = zone_find(d, ref, err);
-
-	if (!zone || zone_session(zone))
-		return zone;
 	if (zone->row.state == PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_EXITED ||
 	    zone->row.state == PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_FAILED)
 		error_set(err, -ESHUTDOWN,
@@ -79,6 +75,36 @@ struct zone *zone_find_ready(struct daemon *d, const char *ref, struct error *er
 		error_set(err, -EAGAIN,
 			  "zone '%s' is not ready yet; try again, or launch it with --wait",
 			  zone->row.name);
+}
+
+struct zone *zone_find_running(struct daemon *d, const char *ref, struct error *err)
+{
+	struct zone *zone = zone_find(d, ref, err);
+
+	if (!zone || (zone->phase == ZONE_PHASE_READY && zone->control))
+		return zone;
+	say_not_ready(zone, err);
+	return NULL;
+}
+
+int zone_check_paused(const struct zone *zone, struct error *err)
+{
+	return zone->paused ? error_set(err, -EAGAIN,
+					"zone '%s' is paused; 'protect zone resume %s' lets it go "
+					"on",
+					zone->row.name, zone->row.name)
+			    : 0;
+}
+
+struct zone *zone_find_ready(struct daemon *d, const char *ref, struct error *err)
+{
+	struct zone *zone = zone_find_running(d, ref, err);
+
+	if (!zone || zone_check_paused(zone, err) < 0)
+		return NULL;
+	if (zone_session(zone))
+		return zone;
+	say_not_ready(zone, err);
 	return NULL;
 }
 
@@ -99,8 +125,11 @@ void zone_message(const struct zone *zone, Protect__Control__Zone *out)
 	out->reason = (char *)(uintptr_t)row->reason;
 	out->kernel = (char *)(uintptr_t)row->kernel;
 	out->kernel_release = (char *)(uintptr_t)row->kernel_release;
-	out->max_memory_mib = out->target_memory_mib = row->memory_mib;
-	out->max_cpus = out->target_cpus = row->vcpus;
+	out->max_memory_mib = row->memory_mib;
+	out->target_memory_mib = row->target_memory_mib;
+	out->max_cpus = row->vcpus;
+	out->target_cpus = row->target_vcpus;
+	out->paused = zone->paused;
 	out->created_unix_ms = row->created_unix_ms;
 	out->create_ms = row->create_ms;
 	out->ready_ms = row->ready_ms;

@@ -2,8 +2,9 @@
 /*
  * Zones: what the daemon knows of each, and the life of its runner. The files: zone.c the list,
  * zone_launch.c from the request to ready, zone_agent.c the connections to a running one,
- * zone_end.c from whatever ends it to nothing left. A zone, its runner included, is not trusted:
- * what comes from either is text to be cleaned or a number to be checked.
+ * zone_update.c its targets, pause and resume, zone_end.c from whatever ends it to nothing left. A
+ * zone, its runner included, is not trusted: what comes from either is text to be cleaned or a
+ * number to be checked.
  *
  * phase says what is under way, row.state what others see. Resources (ledger, uid slot) are held
  * exactly while row.slot is not SLOT_NONE: from before anything exists until the runner is reaped.
@@ -45,7 +46,10 @@ struct zone {
 	bool no_addons; /* the kernel has no modules beside it; unknown, so false, after a restart
 			 */
 	bool was_ready;
-	struct error failure; /* why we ended it, if we did */
+	bool paused;			/* as the runner said last */
+	char kernel_variant[NAME_SIZE]; /* that was asked for; empty = none */
+	struct zone_op *ops;		/* that the runner has not answered */
+	struct error failure;		/* why we ended it, if we did */
 
 	struct storage_call *storage;
 	struct launch_call *launch;
@@ -77,8 +81,14 @@ struct zone *zone_new(struct daemon *d, const struct zone_row *row);
 /* Finds by UUID or name. NULL with text. */
 struct zone *zone_find(struct daemon *d, const char *ref, struct error *err);
 
-/* As zone_find(), but it must be ready to be talked to. */
+/* As zone_find(), but its runner must be there with a zone that has become ready, paused or not. */
+struct zone *zone_find_running(struct daemon *d, const char *ref, struct error *err);
+
+/* As zone_find_running(), but it must be ready to be talked to. */
 struct zone *zone_find_ready(struct daemon *d, const char *ref, struct error *err);
+
+/* Says that a zone is paused, if it is. Returns 0 or -EAGAIN with text. */
+int zone_check_paused(const struct zone *zone, struct error *err);
 
 /* Sets what others see and puts the row. */
 void zone_set_state(struct zone *zone, Protect__Control__ZoneStateKind state);
@@ -132,6 +142,25 @@ struct idm *zone_session(const struct zone *zone);
 
 /* A zone that an earlier daemon left: takes it up again, or finds that it ended. */
 void zone_adopt(struct zone *zone);
+
+/* Connects to the agent at once, if the connection was lost. */
+void zone_reconnect(struct zone *zone);
+
+/* zone_update.c */
+
+/* Whether targets fit a zone's maximum. Returns 0 or -EINVAL with text. */
+int zone_check_targets(const struct zone_row *row, uint64_t memory_mib, uint32_t vcpus,
+		       struct error *err);
+
+/* The requests METHOD_ZONE_UPDATE, _PAUSE and _RESUME: each answers the ticket, when the runner has
+ * answered. */
+void zone_update(struct daemon *d, struct ticket ticket,
+		 const Protect__Control__ZoneUpdate *request);
+void zone_pause(struct daemon *d, struct ticket ticket, const char *ref);
+void zone_resume(struct daemon *d, struct ticket ticket, const char *ref);
+
+/* The runner will not answer any more: those who wait for it are told. */
+void zone_ops_fail(struct zone *zone);
 
 /* zone_end.c */
 

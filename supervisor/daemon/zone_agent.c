@@ -54,6 +54,12 @@ static void reconnect(void *user)
 		reconnect_later(zone);
 }
 
+void zone_reconnect(struct zone *zone)
+{
+	if (!zone->agent)
+		timer_set(&zone->daemon->hub, &zone->reconnect, clock_now_ns(), reconnect, zone);
+}
+
 static bool is_running(const struct zone *zone)
 {
 	return zone->phase == ZONE_PHASE_BOOT || zone->phase == ZONE_PHASE_READY;
@@ -288,6 +294,7 @@ void zone_disconnect(struct zone *zone)
 		read_console(zone);
 	zone->console = watch_free(zone->console);
 	close_fdp(&zone->console_fd);
+	zone_ops_fail(zone);
 	zone->control = runner_close(zone->control);
 	if (zone->agent)
 		link_close(zone->agent);
@@ -305,8 +312,10 @@ static void got_status(void *user, int error, const char *text, const Protect__R
 	struct zone *zone = user;
 
 	(void)text;
-	if (!error && reply->status)
-		zone->pid = (pid_t)reply->status->pid;
+	if (error || !reply->status)
+		return;
+	zone->pid = (pid_t)reply->status->pid;
+	zone->paused = reply->status->paused;
 }
 
 static void ask_status(struct zone *zone)

@@ -141,6 +141,7 @@ static void finish(struct zone *zone, int wait_status)
 	close_fdp(&zone->pidfd);
 	zone_disconnect(zone);
 	release(zone);
+	zone->paused = false;
 	zone->phase = ZONE_PHASE_ENDED;
 	if (zone->destroy_wanted)
 		zone_set_state(zone, PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_DESTROYING);

@@ -95,16 +95,23 @@ static int check_sizes(const struct daemon *d, const Protect__Control__ZoneLaunc
 	row->memory_mib =
 		request->max_memory_mib ? request->max_memory_mib : d->options.default_memory_mib;
 	row->vcpus = request->max_cpus ? request->max_cpus : d->options.default_cpus;
-	/* Targets below the maximum come with the balloon; until then they are checked and reported
-	 * as the maximum. */
-	if (request->target_memory_mib > row->memory_mib)
-		return error_set(err, -EINVAL, "the target memory is above the maximum of %llu MiB",
-				 (unsigned long long)row->memory_mib);
-	if (request->target_cpus > row->vcpus)
-		return error_set(err, -EINVAL, "the target of CPUs is above the maximum of %u",
-				 row->vcpus);
+	row->target_memory_mib =
+		request->target_memory_mib ? request->target_memory_mib : row->memory_mib;
+	row->target_vcpus = request->target_cpus ? request->target_cpus : row->vcpus;
+	return zone_check_targets(row, row->target_memory_mib, row->target_vcpus, err);
+}
+
+static int check_kernel(const Protect__Control__ZoneLaunch *request, struct zone_row *row,
+			struct error *err)
+{
 	if (strlen(request->kernel) >= sizeof(row->kernel))
 		return error_set(err, -EINVAL, "the name of the kernel image is too long");
+	if (*request->kernel_variant && *request->kernel)
+		return error_set(err, -EINVAL, "give a kernel or a kernel's variant, not both");
+	if (*request->kernel_variant && !daemon_name_is_good(request->kernel_variant))
+		return error_set(err, -EINVAL, "'%.64s' cannot be the variant of a kernel",
+				 request->kernel_variant);
+	/* Of a variant, the image's name is put here once it is known. */
 	snprintf(row->kernel, sizeof(row->kernel), "%s",
 		 *request->kernel ? request->kernel : "default");
 	return 0;
@@ -129,6 +136,8 @@ static int prepare_row(struct daemon *d, const Protect__Control__ZoneLaunch *req
 	if (r == 0)
 		r = check_sizes(d, request, row, err);
 	if (r == 0)
+		r = check_kernel(request, row, err);
+	if (r == 0)
 		r = check_env(request, &row->env_json, err);
 	if (r == 0)
 		r = ledger_reserve(&d->ledger, row->memory_mib, row->vcpus, err);
@@ -149,7 +158,9 @@ static void open_kernel(struct zone *zone)
 	Protect__Storage__OpenKernel open = PROTECT__STORAGE__OPEN_KERNEL__INIT;
 	bool is_default = strcmp(zone->row.kernel, "default") == 0;
 
-	if (!is_default)
+	if (*zone->kernel_variant)
+		open.variant = zone->kernel_variant;
+	else if (!is_default)
 		open.ref = zone->row.kernel;
 	request.what_case = PROTECT__STORAGE__REQUEST__WHAT_OPEN_KERNEL;
 	request.open_kernel = &open;
@@ -254,8 +265,10 @@ static int make_spec(const struct zone *zone, struct error *err)
 		.uuid = zone->row.uuid,
 		.name = zone->row.name,
 		.cmdline = cmdline,
-		.memory_mib = zone->row.memory_mib,
-		.vcpus = zone->row.vcpus,
+		.memory_mib = zone->row.target_memory_mib,
+		.max_memory_mib = zone->row.memory_mib,
+		.vcpus = zone->row.target_vcpus,
+		.max_vcpus = zone->row.vcpus,
 		.socket_fd = LAUNCH_FD_SOCKET,
 		.exit_fd = LAUNCH_FD_EXIT,
 		.kernel_fd = LAUNCH_FD_FILES,
@@ -311,6 +324,14 @@ static int spawn(struct zone *zone, const int *kernel_fds, struct error *err)
 	return 0;
 }
 
+static void take_image(struct zone *zone, const Protect__Storage__Image *image)
+{
+	daemon_copy_text(zone->row.kernel_digest, sizeof(zone->row.kernel_digest), image->digest);
+	if (*zone->kernel_variant)
+		daemon_copy_text(zone->row.kernel, sizeof(zone->row.kernel),
+				 *image->name ? image->name : image->digest);
+}
+
 static void kernel_opened(void *user, const Protect__Storage__Reply *reply, const int *fds,
 			  unsigned n_fds)
 {
@@ -332,8 +353,7 @@ static void kernel_opened(void *user, const Protect__Storage__Reply *reply, cons
 	else
 		spawn(zone, fds, &zone->failure);
 	if (reply->image)
-		daemon_copy_text(zone->row.kernel_digest, sizeof(zone->row.kernel_digest),
-				 reply->image->digest);
+		take_image(zone, reply->image);
 	if (zone->failure.code)
 		zone_undo(zone);
 }
@@ -457,6 +477,7 @@ void zone_launch(struct daemon *d, struct ticket ticket,
 	zone->requested_ns = clock_now_ns();
 	zone->launcher = ticket;
 	zone->launcher_waits = request->wait;
+	snprintf(zone->kernel_variant, sizeof(zone->kernel_variant), "%s", request->kernel_variant);
 	log_info("zone=%s name=%s memory_mib=%llu vcpus=%u slot=%u creating", row.uuid, row.name,
 		 (unsigned long long)row.memory_mib, row.vcpus, row.slot);
 	zone_set_state(zone, PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_CREATING);

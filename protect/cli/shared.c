@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "protect/cli/shared.h"
+
+#include "protect/cli/output.h"
+
+const struct arg_option list_options[1] = {OUTPUT_OPTION(struct list_options)};
+
+const struct arg_option logs_options[1] = {
+	{'f', "follow", ARG_FLAG, offsetof(struct logs_options, follow), NULL,
+	 "go on with what comes", 0, 0, NULL},
+};
+
+const struct arg_option destroy_options[1] = {
+	{'W', "wait", ARG_FLAG, offsetof(struct destroy_options, wait), NULL,
+	 "until all it held is released", 0, 0, NULL},
+};
+
+const struct arg_option exec_options[EXEC_N_OPTIONS] = {
+	{'t', "tty", ARG_FLAG, offsetof(struct exec_options, terminal), NULL, "with a terminal", 0,
+	 0, NULL},
+	{'e', "env", ARG_LIST, offsetof(struct exec_options, env), "KEY=VALUE",
+	 "set an environment variable", 0, 0, NULL},
+	{'w', "workdir", ARG_STRING, offsetof(struct exec_options, directory), "DIR",
+	 "start in DIR", 0, 0, NULL},
+};

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Options that several commands have, as tables with the values they fill in. Constants. */
+#pragma once
+
+#include "protect/cli/args.h"
+#include "protect/cli/exec.h"
+
+#define EXEC_N_OPTIONS 3
+
+struct list_options {
+	const char *output; /* -o, for output_format() */
+};
+
+struct logs_options {
+	bool follow;
+};
+
+struct destroy_options {
+	bool wait;
+};
+
+extern const struct arg_option list_options[1];
+extern const struct arg_option logs_options[1];
+extern const struct arg_option destroy_options[1];
+extern const struct arg_option exec_options[EXEC_N_OPTIONS]; /* of struct exec_options */

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+/* protect zone update, pause and resume. */
+#include "base/cleanup.h"
+#include "protect/cli/cli.h"
+#include "protect/cli/connect.h"
+#include "protect/cli/launch.h"
+
+#define AT(field) offsetof(struct zone_update_values, field)
+
+const struct arg_option zone_update_options[ZONE_UPDATE_N_OPTIONS] = {
+	{0, "target-memory", ARG_NUMBER, AT(target_memory_mib), "MB",
+	 "memory it is to have now, in MiB", 1, ZONE_MEMORY_MAX_MIB, NULL},
+	{'c', "target-cpus", ARG_NUMBER, AT(target_cpus), "N", "processors it is to have now", 1,
+	 ZONE_CPUS_MAX, NULL},
+};
+
+int zone_update_run(const struct args *args, void *given)
+{
+	const struct zone_update_values *values = given;
+	Protect__Control__ZoneUpdate update = PROTECT__CONTROL__ZONE_UPDATE__INIT;
+	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
+
+	if (!values->target_memory_mib && !values->target_cpus)
+		return args_usage_error(args, "--target-memory or --target-cpus is missing");
+	update.ref = args->operands[0];
+	update.target_memory_mib = values->target_memory_mib;
+	update.target_cpus = (uint32_t)values->target_cpus;
+	message = connection_ask(METHOD(ZONE_UPDATE), &update.base,
+				 &protect__control__zone__descriptor);
+	return message ? CLI_OK : CLI_ERROR;
+}
+
+/* Each operand in turn, going on after an error. */
+static int ask_each(uint32_t method, const struct args *args)
+{
+	_cleanup_(connection_freep) struct connection *connection = connection_new();
+	int status = connection ? CLI_OK : CLI_ERROR;
+
+	for (size_t i = 0; connection && !connection->lost && i < args->n_operands; i++) {
+		_cleanup_(message_freep) ProtobufCMessage *message = NULL;
+		Protect__Control__Ref ref = PROTECT__CONTROL__REF__INIT;
+
+		ref.ref = args->operands[i];
+		message = connection_call(connection, method, &ref.base,
+					  &protect__control__zone__descriptor);
+		if (!message)
+			status = CLI_ERROR;
+	}
+	return status;
+}
+
+int zone_pause_run(const struct args *args, void *values)
+{
+	(void)values;
+	return ask_each(METHOD(ZONE_PAUSE), args);
+}
+
+int zone_resume_run(const struct args *args, void *values)
+{
+	(void)values;
+	return ask_each(METHOD(ZONE_RESUME), args);
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What a running zone can be told: new targets of memory and CPUs, to pause, to resume. Each is one
+ * request to its runner; whoever asked waits in the zone's list until the runner has answered or
+ * has gone. The ledger is not asked: it charged the maximum at the launch.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "supervisor/daemon/zone.h"
+
+struct zone_op {
+	struct zone_op *next;
+	struct zone *zone;
+	struct ticket ticket;
+	const char *doing; /* "updated", "paused", "resumed" */
+	void (*done)(struct zone_op *op);
+	uint64_t memory_mib; /* 0 = as it is */
+	uint32_t vcpus;	     /* 0 = as it is */
+};
+
+int zone_check_targets(const struct zone_row *row, uint64_t memory_mib, uint32_t vcpus,
+		       struct error *err)
+{
+	if (memory_mib > row->memory_mib)
+		return error_set(err, -EINVAL,
+				 "the target of %llu MiB is above the zone's maximum of %llu MiB",
+				 (unsigned long long)memory_mib,
+				 (unsigned long long)row->memory_mib);
+	if (memory_mib < LEDGER_ZONE_MIB_MIN && row->memory_mib >= LEDGER_ZONE_MIB_MIN)
+		return error_set(err, -EINVAL, "a zone needs at least %u MiB, not a target of %llu",
+				 LEDGER_ZONE_MIB_MIN, (unsigned long long)memory_mib);
+	if (vcpus > row->vcpus)
+		return error_set(err, -EINVAL,
+				 "the target of %u CPUs is above the zone's maximum of %u", vcpus,
+				 row->vcpus);
+	return 0;
+}
+
+static void op_free(struct zone_op *op)
+{
+	for (struct zone_op **place = &op->zone->ops; *place; place = &(*place)->next)
+		if (*place == op) {
+			*place = op->next;
+			break;
+		}
+	free(op);
+}
+
+static void op_fail(const struct zone_op *op, int error, const char *text)
+{
+	struct daemon *d = op->zone->daemon;
+	const char *name = op->zone->row.name;
+
+	/* A runner of before this request says that it does not know it. */
+	if (error == -EBADMSG)
+		server_fail(d, op->ticket, -EOPNOTSUPP,
+			    "zone '%s' cannot be %s: its runner is older than protect-daemon; "
+			    "launch the zone anew",
+			    name, op->doing);
+	else
+		server_fail(d, op->ticket, error, "zone '%s' cannot be %s: %s", name, op->doing,
+			    text);
+}
+
+static void answered(void *user, int error, const char *text, const Protect__Runner__Reply *reply)
+{
+	struct zone_op *op = user;
+	Protect__Control__Zone message;
+
+	(void)reply;
+	if (error) {
+		op_fail(op, error, text);
+	} else {
+		op->done(op);
+		log_info("zone=%s name=%s %s", op->zone->row.uuid, op->zone->row.name, op->doing);
+		zone_message(op->zone, &message);
+		server_reply(op->zone->daemon, op->ticket, &message.base);
+	}
+	op_free(op);
+}
+
+void zone_ops_fail(struct zone *zone)
+{
+	while (zone->ops) {
+		struct zone_op *op = zone->ops;
+
+		runner_forget(zone->control, op);
+		op_fail(op, -ESHUTDOWN, "it has ended");
+		op_free(op);
+	}
+}
+
+static void start(const struct zone_op *wanted, const Protect__Runner__Request *request)
+{
+	struct zone *zone = wanted->zone;
+	struct zone_op *op = malloc(sizeof(*op));
+	int r = -ENOMEM;
+
+	if (op) {
+		*op = *wanted;
+		op->next = zone->ops;
+		zone->ops = op;
+		r = runner_request(zone->control, request, -1, answered, op);
+	}
+	if (r == 0)
+		return;
+	server_fail(zone->daemon, wanted->ticket, r, "protect-daemon is out of memory");
+	if (op)
+		op_free(op);
+}
+
+static void targets_set(struct zone_op *op)
+{
+	if (op->memory_mib)
+		op->zone->row.target_memory_mib = op->memory_mib;
+	if (op->vcpus)
+		op->zone->row.target_vcpus = op->vcpus;
+	state_put_zone(op->zone->daemon->state, &op->zone->row);
+}
+
+void zone_update(struct daemon *d, struct ticket ticket,
+		 const Protect__Control__ZoneUpdate *request)
+{
+	Protect__Runner__Request message = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__Resources resources = PROTECT__RUNNER__RESOURCES__INIT;
+	struct error err = ERROR_NULL;
+	struct zone *zone = zone_find_ready(d, request->ref, &err);
+	const struct zone_op op = {.zone = zone,
+				   .ticket = ticket,
+				   .doing = "updated",
+				   .done = targets_set,
+				   .memory_mib = request->target_memory_mib,
+				   .vcpus = request->target_cpus};
+
+	if (zone && !op.memory_mib && !op.vcpus)
+		error_set(&err, -EINVAL, "there is nothing to update: no target was given");
+	else if (zone)
+		zone_check_targets(&zone->row,
+				   op.memory_mib ? op.memory_mib : zone->row.target_memory_mib,
+				   op.vcpus ? op.vcpus : zone->row.target_vcpus, &err);
+	if (err.code) {
+		server_fail_error(d, ticket, &err);
+		return;
+	}
+	/* At most the maximum, which was checked against the host's memory: no overflow. */
+	resources.memory_bytes = op.memory_mib * MIB;
+	resources.vcpus = op.vcpus;
+	message.what_case = PROTECT__RUNNER__REQUEST__WHAT_RESOURCES;
+	message.resources = &resources;
+	start(&op, &message);
+}
+
+static void is_paused(struct zone_op *op)
+{
+	op->zone->paused = true;
+}
+
+static void is_resumed(struct zone_op *op)
+{
+	op->zone->paused = false;
+	zone_reconnect(op->zone);
+}
+
+void zone_pause(struct daemon *d, struct ticket ticket, const char *ref)
+{
+	Protect__Runner__Request message = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__Pause pause = PROTECT__RUNNER__PAUSE__INIT;
+	struct error err = ERROR_NULL;
+	struct zone *zone = zone_find_running(d, ref, &err);
+	const struct zone_op op = {
+		.zone = zone, .ticket = ticket, .doing = "paused", .done = is_paused};
+
+	if (!zone) {
+		server_fail_error(d, ticket, &err);
+		return;
+	}
+	message.what_case = PROTECT__RUNNER__REQUEST__WHAT_PAUSE;
+	message.pause = &pause;
+	start(&op, &message);
+}
+
+void zone_resume(struct daemon *d, struct ticket ticket, const char *ref)
+{
+	Protect__Runner__Request message = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__Resume resume = PROTECT__RUNNER__RESUME__INIT;
+	struct error err = ERROR_NULL;
+	struct zone *zone = zone_find_running(d, ref, &err);
+	const struct zone_op op = {
+		.zone = zone, .ticket = ticket, .doing = "resumed", .done = is_resumed};
+
+	if (!zone) {
+		server_fail_error(d, ticket, &err);
+		return;
+	}
+	message.what_case = PROTECT__RUNNER__REQUEST__WHAT_RESUME;
+	message.resume = &resume;
+	start(&op, &message);
+}
