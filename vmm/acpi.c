@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "vmm/layout.h"
 
+#include "cpus.hex" /* cpus_aml_code */
 #include "dsdt.hex" /* dsdt_aml_code */
 
 #define FADT_HW_REDUCED	      (1u << 20)
@@ -20,6 +21,9 @@
 #define ADDRESS_SPACE_IO      1
 #define ACCESS_BYTE	      1
 #define LAPIC_ENABLED	      1u
+#define LAPIC_ONLINE_CAPABLE  2u
+#define AML_SCOPE	      0x10
+#define AML_DEVICE	      0x825b /* 0x5b 0x82 */
 
 struct __attribute__((packed)) table_header {
 	char signature[4];
@@ -49,7 +53,7 @@ struct __attribute__((packed)) rsdp {
 
 struct __attribute__((packed)) xsdt {
 	struct table_header header;
-	uint64_t tables[3];
+	uint64_t tables[4]; /* the last one only with CPU hot-plug */
 };
 
 /* Fields that a hardware-reduced machine does not have stay zero (§5.2.9). */
@@ -132,7 +136,7 @@ static gpa_t place(struct writer *w, const void *data, size_t len)
 	gpa_t at = align_up(w->next, 16);
 	void *to = mem_ptr(w->mem, at, len);
 
-	if (!to || at + len > LAYOUT_BIOS_RESET)
+	if (!to || at + len > LAYOUT_VMGENID)
 		return 0;
 	memcpy(to, data, len);
 	w->next = at + len;
@@ -170,22 +174,23 @@ static gpa_t place_fadt(struct writer *w, gpa_t dsdt)
 	return place_table(w, &fadt, sizeof(fadt));
 }
 
-static gpa_t place_madt(struct writer *w, unsigned n_vcpus)
+static gpa_t place_madt(struct writer *w, unsigned n_vcpus, unsigned n_max)
 {
 	uint8_t room[sizeof(struct madt) + sizeof(struct madt_ioapic) +
-		     64 * sizeof(struct madt_lapic)];
+		     ACPI_VCPUS_MAX * sizeof(struct madt_lapic)];
 	struct madt madt = {.lapic_address = LAYOUT_LAPIC};
 	struct madt_ioapic ioapic = {
-		.type = 1, .len = sizeof(ioapic), .id = (uint8_t)n_vcpus, .address = LAYOUT_IOAPIC};
+		.type = 1, .len = sizeof(ioapic), .id = (uint8_t)n_max, .address = LAYOUT_IOAPIC};
 	size_t len = sizeof(madt);
 
 	memcpy(room + len, &ioapic, sizeof(ioapic));
 	len += sizeof(ioapic);
-	for (unsigned i = 0; i < n_vcpus; i++) {
+	for (unsigned i = 0; i < n_max; i++) {
 		struct madt_lapic lapic = {.len = sizeof(lapic),
 					   .processor = (uint8_t)i,
 					   .apic_id = (uint8_t)i,
-					   .flags = LAPIC_ENABLED};
+					   .flags = i < n_vcpus ? LAPIC_ENABLED
+								: LAPIC_ONLINE_CAPABLE};
 
 		memcpy(room + len, &lapic, sizeof(lapic));
 		len += sizeof(lapic);
@@ -202,7 +207,48 @@ static gpa_t place_mcfg(struct writer *w)
 	return place_table(w, &mcfg, sizeof(mcfg));
 }
 
-int acpi_write(const struct mem *mem, unsigned n_vcpus, gpa_t *rsdp_out)
+/*
+ * The length of the term at `at` in AML of len bytes (ACPI 6.4 §20.2.4): a Scope or a Device, whose
+ * opcode is followed by a PkgLength. 0: it is none.
+ */
+static size_t term_len(const uint8_t *aml, size_t at, size_t len)
+{
+	size_t opcode = aml[at] == AML_SCOPE ? 1 : 2, package, n_more;
+
+	if (at + opcode + 4 > len)
+		return 0;
+	if (opcode == 2 && (aml[at] | aml[at + 1] << 8) != AML_DEVICE)
+		return 0;
+	at += opcode;
+	n_more = aml[at] >> 6;
+	package = n_more ? aml[at] & 0xf : aml[at] & 0x3f;
+	for (size_t i = 0; i < n_more; i++)
+		package |= (size_t)aml[at + 1 + i] << (4 + 8 * i);
+	return opcode + package;
+}
+
+/* The compiled table with the devices of the first n_max processors. */
+static gpa_t place_cpus(struct writer *w, unsigned n_max)
+{
+	uint8_t table[sizeof(cpus_aml_code)];
+	struct table_header h;
+	size_t len = sizeof(h);
+
+	memcpy(table, cpus_aml_code, sizeof(table));
+	for (unsigned i = 0; i < 1 + n_max; i++) {
+		size_t term = len < sizeof(table) ? term_len(table, len, sizeof(table)) : 0;
+
+		assert(term && term <= sizeof(table) - len);
+		len += term;
+	}
+	memcpy(&h, table, sizeof(h));
+	h.len = (uint32_t)len;
+	h.checksum = 0;
+	memcpy(table, &h, sizeof(h));
+	return place_table(w, table, len);
+}
+
+int acpi_write(const struct mem *mem, unsigned n_vcpus, unsigned n_max, gpa_t *rsdp_out)
 {
 	/* The RSDP comes first in the area but is written last; its checksum covers the others'
 	 * addresses. */
@@ -211,15 +257,24 @@ int acpi_write(const struct mem *mem, unsigned n_vcpus, gpa_t *rsdp_out)
 			    .oem_id = {'P', 'R', 'O', 'T', 'C', 'T'},
 			    .revision = 2,
 			    .len = sizeof(rsdp)};
-	struct xsdt xsdt = {.header = header("XSDT", sizeof(xsdt), 1)};
+	unsigned n_tables = n_max > 1 ? 4 : 3;
+	struct xsdt xsdt = {
+		.header = header("XSDT",
+				 offsetof(struct xsdt, tables) + n_tables * sizeof(xsdt.tables[0]),
+				 1)};
 	gpa_t dsdt = place(&w, dsdt_aml_code, sizeof(dsdt_aml_code));
 
-	assert(n_vcpus >= 1 && n_vcpus <= 64);
+	assert(n_vcpus >= 1 && n_vcpus <= n_max && n_max <= ACPI_VCPUS_MAX);
 	xsdt.tables[0] = place_fadt(&w, dsdt);
-	xsdt.tables[1] = place_madt(&w, n_vcpus);
+	xsdt.tables[1] = place_madt(&w, n_vcpus, n_max);
 	xsdt.tables[2] = place_mcfg(&w);
-	rsdp.xsdt = place_table(&w, &xsdt, sizeof(xsdt));
-	if (!dsdt || !xsdt.tables[0] || !xsdt.tables[1] || !xsdt.tables[2] || !rsdp.xsdt)
+	if (n_tables > 3)
+		xsdt.tables[3] = place_cpus(&w, n_max);
+	rsdp.xsdt = place_table(&w, &xsdt, xsdt.header.len);
+	for (unsigned i = 0; i < n_tables; i++)
+		if (!xsdt.tables[i])
+			return -ENOSPC;
+	if (!dsdt || !rsdp.xsdt)
 		return -ENOSPC;
 	rsdp.checksum = checksum(&rsdp, offsetof(struct rsdp, len));
 	rsdp.extended_checksum = checksum(&rsdp, sizeof(rsdp));

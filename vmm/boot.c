@@ -13,6 +13,7 @@
 #include "vmm/elf_loader.h"
 #include "vmm/layout.h"
 #include "vmm/unpack.h"
+#include "vmm/vmgenid.h"
 
 /* Fields of the Linux boot protocol's setup header (Documentation/arch/x86/boot.rst). */
 #define SETUP_SECTS	      0x1f1
@@ -201,8 +202,11 @@ static int write_start_info(const struct mem *mem, const struct boot_files *file
 	if (cmdline_size > LAYOUT_CMDLINE_MAX)
 		return error_set(err, -E2BIG, "the kernel command line is longer than %u bytes",
 				 LAYOUT_CMDLINE_MAX - 1);
-	if (acpi_write(mem, files->n_vcpus, &info.rsdp) < 0)
+	if (acpi_write(mem, files->n_vcpus,
+		       files->n_vcpus_max ? files->n_vcpus_max : files->n_vcpus, &info.rsdp) < 0)
 		return error_set(err, -ENOSPC, "the ACPI tables do not fit");
+	if (vmgenid_init(mem) < 0)
+		return error_set(err, -EIO, "the kernel gives no random bytes");
 	write_bios_reset(mem);
 	info.n_memmap = fill_memmap(mem, map);
 	write_low(mem, LAYOUT_MEMMAP, map, info.n_memmap * sizeof(map[0]));

@@ -64,6 +64,8 @@ static void doorbell_rang(struct loop_op *op, int res, uint32_t cqe_flags)
 	}
 	for (unsigned i = 0; i < bus->n_calls; i++)
 		serve(bus, bus->calls[i]);
+	if (bus->on_ring)
+		bus->on_ring(bus->ring_user);
 	listen_again(bus);
 }
 
@@ -114,15 +116,20 @@ static const struct bus_range *find(const struct bus *bus, bool port, uint64_t a
 	return NULL;
 }
 
-static void ring(struct bus *bus, struct bus_call *call)
+void bus_ring(struct bus *bus)
 {
 	const uint64_t one = 1;
 
+	if (write(bus->doorbell, &one, sizeof(one)) < 0)
+		assert(errno == EAGAIN); /* a full counter rings as well */
+}
+
+static void ring(struct bus *bus, struct bus_call *call)
+{
 	/* Sequentially consistent, as in bus_release(): one of the two sees what the other stored.
 	 */
 	atomic_store(&call->state, CALL_PENDING);
-	if (write(bus->doorbell, &one, sizeof(one)) < 0)
-		assert(errno == EAGAIN); /* a full counter rings as well */
+	bus_ring(bus);
 }
 
 void bus_do(struct bus *bus, struct bus_call *call, bool port, bool write, uint64_t addr,

@@ -57,6 +57,9 @@ struct bus {
 	/* In the loop thread: a vCPU ended the VM. reason is one of base/runner.h. */
 	void (*on_end)(void *user, const char *reason, const char *detail);
 	void *user;
+	/* In the loop thread, whenever the doorbell rang, after calls were served. May be NULL. */
+	void (*on_ring)(void *user);
+	void *ring_user;
 };
 
 /* Starts listening to vCPUs in `loop` (borrowed). Returns 0 or a negative errno. */
@@ -66,7 +69,12 @@ void bus_deinit(struct bus *bus);
 
 /* Before vCPUs run. Ranges must not overlap. */
 void bus_add_range(struct bus *bus, const struct bus_range *range);
+
+/* Before the vCPU that it belongs to runs: loop thread. It stays to the bus's end. */
 void bus_add_call(struct bus *bus, struct bus_call *call);
+
+/* vCPU thread: wakes the loop for on_ring. */
+void bus_ring(struct bus *bus);
 
 /* vCPU thread: one access at addr (len bytes at data). Returns when it is done, or when
  * bus_release() was called. */

@@ -83,7 +83,7 @@ static void status(struct machine *machine, control_reply_fn *reply, void *user)
 
 	body.pid = (uint32_t)getpid();
 	body.memory_bytes = machine->memory.len;
-	body.vcpus = machine->n_vcpus;
+	body.vcpus = machine->vcpus.n_max;
 	body.started_monotonic_ns = machine->started_ns;
 	body.disks = list;
 	for (unsigned i = 0; i < DISKS_MAX; i++) {

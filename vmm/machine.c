@@ -105,23 +105,6 @@ static int init_buses(struct machine *machine, const struct zone_spec *spec)
 	return kvm_pin_eventfd(&machine->kvm, IRQ_GED, machine->acpi_event_fd);
 }
 
-static int add_vcpus(struct machine *machine, unsigned n_vcpus, struct error *err)
-{
-	machine->vcpus = calloc(n_vcpus, sizeof(*machine->vcpus));
-	if (!machine->vcpus)
-		return -ENOMEM;
-	machine->n_vcpus = n_vcpus;
-	for (unsigned i = 0; i < n_vcpus; i++) {
-		int r = vcpu_init(&machine->vcpus[i], &machine->kvm, &machine->bus, i, n_vcpus,
-				  err);
-
-		machine->n_vcpus_made = i + 1;
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static int boot(struct machine *machine, const struct zone_spec *spec, struct error *err)
 {
 	const struct boot_files files = {.kernel_fd = spec->kernel_fd,
@@ -132,7 +115,7 @@ static int boot(struct machine *machine, const struct zone_spec *spec, struct er
 	int r = boot_load(&machine->memory, &files, &entry, err);
 
 	if (r == 0)
-		r = vcpu_enter_pvh(&machine->vcpus[0], entry.entry, entry.start_info, err);
+		r = vcpu_enter_pvh(machine->vcpus.all[0], entry.entry, entry.start_info, err);
 	return r;
 }
 
@@ -176,7 +159,8 @@ int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, st
 		return error_set_errno(err, r, "cannot make the zone's devices");
 	r = add_disks(machine, spec, err);
 	if (r == 0)
-		r = add_vcpus(machine, spec->vcpus, err);
+		r = vcpus_init(&machine->vcpus, &machine->kvm, &machine->bus,
+			       machine->acpi_event_fd, spec->vcpus, spec->vcpus, err);
 	if (r == 0)
 		r = boot(machine, spec, err);
 	if (r == 0)
@@ -186,23 +170,12 @@ int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, st
 
 int machine_run(struct machine *machine, struct error *err)
 {
-	int r = 0;
+	int r = vcpus_start(&machine->vcpus, err);
 
-	for (unsigned i = 0; i < machine->n_vcpus && r == 0; i++)
-		r = vcpu_start(&machine->vcpus[i], err);
 	if (r < 0)
 		return r;
 	r = loop_run(machine->loop);
 	return r < 0 ? error_set_errno(err, r, "the event loop failed") : 0;
-}
-
-static void stop_vcpus(struct machine *machine)
-{
-	for (unsigned i = 0; i < machine->n_vcpus_made; i++)
-		vcpu_kick_out(&machine->vcpus[i]);
-	bus_release(&machine->bus);
-	for (unsigned i = 0; i < machine->n_vcpus_made; i++)
-		vcpu_stop(&machine->vcpus[i]);
 }
 
 /*
@@ -212,16 +185,13 @@ static void stop_vcpus(struct machine *machine)
 void machine_deinit(struct machine *machine)
 {
 	if (machine->loop && machine->console.loop) {
-		stop_vcpus(machine);
+		vcpus_stop(&machine->vcpus);
 		machine_wind_down(machine);
 	}
-	for (unsigned i = 0; i < machine->n_vcpus_made; i++)
-		vcpu_deinit(&machine->vcpus[i]);
+	vcpus_deinit(&machine->vcpus);
 	machine->loop = loop_free(machine->loop);
 	bus_deinit(&machine->bus);
 	kvm_deinit(&machine->kvm);
 	guest_memory_deinit(&machine->memory);
 	close_fdp(&machine->acpi_event_fd);
-	free(machine->vcpus);
-	machine->vcpus = NULL;
 }

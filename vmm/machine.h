@@ -17,7 +17,7 @@
 #include "vmm/runner_server.h"
 #include "vmm/slots.h"
 #include "vmm/spec.h"
-#include "vmm/vcpu.h"
+#include "vmm/vcpus.h"
 
 #define MACHINE_DETAIL_MAX 128
 
@@ -34,8 +34,7 @@ struct machine {
 	struct disks disks;
 	struct virtio_dev *vsock;
 	struct runner_server server;
-	struct vcpu *vcpus;
-	unsigned n_vcpus, n_vcpus_made;
+	struct vcpus vcpus;
 	uint64_t started_ns;
 	const char *end_reason; /* NULL while it runs */
 	char end_detail[MACHINE_DETAIL_MAX];

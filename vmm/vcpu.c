@@ -2,24 +2,26 @@
 #include "vmm/vcpu.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <linux/kvm.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/runner.h"
-#include "vmm/cpuid.h"
+#include "vmm/vcpu_exit.h"
 
 #define STACK_SIZE	(256u * 1024)
 #define CR0_PE		1u
 #define CR0_ET		0x10u
 #define RFLAGS_RESERVED 2u
 
-int vcpu_init(struct vcpu *vcpu, struct kvm *kvm, struct bus *bus, unsigned index, unsigned n_vcpus,
-	      struct error *err)
+int vcpu_init(struct vcpu *vcpu, struct kvm *kvm, struct bus *bus, const struct cpuid *cpuid,
+	      unsigned index, unsigned n_max, struct error *err)
 {
 	void *run;
 
@@ -34,8 +36,7 @@ int vcpu_init(struct vcpu *vcpu, struct kvm *kvm, struct bus *bus, unsigned inde
 	if (run == MAP_FAILED)
 		return error_set_errno(err, -errno, "cannot map the area of vCPU %u", index);
 	vcpu->run = run;
-	bus_add_call(bus, &vcpu->call);
-	return cpuid_apply(kvm->fd, vcpu->fd, index, n_vcpus, err);
+	return cpuid_apply(cpuid, vcpu->fd, index, n_max, err);
 }
 
 void vcpu_deinit(struct vcpu *vcpu)
@@ -78,103 +79,82 @@ int vcpu_enter_pvh(struct vcpu *vcpu, uint32_t entry, uint32_t start_info, struc
 	return 0;
 }
 
-static void port_io(struct vcpu *vcpu)
+static void set_immediate_exit(struct vcpu *vcpu, uint8_t value)
 {
-	struct kvm_run *run = vcpu->run;
-	uint8_t *data = (uint8_t *)run + run->io.data_offset;
-
-	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size)
-		bus_do(vcpu->bus, &vcpu->call, true, run->io.direction == KVM_EXIT_IO_OUT,
-		       run->io.port, data, run->io.size);
+	__atomic_store_n(&vcpu->run->immediate_exit, value, __ATOMIC_SEQ_CST);
 }
 
-static void memory_io(struct vcpu *vcpu)
+static void sleep_while_parked(struct vcpu *vcpu)
 {
-	struct kvm_run *run = vcpu->run;
-
-	if (run->mmio.len > sizeof(run->mmio.data))
-		return;
-	bus_do(vcpu->bus, &vcpu->call, false, run->mmio.is_write, run->mmio.phys_addr,
-	       run->mmio.data, run->mmio.len);
+	atomic_store(&vcpu->parked, true);
+	bus_ring(vcpu->bus);
+	while (atomic_load(&vcpu->want) == VCPU_PARK)
+		syscall(SYS_futex, &vcpu->want, FUTEX_WAIT_PRIVATE, VCPU_PARK, NULL, NULL, 0);
+	atomic_store(&vcpu->parked, false);
 }
 
-static bool end(struct vcpu *vcpu, const char *reason, const char *detail)
+/*
+ * Both may fail and nothing is lost: the first where no vCPU starts by SIPI, the second where the
+ * guest does not use kvm-clock.
+ */
+static void after_park(struct vcpu *vcpu)
 {
-	bus_end(vcpu->bus, &vcpu->call, reason, detail);
-	return false;
+	struct kvm_mp_state waiting = {.mp_state = KVM_MP_STATE_UNINITIALIZED};
+
+	if (vcpu->begin_anew)
+		(void)ioctl(vcpu->fd, KVM_SET_MP_STATE, &waiting);
+	else
+		(void)ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
+	vcpu->begin_anew = false;
 }
 
-static bool system_event(struct vcpu *vcpu)
+/* Does what `want` says; false: the thread is to end. */
+static bool heed(struct vcpu *vcpu)
 {
-	switch (vcpu->run->system_event.type) {
-	case KVM_SYSTEM_EVENT_SHUTDOWN:
-		return end(vcpu, RUNNER_EXIT_POWEROFF, "");
-	case KVM_SYSTEM_EVENT_RESET:
-		return end(vcpu, RUNNER_EXIT_REBOOT, "");
-	case KVM_SYSTEM_EVENT_CRASH:
-		return end(vcpu, RUNNER_EXIT_PANIC, "");
-	default:
-		return true;
+	for (;;) {
+		set_immediate_exit(vcpu, 0);
+		switch (atomic_load(&vcpu->want)) {
+		case VCPU_RUN:
+			return true;
+		case VCPU_PARK:
+			sleep_while_parked(vcpu);
+			if (atomic_load(&vcpu->want) == VCPU_RUN)
+				after_park(vcpu);
+			break;
+		default:
+			return false;
+		}
 	}
 }
 
-static bool internal_error(struct vcpu *vcpu)
+/*
+ * `want` is heeded only when KVM_RUN was interrupted: immediate_exit makes it so on the next entry
+ * at the latest, after KVM has ended the access before.
+ */
+static void run_until_end(struct vcpu *vcpu)
 {
-	char detail[96];
-
-	snprintf(detail, sizeof(detail), "KVM internal error %u on vCPU %u",
-		 vcpu->run->internal.suberror, vcpu->index);
-	return end(vcpu, RUNNER_EXIT_ERROR, detail);
-}
-
-/* Handles one exit; false ends the vCPU. */
-static bool handle_exit(struct vcpu *vcpu)
-{
-	char detail[96];
-
-	switch (vcpu->run->exit_reason) {
-	case KVM_EXIT_IO:
-		port_io(vcpu);
-		return true;
-	case KVM_EXIT_MMIO:
-		memory_io(vcpu);
-		return true;
-	case KVM_EXIT_INTR:
-	case KVM_EXIT_IRQ_WINDOW_OPEN:
-		return true;
-	case KVM_EXIT_SHUTDOWN:
-		return end(vcpu, RUNNER_EXIT_TRIPLE_FAULT, "");
-	case KVM_EXIT_SYSTEM_EVENT:
-		return system_event(vcpu);
-	case KVM_EXIT_INTERNAL_ERROR:
-		return internal_error(vcpu);
-	default:
-		snprintf(detail, sizeof(detail), "unexpected KVM exit %u on vCPU %u",
-			 vcpu->run->exit_reason, vcpu->index);
-		return end(vcpu, RUNNER_EXIT_ERROR, detail);
+	while (heed(vcpu)) {
+		while (ioctl(vcpu->fd, KVM_RUN, 0) == 0)
+			if (!vcpu_exit_handle(vcpu))
+				return;
+		if (errno != EINTR && errno != EAGAIN) {
+			vcpu_exit_failed(vcpu, errno);
+			return;
+		}
+		atomic_fetch_add_explicit(&vcpu->counters.interrupted, 1, memory_order_relaxed);
 	}
 }
 
 static void *run_vcpu(void *user)
 {
 	struct vcpu *vcpu = user;
-	char name[16], detail[96];
+	char name[16];
 
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
 	pthread_setname_np(pthread_self(), name);
-	while (!atomic_load(&vcpu->stop)) {
-		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0) {
-			if (errno == EINTR || errno == EAGAIN)
-				continue;
-			snprintf(detail, sizeof(detail), "KVM_RUN of vCPU %u: %s", vcpu->index,
-				 strerrordesc_np(errno));
-			end(vcpu, RUNNER_EXIT_ERROR, detail);
-			break;
-		}
-		atomic_fetch_add_explicit(&vcpu->exits, 1, memory_order_relaxed);
-		if (!handle_exit(vcpu))
-			break;
-	}
+	run_until_end(vcpu);
+	atomic_store(&vcpu->parked, true);
+	bus_ring(vcpu->bus);
 	return NULL;
 }
 
@@ -183,13 +163,14 @@ static void wake_up(int number)
 	(void)number;
 }
 
-int vcpu_start(struct vcpu *vcpu, struct error *err)
+int vcpu_start(struct vcpu *vcpu, bool parked, struct error *err)
 {
-	struct sigaction action = {.sa_handler = wake_up};
+	struct sigaction action = {.sa_handler = wake_up, .sa_flags = SA_RESTART};
 	pthread_attr_t attr;
 	int r;
 
 	sigaction(SIGUSR1, &action, NULL);
+	atomic_store(&vcpu->want, parked ? VCPU_PARK : VCPU_RUN);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
 	r = pthread_create(&vcpu->thread, &attr, run_vcpu, vcpu);
@@ -200,15 +181,62 @@ int vcpu_start(struct vcpu *vcpu, struct error *err)
 	return 0;
 }
 
-void vcpu_kick_out(struct vcpu *vcpu)
+static void want(struct vcpu *vcpu, enum vcpu_want what)
 {
 	if (!vcpu->started)
 		return;
-	atomic_store(&vcpu->stop, true);
-	/* Set before the signal: KVM_RUN returns even if the signal came between the check of stop
-	 * and the entry. */
-	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-	pthread_kill(vcpu->thread, SIGUSR1);
+	/* In this order, see vcpu.h. */
+	atomic_store(&vcpu->want, what);
+	if (what != VCPU_RUN) {
+		set_immediate_exit(vcpu, 1);
+		pthread_kill(vcpu->thread, SIGUSR1);
+	}
+	syscall(SYS_futex, &vcpu->want, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void vcpu_park(struct vcpu *vcpu)
+{
+	want(vcpu, VCPU_PARK);
+}
+
+bool vcpu_is_parked(const struct vcpu *vcpu)
+{
+	return !vcpu->started || atomic_load(&vcpu->parked);
+}
+
+void vcpu_unpark(struct vcpu *vcpu)
+{
+	want(vcpu, VCPU_RUN);
+}
+
+/* The thread reads it once it has seen the `want` that is stored later. */
+void vcpu_begin_anew(struct vcpu *vcpu)
+{
+	vcpu->begin_anew = true;
+}
+
+int vcpu_registers(const struct vcpu *vcpu, struct vcpu_registers *registers)
+{
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+
+	if (!vcpu_is_parked(vcpu))
+		return -EBUSY;
+	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) < 0 || ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) < 0)
+		return -errno;
+	*registers = (struct vcpu_registers){.rip = regs.rip,
+					     .rsp = regs.rsp,
+					     .rflags = regs.rflags,
+					     .cr0 = sregs.cr0,
+					     .cr3 = sregs.cr3,
+					     .cr4 = sregs.cr4,
+					     .efer = sregs.efer};
+	return 0;
+}
+
+void vcpu_kick_out(struct vcpu *vcpu)
+{
+	want(vcpu, VCPU_STOP);
 }
 
 void vcpu_stop(struct vcpu *vcpu)
