@@ -10,14 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <archive.h>
-#include <archive_entry.h>
-
 #include "base/cleanup.h"
 #include "protect/cli/output.h"
+#include "protect/cli/tar.h"
 
 #define CHUNK	   (64u * 1024)
-#define PATH_BYTES 512
+#define PATH_BYTES TAR_PATH_MAX
 
 struct file {
 	char path[PATH_BYTES]; /* below the layout */
@@ -29,15 +27,11 @@ struct layout {
 	int dir;
 	struct file *files;
 	size_t n;
-	struct archive *archive;
 	struct import_sink *sink;
-	int send_error; /* nothing is sent any more */
 };
 
 static void layout_deinit(struct layout *layout)
 {
-	if (layout->archive)
-		archive_write_free(layout->archive);
 	free(layout->files);
 	close_fdp(&layout->dir);
 }
@@ -113,55 +107,19 @@ static int by_size(const void *a, const void *b)
 	return strcmp(left->path, right->path);
 }
 
-/*
- * Never fails: libarchive would leak its buffers. What archive_write_free() pads an incomplete
- * archive with must not be sent, or it would look complete.
- */
-static la_ssize_t on_write(struct archive *archive, void *user, const void *data, size_t len)
-{
-	struct layout *layout = user;
-
-	(void)archive;
-	if (!layout->send_error)
-		layout->send_error = import_send(layout->sink, data, len);
-	return (la_ssize_t)len;
-}
-
-static int open_archive(struct layout *layout)
-{
-	layout->archive = archive_write_new();
-	if (!layout->archive)
-		return say(layout, ".", -ENOMEM);
-	archive_write_set_format_pax_restricted(layout->archive);
-	archive_write_set_bytes_per_block(layout->archive, (int)CHUNK);
-	archive_write_set_bytes_in_last_block(layout->archive, 1);
-	if (archive_write_open2(layout->archive, layout, NULL, on_write, NULL, NULL) != ARCHIVE_OK)
-		return say(layout, ".", -ENOMEM);
-	return 0;
-}
-
-static void free_entry(struct archive_entry **entry)
-{
-	archive_entry_free(*entry);
-}
-
 static int write_header(struct layout *layout, const struct file *file)
 {
-	_cleanup_(free_entry) struct archive_entry *entry = archive_entry_new();
+	uint8_t header[TAR_HEADER_MAX];
+	int len = tar_header(file->path, (uint64_t)file->size, header);
 
-	if (!entry)
-		return say(layout, file->path, -ENOMEM);
-	archive_entry_set_pathname(entry, file->path);
-	archive_entry_set_filetype(entry, AE_IFREG);
-	archive_entry_set_perm(entry, 0644);
-	archive_entry_set_size(entry, file->size);
-	if (archive_write_header(layout->archive, entry) != ARCHIVE_OK)
-		return say(layout, file->path, -EIO);
-	return layout->send_error;
+	if (len < 0)
+		return say(layout, file->path, len);
+	return import_send(layout->sink, header, (size_t)len);
 }
 
 static int write_file(struct layout *layout, const struct file *file)
 {
+	static const uint8_t zeroes[TAR_BLOCK];
 	_cleanup_(close_fdp) int fd = openat(layout->dir, file->path, O_RDONLY | O_CLOEXEC);
 	_cleanup_(freep) uint8_t *buf = malloc(CHUNK);
 	off_t left = file->size;
@@ -178,25 +136,20 @@ static int write_file(struct layout *layout, const struct file *file)
 		if (n <= 0)
 			return say(layout, file->path, n < 0 ? -errno : -ENODATA);
 		left -= n;
-		if (archive_write_data(layout->archive, buf, (size_t)n) != n)
-			return say(layout, file->path, -EIO);
-		r = layout->send_error;
+		r = import_send(layout->sink, buf, (size_t)n);
 	}
-	return r;
+	return r ? r : import_send(layout->sink, zeroes, tar_padding((uint64_t)file->size));
 }
 
+/* A failure sends no trailer: what came would look complete. */
 static int write_all(struct layout *layout)
 {
-	int r = open_archive(layout);
+	static const uint8_t trailer[TAR_TRAILER_MAX];
+	int r = 0;
 
 	for (size_t i = 0; !r && i < layout->n; i++)
 		r = write_file(layout, &layout->files[i]);
-	if (!r && archive_write_close(layout->archive) != ARCHIVE_OK)
-		r = say(layout, ".", -EIO);
-	if (!r)
-		r = layout->send_error;
-	layout->send_error = r;
-	return r;
+	return r ? r : import_send(layout->sink, trailer, sizeof(trailer));
 }
 
 int import_layout_send(struct import_sink *sink, const char *path)
