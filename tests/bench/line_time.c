@@ -2,9 +2,8 @@
 /*
  * line_time MARKER GUEST_MIB COMMAND…: starts COMMAND, reads its standard output until MARKER
  * comes, and prints one line of JSON: {"ms": from before the fork to the marker's last byte,
- * "pss_kib": what the process then holds beside the guest's memory}. Guest memory is what
- * /proc/PID/smaps shows as one mapping of at least GUEST_MIB (or a memfd named guest-memory). Then
- * the process is killed.
+ * "pss_kib": what the process then holds beside the guest's memory}. Then the process
+ * is killed.
  */
 #include <errno.h>
 #include <signal.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "zone.h"
 
 static pid_t start(char **argv, int *output)
 {
@@ -48,27 +48,6 @@ static int wait_for(int fd, const char *marker)
 		matched = c == marker[matched] ? matched + 1 : c == marker[0] ? 1 : 0;
 	}
 	return 0;
-}
-
-static unsigned long long pss_kib(pid_t pid, unsigned long guest_mib)
-{
-	unsigned long long start_address, end_address, value, total = 0;
-	char path[64], line[512];
-	int is_guest = 0;
-	FILE *smaps;
-
-	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)pid);
-	smaps = fopen(path, "re");
-	while (smaps && fgets(line, sizeof(line), smaps)) {
-		if (sscanf(line, "%llx-%llx ", &start_address, &end_address) == 2)
-			is_guest = strstr(line, "guest-memory") ||
-				   end_address - start_address >= guest_mib << 20;
-		else if (sscanf(line, "Pss: %llu kB", &value) == 1 && !is_guest)
-			total += value;
-	}
-	if (smaps)
-		fclose(smaps);
-	return total;
 }
 
 int main(int argc, char **argv)
