@@ -110,7 +110,8 @@ static int boot(struct machine *machine, const struct zone_spec *spec, struct er
 	const struct boot_files files = {.kernel_fd = spec->kernel_fd,
 					 .initrd_fd = spec->initrd_fd,
 					 .cmdline = spec->cmdline,
-					 .n_vcpus = spec->vcpus};
+					 .n_vcpus = spec->vcpus,
+					 .n_vcpus_max = spec->max_vcpus};
 	struct boot_entry entry;
 	int r = boot_load(&machine->memory, &files, &entry, err);
 
@@ -160,7 +161,7 @@ int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, st
 	r = add_disks(machine, spec, err);
 	if (r == 0)
 		r = vcpus_init(&machine->vcpus, &machine->kvm, &machine->bus,
-			       machine->acpi_event_fd, spec->vcpus, spec->vcpus, err);
+			       machine->acpi_event_fd, spec->vcpus, spec->max_vcpus, err);
 	if (r == 0)
 		r = boot(machine, spec, err);
 	if (r == 0)
