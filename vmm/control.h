@@ -12,6 +12,6 @@ struct machine;
 /* Runs exactly once for each request. The reply is borrowed for the call. */
 typedef void control_reply_fn(void *user, const Protect__Runner__Reply *reply);
 
-/* Serves one request. fd is the borrowed descriptor that came with it, or -1. */
-void control_request(struct machine *machine, const void *data, size_t len, int fd,
-		     control_reply_fn *reply, void *user);
+/* Serves one request. fds are the borrowed descriptors that came with it. */
+void control_request(struct machine *machine, const void *data, size_t len, const int *fds,
+		     unsigned n_fds, control_reply_fn *reply, void *user);

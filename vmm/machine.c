@@ -17,9 +17,7 @@
 #include "vmm/layout.h"
 #include "vmm/wind_down.h"
 
-#define LOOP_ENTRIES 256
-#define LOOP_SLOTS   512
-#define GUEST_CID    3 /* the first that is not reserved; ours alone, no host kernel knows it */
+#define GUEST_CID 3 /* the first that is not reserved; ours alone, no host kernel knows it */
 
 enum { SLOT_CONSOLE = 1, SLOT_VSOCK = 2, SLOT_RNG = 3 };
 
@@ -143,7 +141,7 @@ int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, st
 	for (unsigned i = 0; i < KVM_IRQS_MAX; i++)
 		machine->kvm.irqs[i].eventfd = -1;
 	machine->started_ns = clock_now_ns();
-	r = loop_new(&machine->loop, LOOP_ENTRIES, LOOP_SLOTS);
+	r = loop_new(&machine->loop, MACHINE_LOOP_ENTRIES, MACHINE_LOOP_SLOTS);
 	if (r < 0)
 		return error_set_errno(
 			err, r, "io_uring is not usable (see the sysctl kernel.io_uring_disabled)");

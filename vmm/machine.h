@@ -19,7 +19,9 @@
 #include "vmm/spec.h"
 #include "vmm/vcpus.h"
 
-#define MACHINE_DETAIL_MAX 128
+#define MACHINE_DETAIL_MAX   128
+#define MACHINE_LOOP_ENTRIES 256
+#define MACHINE_LOOP_SLOTS   512
 
 struct machine {
 	struct loop *loop;

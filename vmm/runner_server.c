@@ -29,6 +29,12 @@ static struct loop *loop_of(const struct runner_client *client)
 	return client->server->machine->loop;
 }
 
+static void close_fds(struct runner_client *client)
+{
+	while (client->n_fds)
+		close_fdp(&client->fds[--client->n_fds]);
+}
+
 /* The place is free again once nothing of it is under way. */
 static void drop(struct runner_client *client)
 {
@@ -45,7 +51,7 @@ static void drop(struct runner_client *client)
 	if (client->fd >= 0)
 		shutdown(client->fd, SHUT_RDWR);
 	close_fdp(&client->fd);
-	close_fdp(&client->request_fd);
+	close_fds(client);
 	free(client->frame);
 	client->frame = NULL;
 	client->state = CLIENT_FREE;
@@ -133,17 +139,17 @@ static void hello_time_over(struct loop_op *op, int res, uint32_t cqe_flags)
 
 static void control_reply(struct runner_client *client, const Protect__Runner__Reply *reply)
 {
-	uint8_t frame[FRAME_ROOM];
 	uint32_t len = (uint32_t)protect__runner__reply__get_packed_size(reply);
+	_cleanup_(freep) uint8_t *frame = len <= RUNNER_FRAME_MAX ? malloc(FRAME_HEAD + len) : NULL;
 
-	if (len > sizeof(frame) - FRAME_HEAD) {
+	if (!frame) {
 		drop(client);
 		return;
 	}
 	memcpy(frame, &len, FRAME_HEAD);
 	protect__runner__reply__pack(reply, frame + FRAME_HEAD);
-	/* Replies are small and one at a time: a socket that has no room for one belongs to nobody
-	 * who reads. */
+	/* Replies are bounded and one at a time: a socket that has no room for one belongs to
+	 * nobody who reads. */
 	if (io_send_fds(client->fd, frame, FRAME_HEAD + len, NULL, 0, MSG_DONTWAIT) !=
 	    (ssize_t)(FRAME_HEAD + len))
 		drop(client);
@@ -154,7 +160,7 @@ static void control_answered(void *user, const Protect__Runner__Reply *reply)
 	struct runner_client *client = user;
 
 	client->busy = false;
-	close_fdp(&client->request_fd);
+	close_fds(client);
 	if (client->state == CLIENT_CLOSING) {
 		drop(client);
 		return;
@@ -180,16 +186,17 @@ static int whole_frame(const struct runner_client *client)
 
 static int receive(struct runner_client *client)
 {
-	int fd = -1;
-	unsigned n_fds = 1;
+	int fds[RUNNER_FDS_MAX];
+	unsigned n_fds = RUNNER_FDS_MAX;
 	ssize_t n = io_recv_fds(client->fd, client->frame + client->received,
-				FRAME_ROOM - client->received, &fd, &n_fds, MSG_DONTWAIT);
+				FRAME_ROOM - client->received, fds, &n_fds, MSG_DONTWAIT);
 
 	if (n <= 0)
 		return n == 0 ? -ECONNRESET : (int)n;
 	if (n_fds) {
-		close_fdp(&client->request_fd);
-		client->request_fd = fd;
+		close_fds(client);
+		memcpy(client->fds, fds, n_fds * sizeof(fds[0]));
+		client->n_fds = n_fds;
 	}
 	client->received += (uint32_t)n;
 	client->heard_ns = clock_now_ns();
@@ -221,7 +228,7 @@ static void control_ready(struct loop_op *op, int res, uint32_t cqe_flags)
 	client->received = 0;
 	client->busy = true;
 	control_request(client->server->machine, client->frame + FRAME_HEAD, (size_t)len,
-			client->request_fd, control_answered, client);
+			client->fds, client->n_fds, control_answered, client);
 }
 
 static struct runner_client *free_client(struct runner_server *server)
@@ -278,7 +285,6 @@ static void take_client(struct runner_server *server, struct runner_client *clie
 					 .fd = steal_fd(&fd),
 					 .slot = slot,
 					 .heard_ns = now_ns,
-					 .request_fd = -1,
 					 .op.done = hello_came,
 					 .timer.op.done = hello_time_over};
 	client->timing = loop_timer_start(loop, &client->timer, now_ns + HELLO_TIMEOUT_NS) == 0;

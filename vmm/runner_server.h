@@ -14,6 +14,7 @@
 #include "base/runner.h"
 
 #define RUNNER_CLIENTS_MAX 16
+#define RUNNER_FDS_MAX	   8 /* that one request brings */
 
 struct machine;
 struct runner_server;
@@ -26,13 +27,14 @@ struct runner_client {
 	int fd, slot;
 	bool waiting; /* op is under way */
 	bool timing;  /* timer is under way */
-	bool busy;    /* a detach is under way: no further request until it is answered */
+	bool busy;    /* a request is under way: no further one until it is answered */
 	struct loop_op op;
 	struct loop_timer timer;
 	uint64_t heard_ns; /* when it connected or sent something last */
 	struct runner_hello hello;
 	uint32_t received;
-	int request_fd; /* came with the request, -1: none */
+	unsigned n_fds;
+	int fds[RUNNER_FDS_MAX]; /* came with the request */
 	uint8_t *frame;
 };
 

@@ -49,9 +49,11 @@ int slots_plug_fixed(struct slots *slots, unsigned number, struct virtio_dev *de
 	struct pci_dev *function;
 	int r = make_function(slots, number, dev, &function);
 
-	if (r == 0)
-		pci_bus_plug(slots->pci, number, function, false);
-	return r;
+	if (r < 0)
+		return r;
+	slots->at[number] = dev;
+	pci_bus_plug(slots->pci, number, function, false);
+	return 0;
 }
 
 int slot_plug(struct slots *slots, struct slot *slot, struct virtio_dev *dev, bool hot,
@@ -72,6 +74,7 @@ int slot_plug(struct slots *slots, struct slot *slot, struct virtio_dev *dev, bo
 	slot->next = slots->first;
 	slots->first = slot;
 	slots->burnt &= ~(1u << slot->number);
+	slots->at[slot->number] = dev;
 	pci_bus_plug(slots->pci, slot->number, slot->function, hot);
 	return 0;
 }
@@ -117,6 +120,7 @@ static void function_gone(void *user)
 static void leave(struct slot *slot)
 {
 	slot->state = SLOT_LEAVING;
+	slot->slots->at[slot->number] = NULL;
 	if (slot->timing)
 		loop_cancel(slot->slots->loop, &slot->timer.op);
 	slot->function->ops->destroy(slot->function, function_gone, slot);

@@ -49,6 +49,7 @@ struct slots {
 	const struct pci_host_ops *host_ops;
 	void *host;
 	struct slot *first;
+	struct virtio_dev *at[PCI_SLOTS]; /* what is on the bus */
 	uint32_t burnt; /* emptied by force: the guest may still believe in what was there */
 };
 

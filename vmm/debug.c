@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/debug.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <linux/virtio_ring.h>
+
+#include "base/clock.h"
+#include "base/util.h"
+#include "virtio/regs.h"
+#include "vmm/machine.h"
+
+static json_t *hex(uint64_t value)
+{
+	char text[19];
+
+	snprintf(text, sizeof(text), "0x%" PRIx64, value);
+	return json_string(text);
+}
+
+static json_t *number(uint64_t value)
+{
+	return json_integer((json_int_t)value);
+}
+
+static json_t *describe_registers(const struct vcpu_registers *registers)
+{
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "rip", hex(registers->rip), "rsp",
+			 hex(registers->rsp), "rflags", hex(registers->rflags), "cr0",
+			 hex(registers->cr0), "cr3", hex(registers->cr3), "cr4",
+			 hex(registers->cr4), "efer", hex(registers->efer));
+}
+
+static json_t *describe_vcpus(const struct machine *machine)
+{
+	static const char *const states[] = {[VCPU_STATE_ABSENT] = "absent",
+					     [VCPU_STATE_RUNNING] = "running",
+					     [VCPU_STATE_PARKING] = "stopping",
+					     [VCPU_STATE_PARKED] = "paused"};
+	json_t *vcpus = json_array(), *vcpu;
+	struct vcpus_info info;
+
+	for (unsigned i = 0; i < machine->vcpus.n_max; i++) {
+		vcpus_info(&machine->vcpus, i, &info);
+		vcpu = json_pack("{s:i, s:s, s:b, s:o, s:o, s:o, s:o}", "index", (int)i, "state",
+				 states[info.state], "asked_to_leave", info.asked, "exits",
+				 number(info.exits), "port_accesses", number(info.port_accesses),
+				 "memory_accesses", number(info.memory_accesses), "interrupted",
+				 number(info.interrupted));
+		if (info.has_registers)
+			json_object_set_new(vcpu, "registers", describe_registers(&info.registers));
+		json_array_append_new(vcpus, vcpu);
+	}
+	return vcpus;
+}
+
+static json_t *describe_queue(const struct vq *vq, unsigned index, uint16_t vector)
+{
+	json_t *queue = json_pack(
+		"{s:i, s:i, s:b, s:i, s:i, s:i, s:i, s:i}", "index", (int)index, "size", vq->size,
+		"broken", vq->broken, "vector", vector, "next_avail", vq->next_avail, "next_used",
+		vq->next_used, "published_used", vq->published_used, "in_flight", vq->n_in_flight);
+
+	if (!vq->avail)
+		return queue;
+	json_object_set_new(queue, "guest_avail",
+			    number(__atomic_load_n(&vq->avail->idx, __ATOMIC_RELAXED)));
+	if (vq->event_idx)
+		json_object_set_new(
+			queue, "guest_used_event",
+			number(__atomic_load_n(&vq->avail->ring[vq->size], __ATOMIC_RELAXED)));
+	return queue;
+}
+
+/* Those that are in use. */
+static json_t *describe_queues(const struct virtio_dev *dev, const struct virtio_regs *regs)
+{
+	json_t *queues = json_array();
+
+	for (unsigned i = 0; i < dev->n_queues; i++)
+		if (dev->queues[i].enabled)
+			json_array_append_new(queues, describe_queue(&dev->queues[i], i,
+								     regs->queue_info[i].vector));
+	return queues;
+}
+
+static json_t *describe_msix(const struct msix *msix)
+{
+	uint32_t routed = 0;
+
+	for (unsigned i = 0; i < msix->n_vectors; i++)
+		routed |= (uint32_t)msix->vectors[i].routed << i;
+	return json_pack("{s:b, s:b, s:i, s:o, s:o}", "enabled", msix->enabled, "masked",
+			 msix->all_masked, "vectors", (int)msix->n_vectors, "routed", hex(routed),
+			 "pending", hex(msix->pending));
+}
+
+static json_t *describe_counters(const struct virtio_dev *dev)
+{
+	struct virtio_counter counters[VIRTIO_COUNTERS_MAX];
+	json_t *object = json_object();
+	unsigned n = 0;
+
+	if (dev->ops->counters)
+		n = dev->ops->counters(dev, counters, VIRTIO_COUNTERS_MAX);
+	for (unsigned i = 0; i < n; i++)
+		json_object_set_new(object, counters[i].name, number(counters[i].value));
+	return object;
+}
+
+static json_t *describe_device(const struct machine *machine, unsigned slot)
+{
+	const struct virtio_dev *dev = machine->slots.at[slot];
+	const struct virtio_regs *regs = dev->transport;
+	const struct pci_dev *function = machine->pci.slots[slot];
+
+	return json_pack("{s:i, s:s, s:i, s:b, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+			 "slot", (int)slot, "device", dev->ops->name, "queue_count",
+			 (int)dev->n_queues, "active", dev->active, "broken", dev->broken,
+			 "draining", regs->draining, "memory_decoding", function->memory_enabled,
+			 "bar", hex(function->bars[0].address), "status", hex(regs->status),
+			 "offered", hex(dev->offered), "negotiated", hex(dev->negotiated), "msix",
+			 describe_msix(regs->msix), "queues", describe_queues(dev, regs),
+			 "counters", describe_counters(dev));
+}
+
+static const char *name_of(const struct machine *machine, const struct virtio_dev *dev)
+{
+	for (unsigned i = 0; i < DISKS_MAX; i++)
+		if (machine->disks.disks[i].slot.dev == dev)
+			return machine->disks.disks[i].serial;
+	return NULL;
+}
+
+static json_t *describe_memory(const struct machine *machine)
+{
+	const struct mem *mem = &machine->memory.mem;
+	json_t *regions = json_array();
+
+	for (unsigned i = 0; i < mem->n_regions; i++)
+		json_array_append_new(regions,
+				      json_pack("{s:o, s:o}", "start", hex(mem->regions[i].start),
+						"bytes", number(mem->regions[i].len)));
+	return json_pack("{s:o}", "regions", regions);
+}
+
+/* As many devices as there is room for. */
+static void add_devices(const struct machine *machine, json_t *root)
+{
+	size_t room = DEBUG_TEXT_MAX - json_dumpb(root, NULL, 0, JSON_COMPACT) - 64;
+	json_t *devices = json_array();
+	unsigned left_out = 0;
+
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
+		const struct virtio_dev *dev = machine->slots.at[slot];
+		json_t *device;
+		size_t len;
+
+		if (!dev)
+			continue;
+		device = describe_device(machine, slot);
+		if (name_of(machine, dev))
+			json_object_set_new(device, "name", json_string(name_of(machine, dev)));
+		len = json_dumpb(device, NULL, 0, JSON_COMPACT) + 1;
+		if (len <= room) {
+			json_array_append(devices, device);
+			room -= len;
+		} else {
+			left_out++;
+		}
+		json_decref(device);
+	}
+	json_object_set_new(root, "devices", devices);
+	json_object_set_new(root, "devices_left_out", number(left_out));
+}
+
+char *debug_text(const struct machine *machine)
+{
+	json_t *root =
+		json_pack("{s:i, s:o, s:b, s:o, s:{s:i, s:i}, s:o}", "pid", (int)getpid(),
+			  "uptime_ms", number((clock_now_ns() - machine->started_ns) / NS_PER_MS),
+			  "paused", vcpus_are_paused(&machine->vcpus), "vcpus",
+			  describe_vcpus(machine), "loop", "entries", MACHINE_LOOP_ENTRIES, "slots",
+			  MACHINE_LOOP_SLOTS, "memory", describe_memory(machine));
+	char *text = NULL;
+
+	if (root) {
+		add_devices(machine, root);
+		text = json_dumps(root, JSON_COMPACT);
+	}
+	json_decref(root);
+	return text;
+}
