@@ -112,6 +112,7 @@ static void fill_image(const struct daemon *d, const Protect__Storage__Image *fr
 	to->size_bytes = from->size_bytes;
 	to->created_unix_ms = from->created_unix_ms;
 	to->kernel = from->kernel;
+	to->variant = from->variant;
 	to->users = count_users(d, from->name, from->digest);
 }
 

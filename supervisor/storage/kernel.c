@@ -16,11 +16,12 @@
 #include "supervisor/storage/kernel_modules.h"
 #include "supervisor/storage/layers_emit.h"
 
-#define CHUNK_SIZE	 (64u * 1024)
-#define MODULES_DEP_MAX	 (4 * MIB)
-#define MODULE_MAX	 (16 * MIB)
-#define BOOT_MODULES_MAX (64 * MIB)
-#define METADATA_MAX	 (64 * KIB)
+#define CHUNK_SIZE	   (64u * 1024)
+#define MODULES_DEP_MAX	   (4 * MIB)
+#define MODULE_MAX	   (16 * MIB)
+#define BOOT_MODULES_MAX   (64 * MIB)
+#define METADATA_MAX	   (64 * KIB)
+#define VARIANT_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 /* The files of a kernel image, and what they are called in the store. */
 static const struct known_file {
@@ -381,4 +382,78 @@ int kernel_read_metadata(struct store *store, const struct store_image *image,
 		r = take_line(metadata, l);
 	*out = metadata;
 	return r < 0 ? error_set(err, r, "out of memory") : 0;
+}
+
+void kernel_variant(struct store *store, const struct store_image *image,
+		    char variant[static KERNEL_VARIANT_MAX])
+{
+	Protect__Storage__KernelMetadata *metadata = NULL;
+	struct error ignored = ERROR_NULL;
+	size_t len;
+
+	variant[0] = '\0';
+	if (!image->kernel || kernel_read_metadata(store, image, &metadata, &ignored) < 0)
+		return;
+	len = strlen(metadata->flavor);
+	if (len < KERNEL_VARIANT_MAX && strspn(metadata->flavor, VARIANT_CHARACTERS) == len)
+		memcpy(variant, metadata->flavor, len + 1);
+	protect__storage__kernel_metadata__free_unpacked(metadata, NULL);
+}
+
+/* The search for a variant. */
+struct variant_search {
+	struct store *store;
+	const char *variant, *preferred;
+	struct store_image *best;
+	bool found;
+	char known[256]; /* the variants that there are, for a person */
+};
+
+static void note_variant(struct variant_search *search, const char *variant)
+{
+	size_t len = strlen(search->known), n = strlen(variant);
+
+	for (const char *seen = search->known; n && (seen = strstr(seen, variant)); seen++)
+		/* Whole words only: "zone" is also a part of "zone-debug". */
+		if ((seen == search->known || seen[-1] == ' ') && (!seen[n] || seen[n] == ','))
+			return;
+	if (n == 0 || len + n + 3 > sizeof(search->known))
+		return;
+	snprintf(search->known + len, sizeof(search->known) - len, "%s%s", len ? ", " : "",
+		 variant);
+}
+
+static int look_at_variant(void *context, const struct store_image *image)
+{
+	struct variant_search *search = context;
+	char variant[KERNEL_VARIANT_MAX];
+
+	kernel_variant(search->store, image, variant);
+	note_variant(search, variant);
+	if (!variant[0] || strcmp(variant, search->variant) != 0)
+		return 0;
+	if (strcmp(image->name, search->preferred) != 0 && search->found &&
+	    image->created_unix_ms <= search->best->created_unix_ms)
+		return 0;
+	*search->best = *image;
+	search->found = true;
+	return strcmp(image->name, search->preferred) == 0;
+}
+
+int kernel_find_variant(struct store *store, const char *variant, const char *preferred,
+			struct store_image *out, struct error *err)
+{
+	struct variant_search search = {
+		.store = store, .variant = variant, .preferred = preferred, .best = out};
+	int r = store_list(store, look_at_variant, &search, err);
+
+	if (r < 0)
+		return r;
+	if (search.found)
+		return 0;
+	if (!search.known[0])
+		return error_set(err, -ENOENT,
+				 "no kernel in the store has a variant; '%s' was asked", variant);
+	return error_set(err, -ENOENT, "no kernel of variant '%s' is in the store; there is: %s",
+			 variant, search.known);
 }

@@ -52,6 +52,21 @@ int kernel_extract(struct layers_plan *plan, const int *fds, uint32_t n, uint64_
 int kernel_open(struct store *store, const struct store_image *image, struct kernel_base *base,
 		int fds[KERNEL_FILES], struct error *err);
 
+#define KERNEL_VARIANT_MAX 64 /* with its NUL */
+
+/* KERNEL_FLAVOR of kernel/metadata, "" if it says none or one that is no word of letters, digits,
+ * '.', '_' and '-'. */
+void kernel_variant(struct store *store, const struct store_image *image,
+		    char variant[static KERNEL_VARIANT_MAX]);
+
+/*
+ * Finds the kernel of a variant: the default one (named `preferred`) if it is of that variant, else
+ * the newest. Returns 0, -ENOENT with the variants that there are, or another negative errno with
+ * *err set.
+ */
+int kernel_find_variant(struct store *store, const char *variant, const char *preferred,
+			struct store_image *out, struct error *err);
+
 /* What kernel/metadata says. The caller frees with
  * protect__storage__kernel_metadata__free_unpacked(). 0 or a negative errno. */
 int kernel_read_metadata(struct store *store, const struct store_image *image,

@@ -193,7 +193,7 @@ static void import_kernel(void *context)
 		r = ops_import_layout(startup->storage, startup->options->kernel_layout, NULL,
 				      OPS_DEFAULT_KERNEL, &job, &image, &err);
 		if (r == 0)
-			r = ops_open_kernel(startup->storage, "", fds, &image, &err);
+			r = ops_open_kernel(startup->storage, "", "", fds, &image, &err);
 		for (unsigned i = 0; r == 0 && i < KERNEL_FILES; i++)
 			close(fds[i]);
 		if (r < 0)

@@ -109,7 +109,7 @@ int oneshot_prepare_kernel(struct storage *storage, const char *ref, const char 
 		ref = digest;
 	}
 	if (r == 0)
-		r = ops_open_kernel(storage, ref, fds, &image, err);
+		r = ops_open_kernel(storage, ref, "", fds, &image, err);
 	if (r < 0)
 		return r;
 	if (mkdir(output, 0755) < 0 && errno != EEXIST)

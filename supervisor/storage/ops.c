@@ -132,11 +132,17 @@ int ops_import_layout(struct storage *storage, const char *path, const char *tag
 	return r;
 }
 
-int ops_open_kernel(struct storage *storage, const char *ref, int fds[KERNEL_FILES],
-		    struct store_image *image, struct error *err)
+int ops_open_kernel(struct storage *storage, const char *ref, const char *variant,
+		    int fds[KERNEL_FILES], struct store_image *image, struct error *err)
 {
-	int r = store_find(storage->store, ref[0] ? ref : OPS_DEFAULT_KERNEL, image, err);
+	int r;
 
+	if (ref[0] && variant[0])
+		return error_set(err, -EINVAL, "a kernel and a variant exclude each other");
+	if (variant[0])
+		r = kernel_find_variant(storage->store, variant, OPS_DEFAULT_KERNEL, image, err);
+	else
+		r = store_find(storage->store, ref[0] ? ref : OPS_DEFAULT_KERNEL, image, err);
 	if (r < 0)
 		return r;
 	if (!image->kernel)
@@ -162,6 +168,23 @@ static Protect__Storage__Image *image_message(const struct store_image *from)
 	to->kernel = from->kernel;
 	if (to->name && to->digest)
 		return to;
+	protect__storage__image__free_unpacked(to, NULL);
+	return NULL;
+}
+
+/* As image_message(), with a kernel's variant. */
+static Protect__Storage__Image *list_message(struct store *store, const struct store_image *from)
+{
+	Protect__Storage__Image *to = image_message(from);
+	char variant[KERNEL_VARIANT_MAX];
+
+	if (!to)
+		return NULL;
+	kernel_variant(store, from, variant);
+	to->variant = strdup(variant);
+	if (to->variant)
+		return to;
+	to->variant = (char *)(uintptr_t)protobuf_c_empty_string;
 	protect__storage__image__free_unpacked(to, NULL);
 	return NULL;
 }
@@ -201,9 +224,11 @@ static int serve_open(struct storage *storage, const char *ref, struct outcome *
 	return answer_image(storage, outcome);
 }
 
-static int serve_open_kernel(struct storage *storage, const char *ref, struct outcome *outcome)
+static int serve_open_kernel(struct storage *storage, const Protect__Storage__OpenKernel *open,
+			     struct outcome *outcome)
 {
-	int r = ops_open_kernel(storage, ref, outcome->fds, &outcome->image, &outcome->err);
+	int r = ops_open_kernel(storage, open->ref, open->variant, outcome->fds, &outcome->image,
+				&outcome->err);
 
 	if (r < 0)
 		return r;
@@ -236,6 +261,7 @@ static int send_reply(int socket, const Protect__Storage__Reply *reply, const in
 /* A list under way: sent in parts, all but the last marked with `progress`, since a packet holds
  * about 300 images. */
 struct listing {
+	struct store *store;
 	int socket;
 	Protect__Storage__Reply reply;
 	size_t bytes, room;
@@ -278,7 +304,7 @@ static int add_to_list(void *context, const struct store_image *image)
 	}
 	if (r < 0)
 		return r;
-	reply->images[reply->n_images] = image_message(image);
+	reply->images[reply->n_images] = list_message(listing->store, image);
 	if (!reply->images[reply->n_images])
 		return -ENOMEM;
 	listing->bytes +=
@@ -289,7 +315,8 @@ static int add_to_list(void *context, const struct store_image *image)
 
 static int serve_list(struct storage *storage, int socket, struct outcome *outcome)
 {
-	struct listing listing = {.socket = socket, .reply = PROTECT__STORAGE__REPLY__INIT};
+	struct listing listing = {
+		.store = storage->store, .socket = socket, .reply = PROTECT__STORAGE__REPLY__INIT};
 	int r = store_list(storage->store, add_to_list, &listing, &outcome->err);
 
 	if (r < 0) {
@@ -334,7 +361,7 @@ static int dispatch(struct storage *storage, const Protect__Storage__Request *re
 	case PROTECT__STORAGE__REQUEST__WHAT_OPEN:
 		return serve_open(storage, request->open->ref, outcome);
 	case PROTECT__STORAGE__REQUEST__WHAT_OPEN_KERNEL:
-		return serve_open_kernel(storage, request->open_kernel->ref, outcome);
+		return serve_open_kernel(storage, request->open_kernel, outcome);
 	case PROTECT__STORAGE__REQUEST__WHAT_LIST:
 		return serve_list(storage, job->socket, outcome);
 	case PROTECT__STORAGE__REQUEST__WHAT_REMOVE:

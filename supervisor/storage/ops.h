@@ -36,7 +36,7 @@ int ops_import_fd(struct storage *storage, int fd, const char *name, const char 
 int ops_import_layout(struct storage *storage, const char *path, const char *tag, const char *name,
 		      struct job *job, struct store_image *image, struct error *err);
 
-/* Opens a kernel's three files; ref empty = the default kernel. The caller closes them. 0 or a
- * negative errno with *err set. */
-int ops_open_kernel(struct storage *storage, const char *ref, int fds[KERNEL_FILES],
-		    struct store_image *image, struct error *err);
+/* Opens a kernel's three files; ref empty = the one of that variant or, variant empty as well, the
+ * default kernel. The caller closes them. 0 or a negative errno with *err set. */
+int ops_open_kernel(struct storage *storage, const char *ref, const char *variant,
+		    int fds[KERNEL_FILES], struct store_image *image, struct error *err);

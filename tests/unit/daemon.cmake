@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3)
 add_executable(daemon_fake_zones daemon_fake_zones.c)
 target_link_libraries(daemon_fake_zones PRIVATE zone_guest launch)
-protect_unit_test(daemon_parts SOURCES daemon_parts.c LIBS daemon PkgConfig::jansson)
+protect_unit_test(daemon_parts SOURCES daemon_parts.c LIBS daemon PkgConfig::jansson PkgConfig::sqlite3)
 protect_unit_test(daemon_splice SOURCES daemon_splice.c LIBS daemon)
 add_test(NAME unit_daemon_services
 	COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/daemon_services.sh $<TARGET_FILE_DIR:protect-daemon>)

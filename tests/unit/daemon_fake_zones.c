@@ -31,8 +31,9 @@
 #include "supervisor/launch/launch.h"
 #include "zone-guest/agent.h"
 
-#define DISKS_MAX    16
-#define CONTROLS_MAX 8
+#define DISKS_MAX     16
+#define CONTROLS_MAX  8
+#define HANGING_VCPUS 3u
 
 static const char address[] = "protect-fake-zones";
 
@@ -47,6 +48,9 @@ static struct fake {
 	int runner, listener, exit_fd;
 	int controls[CONTROLS_MAX], consoles[CONTROLS_MAX];
 	unsigned n_controls, n_consoles;
+	uint64_t memory_bytes;
+	uint32_t vcpus;
+	bool paused;
 	const char *ending;
 } fake;
 
@@ -71,6 +75,7 @@ static int run_runner(void)
 
 	if (fd < 0)
 		return 1;
+	io_write_full(STDERR_FILENO, "info event=boot\nwarning evil=\x1b[2J\xff\n\nlast", 40);
 	io_send_fds(fd, "z", 1, fds, 2, 0);
 	return io_read_full(fd, &end, 1) == 1 ? 0 : 2;
 }
@@ -124,7 +129,18 @@ static int detach(const char *serial)
 	return -ENOENT;
 }
 
-static void reply(int fd, int error, Protect__Runner__StatusReply *status)
+/* As a runner does, but no more than what the daemon's tests ask for. */
+static const char *debug_info(void)
+{
+	static char text[256];
+
+	snprintf(text, sizeof(text),
+		 "{\"memory_bytes\":%llu,\"vcpus\":%u,\"paused\":%s,\"zone\":\"forged\"}",
+		 (unsigned long long)fake.memory_bytes, fake.vcpus, fake.paused ? "true" : "false");
+	return text;
+}
+
+static void reply(int fd, int error, Protect__Runner__StatusReply *status, const char *info)
 {
 	Protect__Runner__Reply message = PROTECT__RUNNER__REPLY__INIT;
 	uint8_t frame[4096];
@@ -133,24 +149,48 @@ static void reply(int fd, int error, Protect__Runner__StatusReply *status)
 	message.error = (uint32_t)-error;
 	message.text = error ? strerror(-error) : message.text;
 	message.status = status;
+	if (info)
+		message.debug_info = (char *)(uintptr_t)info;
 	len = (uint32_t)protect__runner__reply__pack(&message, frame + 4);
 	memcpy(frame, &len, 4);
 	io_write_full(fd, frame, len + 4);
 }
 
+static void set_resources(const Protect__Runner__Resources *resources)
+{
+	if (resources->memory_bytes)
+		fake.memory_bytes = resources->memory_bytes;
+	if (resources->vcpus)
+		fake.vcpus = resources->vcpus;
+}
+
 static void serve(int fd, const Protect__Runner__Request *request, int disk)
 {
 	Protect__Runner__StatusReply status = PROTECT__RUNNER__STATUS_REPLY__INIT;
+	const char *info = NULL;
 	int r = 0;
 
 	status.pid = (uint32_t)getpid();
+	status.paused = fake.paused;
 	if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DISK_ATTACH)
 		r = attach(request->disk_attach->serial, disk);
 	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DISK_DETACH)
 		r = detach(request->disk_detach->serial);
 	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_KILL)
 		fake.ending = RUNNER_EXIT_KILLED;
-	reply(fd, r, request->what_case == PROTECT__RUNNER__REQUEST__WHAT_STATUS ? &status : NULL);
+	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_RESOURCES)
+		set_resources(request->resources);
+	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_PAUSE)
+		fake.paused = true;
+	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_RESUME)
+		fake.paused = false;
+	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DEBUG_INFO)
+		info = debug_info();
+	/* A zone that was told to have this many processors has a runner that hangs. */
+	if (info && fake.vcpus == HANGING_VCPUS)
+		return;
+	reply(fd, r, request->what_case == PROTECT__RUNNER__REQUEST__WHAT_STATUS ? &status : NULL,
+	      info);
 }
 
 /* Returns 0 at the end of the connection. */
@@ -217,9 +257,11 @@ static void turn(void)
 		fake.ending = "";
 	if (polls[2].revents)
 		accept_one();
-	for (unsigned i = 0; i < n_controls; i++)
-		if (polls[3 + i].revents && !control_readable(fake.controls[i]))
+	for (unsigned i = n_controls; i-- > 0;)
+		if (polls[3 + i].revents && !control_readable(fake.controls[i])) {
 			close_fdp(&fake.controls[i]);
+			fake.controls[i] = fake.controls[--fake.n_controls];
+		}
 	reactor_turn(&fake.zone.reactor, 0);
 	zone_reap(&fake.zone);
 	agent_flush(&fake.zone);

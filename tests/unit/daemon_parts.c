@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 #include "supervisor/daemon/state.h"
 #include "supervisor/daemon/storage_client.h"
 #include "supervisor/daemon/workload.h"
+#include "supervisor/daemon/zone.h"
 
 UNIT_SUITE(daemon_parts);
 
@@ -151,7 +153,9 @@ static void write_and_die(const char *path)
 				.name = "z",
 				.state = 1,
 				.memory_mib = 256,
+				.target_memory_mib = 128,
 				.vcpus = 2,
+				.target_vcpus = 1,
 				.slot = 7};
 	struct workload_row workload = {.uuid = "00000000-0000-4000-8000-000000000002",
 					.name = "w",
@@ -190,6 +194,8 @@ Test(daemon_parts, state_is_there_after_a_kill)
 	cr_expect_str_eq(row.name, "z");
 	cr_expect_eq(row.state, 2);
 	cr_expect_eq(row.slot, 7);
+	cr_expect(row.memory_mib == 256 && row.target_memory_mib == 128);
+	cr_expect(row.vcpus == 2 && row.target_vcpus == 1);
 	cr_assert_not_null(row.env_json);
 	cr_expect_str_eq(row.env_json, "[\"A=1\"]");
 	free(row.env_json);
@@ -209,6 +215,61 @@ Test(daemon_parts, state_is_there_after_a_kill)
 	cr_expect_eq(system(command), 0);
 }
 
+/* What the first version of the daemon left, its zones with it. */
+static const char old_state[] =
+	"CREATE TABLE zones (uuid TEXT PRIMARY KEY, name TEXT NOT NULL, state INTEGER NOT NULL,"
+	" reason TEXT NOT NULL, kernel TEXT NOT NULL, kernel_digest TEXT NOT NULL,"
+	" memory_mib INTEGER NOT NULL, vcpus INTEGER NOT NULL, slot INTEGER UNIQUE, env TEXT,"
+	" kernel_release TEXT NOT NULL, created_unix_ms INTEGER NOT NULL,"
+	" create_ms INTEGER NOT NULL, ready_ms INTEGER NOT NULL) STRICT;"
+	"CREATE TABLE workloads (uuid TEXT PRIMARY KEY, name TEXT NOT NULL, zone TEXT NOT NULL,"
+	" state INTEGER NOT NULL, reason TEXT NOT NULL, image TEXT NOT NULL,"
+	" image_digest TEXT NOT NULL, stop_signal TEXT NOT NULL, terminal INTEGER NOT NULL,"
+	" exit_code INTEGER, created_unix_ms INTEGER NOT NULL) STRICT;"
+	"INSERT INTO zones VALUES"
+	" ('u', 'old', 2, '', 'default', '', 512, 3, 4, NULL, '6.1', 1, 2, 3);";
+
+static void write_old(const char *path, int version)
+{
+	char pragma[64];
+	sqlite3 *db;
+
+	snprintf(pragma, sizeof(pragma), "PRAGMA user_version = %d", version);
+	cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+	cr_assert_eq(sqlite3_exec(db, old_state, NULL, NULL, NULL), SQLITE_OK);
+	cr_assert_eq(sqlite3_exec(db, pragma, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+Test(daemon_parts, state_of_an_older_daemon_is_brought_up_to_date)
+{
+	char dir[] = "/tmp/daemon-state-XXXXXX", path[64], newer[64], command[64];
+	struct error err = ERROR_NULL;
+	struct zone_row row = {0};
+	struct state *state;
+
+	cr_assert_not_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/daemon.db", dir);
+	snprintf(newer, sizeof(newer), "%s/newer.db", dir);
+	write_old(path, 1);
+	for (int round = 0; round < 2; round++) {
+		cr_assert_eq(state_open(path, &state, &err), 0, "%s", err.text);
+		cr_expect_eq(state_each_zone(state, take_zone, &row), 0);
+		cr_expect_str_eq(row.name, "old");
+		cr_expect(row.memory_mib == 512 && row.vcpus == 3 && row.slot == 4);
+		cr_expect(row.target_memory_mib == 512 - 100u * (unsigned)round);
+		cr_expect_eq(row.target_vcpus, 3);
+		row.target_memory_mib = 412;
+		cr_expect_eq(state_put_zone(state, &row), 0);
+		state_close(state);
+	}
+	write_old(newer, 99);
+	cr_expect_lt(state_open(newer, &state, &err), 0);
+	cr_expect_not_null(strstr(err.text, "newer protect-daemon"));
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	cr_expect_eq(system(command), 0);
+}
+
 Test(daemon_parts, state_refuses_what_is_no_database)
 {
 	struct error err = ERROR_NULL;
@@ -216,6 +277,61 @@ Test(daemon_parts, state_refuses_what_is_no_database)
 
 	cr_expect_lt(state_open("/etc/passwd", &state, &err), 0);
 	cr_expect_not_null(strstr(err.text, "/etc/passwd"));
+}
+
+static json_t *spec_of(const struct spec *spec)
+{
+	_cleanup_(freep) char *text = NULL;
+	int fd = spec_write(spec, NULL);
+	json_t *root;
+	size_t len;
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(io_read_fd(fd, 65536, &text, &len), 0);
+	close(fd);
+	root = json_loads(text, 0, NULL);
+	cr_assert_not_null(root);
+	return root;
+}
+
+Test(daemon_parts, spec_says_how_far_a_zone_may_grow)
+{
+	struct spec spec = {.uuid = "u",
+			    .name = "z",
+			    .cmdline = "",
+			    .memory_mib = 128,
+			    .max_memory_mib = 512,
+			    .vcpus = 1,
+			    .max_vcpus = 4};
+	json_int_t memory, max_memory, vcpus, max_vcpus;
+	json_t *root = spec_of(&spec);
+
+	cr_assert_eq(json_unpack(root, "{s:I, s:I, s:I, s:I}", "memory_mib", &memory,
+				 "max_memory_mib", &max_memory, "vcpus", &vcpus, "max_vcpus",
+				 &max_vcpus),
+		     0);
+	cr_expect(memory == 128 && max_memory == 512 && vcpus == 1 && max_vcpus == 4);
+	json_decref(root);
+	spec.memory_mib = 512;
+	spec.vcpus = 4;
+	root = spec_of(&spec);
+	cr_expect_null(json_object_get(root, "max_memory_mib"));
+	cr_expect_null(json_object_get(root, "max_vcpus"));
+	json_decref(root);
+}
+
+Test(daemon_parts, targets_within_the_maximum)
+{
+	const struct zone_row row = {.memory_mib = 512, .vcpus = 4};
+	struct error err = ERROR_NULL;
+
+	cr_expect_eq(zone_check_targets(&row, 512, 4, &err), 0);
+	cr_expect_eq(zone_check_targets(&row, 64, 1, &err), 0);
+	cr_expect_eq(zone_check_targets(&row, 513, 1, &err), -EINVAL);
+	cr_expect_not_null(strstr(err.text, "maximum of 512 MiB"), "%s", err.text);
+	cr_expect_eq(zone_check_targets(&row, UINT64_MAX, 1, NULL), -EINVAL);
+	cr_expect_eq(zone_check_targets(&row, 63, 1, NULL), -EINVAL);
+	cr_expect_eq(zone_check_targets(&row, 64, 5, NULL), -EINVAL);
 }
 
 Test(daemon_parts, spec_names_every_descriptor)

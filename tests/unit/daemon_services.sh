@@ -77,6 +77,27 @@ zone() { # zone NAME FIELD
 	protect zone list -o json | jq -er --arg n "$1" --arg f "$2" '.[] | select(.name == $n) | .[$f]'
 }
 
+zone_fields() { # zone_fields NAME FIELD…: their values in a line
+	local name=$1
+	shift
+	protect zone list -o json | jq -er --arg n "$name" '[.[] | select(.name == $n)][0] as $z | [$ARGS.positional[] | $z[.]] | join(" ")' \
+		--args "$@"
+}
+
+debug_fields() { # debug_fields NAME FIELD…: of what its runner knows
+	local name=$1
+	shift
+	protect host hv-debug-info "$name" | jq -er '.[0] as $z | [$ARGS.positional[] | $z[.]] | join(" ")' --args "$@"
+}
+
+expect_error() { # expect_error PATTERN COMMAND…: it fails, and says that
+	local pattern=$1 status=0
+	shift
+	"$@" >"$work/output" 2>&1 || status=$?
+	[ $status != 0 ] || fail "$* went well"
+	grep -q -- "$pattern" "$work/output" || fail "$*: $(cat "$work/output")"
+}
+
 workload() { # workload NAME FIELD
 	protect workload list -o json | jq -er --arg n "$1" --arg f "$2" '.[] | select(.name == $n) | .[$f]'
 }
@@ -151,6 +172,91 @@ a_zone_and_its_workloads() {
 	expect in protect workload exec w2 -- echo in
 }
 
+what_a_zone_is_told() {
+	protect zone launch --name grows --max-memory 256 --target-memory 128 --max-cpus 4 -c 2 --wait >/dev/null
+	expect '128 256 2 4 false' zone_fields grows target_memory_mib max_memory_mib target_cpus max_cpus paused
+	protect zone list | grep -q '128/256 *2/4' || fail 'the table shows no targets'
+	protect zone update grows --target-memory 200
+	protect zone update grows --target-cpus 1
+	expect '200 256 1 4 false' zone_fields grows target_memory_mib max_memory_mib target_cpus max_cpus paused
+	expect '209715200 1 false' debug_fields grows memory_bytes vcpus paused
+	expect_status 2 protect zone update grows
+	expect_error 'above the zone.s maximum of 256 MiB' protect zone update grows --target-memory 257
+	expect_error 'above the zone.s maximum of 4' protect zone update grows -c 5
+	expect_error 'at least 64 MiB' protect zone update grows --target-memory 63
+	expect_error 'no zone' protect zone update nosuch -c 1
+	expect_error 'above' protect zone launch --target-memory 1024
+	expect_error 'exclude' protect zone launch --kernel a --kernel-variant b
+	expect_error 'no kernel in the store has a variant' protect zone launch --kernel-variant b
+	expect_error 'cannot be the variant' protect zone launch --kernel-variant '../b'
+}
+
+a_pause() {
+	protect zone pause grows
+	expect true zone_fields grows paused
+	expect ready zone grows state
+	protect zone list | grep -q ' paused ' || fail 'the table shows no pause'
+	expect true debug_fields grows paused
+	expect_error "is paused; 'protect zone resume grows'" protect zone update grows -c 2
+	expect_error 'is paused' protect workload launch --zone grows "oci:$work/box"
+	expect_status 125 protect zone exec grows -- echo
+	grep -q 'is paused' "$work/output" || fail "$(cat "$work/output")"
+	# A daemon that comes later knows it from the runner.
+	kill "$daemon"
+	wait "$daemon" || true
+	start_daemon
+	wait_until is true zone_fields grows paused
+	expect '200 1' zone_fields grows target_memory_mib target_cpus
+	protect zone pause grows
+	protect zone resume grows
+	expect false zone_fields grows paused
+	wait_until protect zone exec grows -- true
+	protect zone destroy -W grows
+	expect_error 'no zone' protect zone pause grows
+}
+
+what_runners_say() {
+	local follower
+	protect zone launch --name said --wait >/dev/null
+	protect host hv-console said >"$work/said"
+	printf 'info event=boot\nwarning evil=\\x1b[2J\\xff\nlast\n' | cmp - "$work/said" || fail "$(cat "$work/said")"
+	protect host hv-console | grep -qx 'said: info event=boot' || fail 'no name in front'
+	"$bin/protect" host hv-console -f >"$work/said" &
+	follower=$!
+	printf ' word\nmore\npart' >>"$work/run/zones/$(zone said uuid)/log"
+	wait_until grep -qx 'said: last word' "$work/said"
+	wait_until grep -qx 'said: more' "$work/said"
+	! grep -q part "$work/said" || fail 'a line that has no end yet'
+	kill "$follower"
+	# A log of a megabyte, with lines that have no end.
+	head -c 1000000 /dev/zero | tr '\0' a >>"$work/run/zones/$(zone said uuid)/log"
+	expect 1000004 bash -c "'$bin/protect' host hv-console said | tail -n +5 | tr -d '\n' | wc -c"
+	# Of one zone that ends, the reader ends as well.
+	"$bin/protect" host hv-console -f said >/dev/null &
+	follower=$!
+	protect zone destroy -W said
+	wait "$follower"
+	expect_error 'no zone' protect host hv-console said
+}
+
+what_runners_know() {
+	local started=$SECONDS
+	protect zone launch --name knows --max-memory 128 --wait >/dev/null
+	protect zone launch --name hangs --max-memory 128 --max-cpus 3 --wait >/dev/null
+	protect zone update hangs -c 3
+	protect zone update knows --target-memory 100
+	protect host hv-debug-info >"$work/known"
+	[ $((SECONDS - started)) -lt 12 ] || fail 'it took too long'
+	jq -e 'type == "array" and ([.[] | select(.zone == "knows" and .memory_bytes == 104857600)] | length) == 1 and
+		([.[] | select(.zone == "hangs" and (.error | test("within 5 s")))] | length) == 1 and
+		all(.uuid | length == 36) and all(.zone != "forged")' "$work/known" >/dev/null || fail "$(cat "$work/known")"
+	expect 1 bash -c "'$bin/protect' host hv-debug-info -o jsonl knows | wc -l"
+	# The one that hangs is asked nothing else by it: the zone goes on.
+	expect alive protect zone exec hangs -- echo alive
+	expect_error 'no zone' protect host hv-debug-info nosuch
+	protect zone destroy -W knows hangs
+}
+
 clients_vanish() {
 	local pid before
 	mkfifo "$work/never"
@@ -205,6 +311,10 @@ zones_end() {
 make_images
 start_services
 a_zone_and_its_workloads
+what_a_zone_is_told
+a_pause
+what_runners_say
+what_runners_know
 clients_vanish
 the_daemon_is_killed
 zones_end

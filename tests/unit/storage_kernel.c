@@ -137,7 +137,8 @@ Test(storage_kernel, kernel_initrd_and_addons)
 	write_kernel();
 	cr_assert_eq(layout_import(&fixture, OPS_DEFAULT_KERNEL, &image, &err), 0, "%s", err.text);
 	cr_expect(image.kernel);
-	cr_assert_eq(ops_open_kernel(&fixture.storage, "", fds, &image, &err), 0, "%s", err.text);
+	cr_assert_eq(ops_open_kernel(&fixture.storage, "", "", fds, &image, &err), 0, "%s",
+		     err.text);
 	cr_assert_eq(kernel_read_metadata(fixture.storage.store, &image, &metadata, &err), 0);
 	cr_expect_str_eq(metadata->version, "6.1");
 	cr_expect_str_eq(metadata->uname_r, "6.1-c");
@@ -175,7 +176,7 @@ Test(storage_kernel, initrd_follows_the_base)
 	write_kernel();
 	cr_assert_eq(layout_import(&fixture, "k", &image, &err), 0, "%s", err.text);
 	for (int round = 0; round < 3; round++) {
-		cr_assert_eq(ops_open_kernel(&fixture.storage, "k", fds, &image, &err), 0, "%s",
+		cr_assert_eq(ops_open_kernel(&fixture.storage, "k", "", fds, &image, &err), 0, "%s",
 			     err.text);
 		for (int i = 0; i < KERNEL_FILES; i++)
 			close(fds[i]);
@@ -186,7 +187,7 @@ Test(storage_kernel, initrd_follows_the_base)
 	cr_expect_str_eq(out, "2\n", "one for each base: %s", out);
 	free(out);
 	free(output_of("rm %s", base_path));
-	cr_expect_lt(ops_open_kernel(&fixture.storage, "k", fds, &image, &err), 0);
+	cr_expect_lt(ops_open_kernel(&fixture.storage, "k", "", fds, &image, &err), 0);
 	cr_expect_not_null(strstr(err.text, base_path), "%s", err.text);
 	cr_expect(tmp_is_empty(&fixture));
 	fixture_close(&fixture);
@@ -206,7 +207,7 @@ Test(storage_kernel, damaged_addons)
 	tar_free(tar);
 	free(output_of("echo base > %s", base_path));
 	cr_assert_eq(layout_import(&fixture, "k", &image, &err), 0, "%s", err.text);
-	cr_expect_lt(ops_open_kernel(&fixture.storage, "k", fds, &image, &err), 0);
+	cr_expect_lt(ops_open_kernel(&fixture.storage, "k", "", fds, &image, &err), 0);
 	cr_expect_not_null(strstr(err.text, "addons.squashfs"), "%s", err.text);
 	cr_expect(tmp_is_empty(&fixture));
 	fixture_close(&fixture);
@@ -224,7 +225,70 @@ Test(storage_kernel, a_workload_is_no_kernel)
 	layout_write(&fixture, &tar, 1, NULL);
 	tar_free(tar);
 	cr_assert_eq(layout_import(&fixture, "w", &image, &err), 0, "%s", err.text);
-	cr_expect_eq(ops_open_kernel(&fixture.storage, "w", fds, &image, &err), -EINVAL);
+	cr_expect_eq(ops_open_kernel(&fixture.storage, "w", "", fds, &image, &err), -EINVAL);
 	cr_expect_not_null(strstr(err.text, "'w' is not a zone kernel"), "%s", err.text);
+	fixture_close(&fixture);
+}
+
+/* Imports a kernel of its own bytes under a name, with this metadata. */
+static void import_kernel(const char *name, const char *metadata)
+{
+	struct tar *tar = tar_new(NULL);
+	struct error err = ERROR_NULL;
+	struct store_image image;
+
+	tar_file(tar, "kernel/image", name);
+	tar_file(tar, "kernel/metadata", metadata);
+	tar_end(tar);
+	layout_write(&fixture, &tar, 1, NULL);
+	tar_free(tar);
+	cr_assert_eq(layout_import(&fixture, name, &image, &err), 0, "%s", err.text);
+}
+
+static void expect_variant(const char *variant, const char *name)
+{
+	struct error err = ERROR_NULL;
+	struct store_image image;
+
+	cr_expect_eq(kernel_find_variant(fixture.storage.store, variant, OPS_DEFAULT_KERNEL, &image,
+					 &err),
+		     0, "%s", err.text);
+	cr_expect_str_eq(image.name, name);
+}
+
+static void expect_no_variant(const char *variant, const char *text)
+{
+	struct error err = ERROR_NULL;
+	struct store_image image;
+
+	cr_expect_eq(kernel_find_variant(fixture.storage.store, variant, OPS_DEFAULT_KERNEL, &image,
+					 &err),
+		     -ENOENT);
+	cr_expect_not_null(strstr(err.text, text), "%s", err.text);
+}
+
+Test(storage_kernel, variants_by_name)
+{
+	struct error err = ERROR_NULL;
+	struct store_image image;
+	int fds[KERNEL_FILES];
+
+	expect_no_variant("zone", "no kernel in the store has a variant");
+	import_kernel("a:1", "KERNEL_FLAVOR=zone-debug\n");
+	import_kernel(OPS_DEFAULT_KERNEL, "KERNEL_ARCH=x86_64\nKERNEL_FLAVOR=cloud\n");
+	import_kernel("b:1", "KERNEL_FLAVOR=zone\n");
+	import_kernel("none:1", "KERNEL_ARCH=x86_64\n");
+	import_kernel("evil:1", "KERNEL_FLAVOR=z\x1b[2Jne\n");
+	expect_variant("zone", "b:1");
+	expect_variant("zone-debug", "a:1");
+	expect_no_variant("zon", "there is: zone-debug, zone, cloud");
+	expect_no_variant("z\x1b[2Jne", "there is");
+	/* The newest, but the default kernel before it. */
+	free(output_of("sleep 0.01"));
+	import_kernel("a:2", "KERNEL_FLAVOR=zone\n");
+	import_kernel("z:1", "KERNEL_FLAVOR=cloud\n");
+	expect_variant("zone", "a:2");
+	expect_variant("cloud", OPS_DEFAULT_KERNEL);
+	cr_expect_eq(ops_open_kernel(&fixture.storage, "b:1", "zone", fds, &image, &err), -EINVAL);
 	fixture_close(&fixture);
 }
