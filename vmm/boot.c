@@ -98,7 +98,7 @@ static int load_kernel(const struct mem *mem, int fd, uint32_t *entry, uint64_t 
 	if (io_pread_full(fd, magic, sizeof(magic), 0) != (ssize_t)sizeof(magic))
 		return error_set(err, -ENOEXEC, "the kernel is too short");
 	if (memcmp(magic, ELFMAG, SELFMAG) == 0) {
-		r = unpack_plain(&source, elf_loader_feed, elf, err);
+		r = elf_loader_read(elf, fd, source.left);
 	} else {
 		r = find_payload(fd, source.left, &source, err);
 		if (r == 0)

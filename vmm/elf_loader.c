@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/io.h"
 #include "base/util.h"
 #include "vmm/layout.h"
 
@@ -127,6 +128,37 @@ int elf_loader_feed(void *user, const void *data, size_t len)
 			return r;
 	}
 	return load(elf, bytes, len);
+}
+
+static int read_part(struct elf_loader *elf, int fd, void *to, uint64_t off, uint64_t len)
+{
+	ssize_t n = io_pread_full(fd, to, len, off);
+
+	if (n < 0)
+		return error_set_errno(elf->err, (int)n, "cannot read the kernel");
+	if ((uint64_t)n != len)
+		return error_set(elf->err, -ENOEXEC, "the kernel is cut short");
+	return 0;
+}
+
+int elf_loader_read(struct elf_loader *elf, int fd, uint64_t size)
+{
+	int r = read_part(elf, fd, elf->head, 0, ELF_HEAD_SIZE);
+
+	if (r == 0)
+		r = parse_head(elf);
+	if (r == 0 && elf->end > size)
+		return error_set(elf->err, -ENOEXEC, "the kernel is cut short");
+	for (unsigned i = 0; i < elf->n_segments && r == 0; i++) {
+		const Elf64_Phdr *p = &elf->segments[i];
+
+		r = read_part(elf, fd, mem_ptr(elf->mem, p->p_paddr, p->p_memsz), p->p_offset,
+			      p->p_filesz);
+	}
+	if (r == 0)
+		r = read_part(elf, fd, elf->notes, elf->notes_off, elf->notes_len);
+	elf->pos = elf->end;
+	return r;
 }
 
 int elf_loader_pvh_entry(const struct elf_loader *elf, uint32_t *entry)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Loads an ELF64 vmlinux into guest memory as its bytes come by, in order, so that an unpacked
- * kernel is never held twice. The file is not trusted: every offset and address is checked against
- * guest memory, and no more than headers and PT_LOAD ranges is kept.
+ * Loads an ELF64 vmlinux into guest memory: as its bytes come by, in order, so that an unpacked
+ * kernel is never held twice, or straight from a file. The file is not trusted: every offset and
+ * address is checked against guest memory, and no more than headers and PT_LOAD ranges is kept.
  */
 #pragma once
 
@@ -40,7 +40,13 @@ void elf_loader_init(struct elf_loader *elf, const struct mem *mem, struct error
 int elf_loader_feed(void *elf, const void *data, size_t len);
 
 /*
- * After 1: the 32-bit PVH entry (ELF note Xen/18, XEN_ELFNOTE_PHYS32_ENTRY). Returns 0, or -ENOEXEC
- * with *err if the kernel has none.
+ * Reads the segments of the ELF file fd (borrowed, size bytes) straight to their places. Returns 0,
+ * or a negative errno with *err.
+ */
+int elf_loader_read(struct elf_loader *elf, int fd, uint64_t size);
+
+/*
+ * After 1 of elf_loader_feed() or 0 of elf_loader_read(): the 32-bit PVH entry (ELF note Xen/18,
+ * XEN_ELFNOTE_PHYS32_ENTRY). Returns 0, or -ENOEXEC with *err if the kernel has none.
  */
 int elf_loader_pvh_entry(const struct elf_loader *elf, uint32_t *entry);

@@ -59,23 +59,6 @@ static void buffer_deinit(struct buffer *buffer)
 		munmap(buffer->data, buffer->len);
 }
 
-int unpack_plain(struct unpack_source *source, unpack_sink *sink, void *user, struct error *err)
-{
-	_cleanup_(buffer_deinit) struct buffer buffer = {0};
-	int r = buffer_init(&buffer, 4 * CHUNK);
-
-	while (r == 0) {
-		ssize_t n = source_read(source, buffer.data, buffer.len);
-
-		if (n < 0)
-			return error_set_errno(err, (int)n, "cannot read the kernel");
-		if (n == 0)
-			return 0;
-		r = sink(user, buffer.data, (size_t)n);
-	}
-	return r < 0 ? r : 0;
-}
-
 static int unpack_lz4(struct unpack_source *source, unpack_sink *sink, void *user,
 		      struct error *err)
 {

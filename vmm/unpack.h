@@ -24,6 +24,3 @@ typedef int unpack_sink(void *user, const void *data, size_t len);
  * the sink had enough, or a negative errno with *err.
  */
 int unpack(struct unpack_source *source, unpack_sink *sink, void *user, struct error *err);
-
-/* As unpack() for data that is not packed. */
-int unpack_plain(struct unpack_source *source, unpack_sink *sink, void *user, struct error *err);
