@@ -16,16 +16,19 @@
 #define MEMDEV_BLOCK_MIN  (UINT64_C(2) << 20) /* bytes */
 
 struct memdev_host {
-	/* Makes [gpa, gpa + len) accessible, or gone with its contents; whole blocks, all of the
-	 * other state before. 0 or a negative errno: nothing changed. */
-	int (*plug)(void *user, gpa_t gpa, uint64_t len);
-	int (*unplug)(void *user, gpa_t gpa, uint64_t len);
+	/* Makes a block (its number in the region) accessible, or gone with its contents; it is of
+	 * the other state before. 0 or a negative errno: nothing changed. */
+	int (*plug)(void *user, unsigned block);
+	int (*unplug)(void *user, unsigned block);
 	void *user;
+	/* Borrowed: a bit a block, which plug sets and unplug clears. */
+	const uint64_t *plugged;
 };
 
 /*
  * The region [start, start + len) in blocks of block_size bytes (a power of two), at most
- * MEMDEV_BLOCKS_MAX of them, all unplugged. host is copied. Returns 0 and *out, -EINVAL (not
+ * MEMDEV_BLOCKS_MAX of them, all unplugged. host is copied; its functions may not come back to
+ * the device. Returns 0 and *out, -EINVAL (not
  * aligned, too small or too many blocks) or -ENOMEM.
  */
 int virtio_memdev_new(struct virtio_dev **out, gpa_t start, uint64_t len, uint64_t block_size,
