@@ -187,6 +187,7 @@ static void eject(struct vcpus *vcpus, uint32_t index)
 	vcpus->ejected |= bit(index);
 	vcpu_park(vcpus->all[index]);
 	log_info("dev=vcpus msg=ejected vcpu=%u", index);
+	ask_back(vcpus);
 	if (grow(vcpus, &err) < 0)
 		log_error("dev=vcpus err=\"%s\"", err.text);
 }
