@@ -174,8 +174,8 @@ int connection_wait(struct connection *connection, struct reply *reply)
 void reply_print_error(const struct reply *reply)
 {
 	if (reply->error == -ECONNRESET && strcmp(reply->text, "the connection was lost") == 0)
-		output_error("the daemon at %s closed the connection; zones keep running, see "
-			     "'protect host status'",
+		output_error("the daemon at %s closed the connection: it ended, or you have too "
+			     "many at once; zones keep running, see 'protect host status'",
 			     connection_path());
 	else
 		output_error("%s", reply->text[0] ? reply->text : strerror(-reply->error));

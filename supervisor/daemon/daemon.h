@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "supervisor/daemon/hub.h"
 #include "supervisor/daemon/ledger.h"
 #include "supervisor/daemon/state.h"
@@ -72,6 +73,7 @@ struct daemon {
 	struct client *clients;
 	unsigned n_clients;
 	uint64_t next_client;
+	struct log_limit refusals; /* of clients */
 	int listener;
 	struct watch *listener_watch;
 	struct timer listener_pause;

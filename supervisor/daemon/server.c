@@ -21,6 +21,7 @@ struct client {
 	struct client *next;
 	struct daemon *daemon;
 	uint64_t id;
+	uid_t uid;
 	struct link *link;
 };
 
@@ -136,15 +137,35 @@ static void client_closed(void *user, int error)
 		watch_set(d->listener_watch, POLLIN);
 }
 
+/* Whether a user has all places that one may have. Root, who could end us, may have all there are.
+ */
+static bool is_full_for(struct daemon *d, uid_t uid)
+{
+	unsigned n = 0;
+
+	for (const struct client *c = d->clients; c; c = c->next)
+		n += c->uid == uid;
+	if (uid == 0 || n < SERVER_USER_CLIENTS_MAX)
+		return false;
+	if (log_allowed(&d->refusals, 3, NULL))
+		log_warning("uid=%u connections=%u no more for this user", uid, n);
+	return true;
+}
+
 static void add_client(struct daemon *d, int fd)
 {
-	struct client *client = calloc(1, sizeof(*client));
+	struct ucred peer = {.uid = (uid_t)-1};
+	socklen_t len = sizeof(peer);
+	struct client *client = NULL;
 
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && !is_full_for(d, peer.uid))
+		client = calloc(1, sizeof(*client));
 	if (!client) {
 		close(fd);
 		return;
 	}
 	client->daemon = d;
+	client->uid = peer.uid;
 	client->id = ++d->next_client;
 	if (link_new(&d->hub, fd, IDM_SERVER, &handler, client_closed, client, &client->link) < 0) {
 		free(client);

@@ -10,7 +10,8 @@
 #include "proto/control.pb-c.h"
 #include "supervisor/daemon/daemon.h"
 
-#define SERVER_CLIENTS_MAX 64u
+#define SERVER_CLIENTS_MAX	64u
+#define SERVER_USER_CLIENTS_MAX 32u /* of one user but root: no user locks the others out */
 
 /* Starts to listen. Returns 0 or a negative errno with text. */
 int server_start(struct daemon *d, struct error *err);

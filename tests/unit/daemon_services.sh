@@ -18,6 +18,7 @@ chmod 0755 "$work"
 mkdir "$work/run" "$work/state" "$work/store"
 # Runners have uids of their own, which may not enter every place where a checkout can be.
 cp "$bin/daemon_fake_zones" "$work/runner"
+cp "$bin/protect" "$work/cli"
 export PROTECT_SOCKET=$work/run/daemon.sock
 daemon='' pids=()
 
@@ -280,6 +281,25 @@ clients_vanish() {
 	[ "$(find "/proc/$daemon/fd" -mindepth 1 | wc -l)" -le $((before + 2)) ] || fail 'descriptors leak'
 }
 
+a_user_has_half_the_places() {
+	local pid followers=() alive=0
+	for _ in $(seq 40); do
+		setpriv --reuid 65534 --regid "$(stat -c %g "$PROTECT_SOCKET")" --clear-groups "$work/cli" zone logs -f one >/dev/null 2>&1 &
+		followers+=($!)
+	done
+	for _ in $(seq 50); do
+		sleep 0.2
+		alive=0
+		for pid in "${followers[@]}"; do
+			! kill -0 "$pid" 2>/dev/null || alive=$((alive + 1))
+		done
+		[ $alive -gt 32 ] || break
+	done
+	[ $alive = 32 ] || fail "$alive connections of one user"
+	protect host status >/dev/null
+	kill "${followers[@]}" 2>/dev/null || true
+}
+
 the_daemon_is_killed() {
 	local status=0 attached
 	"$bin/protect" zone exec one -- sleep 1000 >/dev/null 2>&1 &
@@ -316,6 +336,7 @@ a_pause
 what_runners_say
 what_runners_know
 clients_vanish
+a_user_has_half_the_places
 the_daemon_is_killed
 zones_end
 kill "$daemon"
