@@ -3,25 +3,24 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/ring.h"
 #include "base/util.h"
 
 #define ENTRIES_MAX  4096
 #define DEFER_ROUNDS 8 /* of operations that defer themselves again, in one turn */
 
 struct loop {
-	struct io_uring ring;
+	struct ring ring;
 	struct loop_op *deferred;
 	struct loop_op **deferred_tail;
 	struct loop_op *lasting; /* under way, and perhaps for long */
 	struct loop_op *again;	 /* ended by restart_lasting(), not started again yet */
 	bool file_removed;
 	bool stopping;
-	bool ring_made;
 	unsigned n_slots;
 	unsigned next_free;
 	uint8_t slot_used[];
@@ -30,47 +29,7 @@ struct loop {
 /* Completions of cancel requests carry this address: nobody waits for them. */
 static struct loop_op nobody;
 
-static const uint8_t allowed_ops[] = {
-	IORING_OP_READ,	    IORING_OP_WRITE,	 IORING_OP_READV,	 IORING_OP_WRITEV,
-	IORING_OP_FSYNC,    IORING_OP_FALLOCATE, IORING_OP_RECV,	 IORING_OP_SEND,
-	IORING_OP_POLL_ADD, IORING_OP_TIMEOUT,	 IORING_OP_ASYNC_CANCEL,
-};
-
-static int restrict_ring(struct io_uring *ring)
-{
-	struct io_uring_restriction rules[ARRAY_SIZE(allowed_ops) + 3];
-	unsigned n = 0;
-
-	memset(rules, 0, sizeof(rules));
-	for (unsigned i = 0; i < ARRAY_SIZE(allowed_ops); i++)
-		rules[n++] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_OP,
-							   .sqe_op = allowed_ops[i]};
-	rules[n++] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED,
-						   .sqe_flags = IOSQE_FIXED_FILE};
-	rules[n++] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_REGISTER_OP,
-						   .register_op = IORING_REGISTER_FILES_UPDATE};
-	rules[n++] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_REGISTER_OP,
-						   .register_op = IORING_REGISTER_FILES_UPDATE2};
-	return io_uring_register_restrictions(ring, rules, n);
-}
-
-/* The newer flags save interrupts and locks; a kernel that lacks them gives the plain ring. */
-static int make_ring(struct io_uring *ring, unsigned entries)
-{
-	const unsigned flags[] = {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN, 0};
-	int r = -EINVAL;
-
-	for (unsigned i = 0; i < ARRAY_SIZE(flags) && r == -EINVAL; i++) {
-		struct io_uring_params params = {.flags = flags[i] | IORING_SETUP_R_DISABLED |
-							  IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
-						 .cq_entries = entries * 4};
-
-		r = io_uring_queue_init_params(entries, ring, &params);
-	}
-	return r;
-}
-
-int loop_new(struct loop **out, unsigned entries, unsigned slots)
+static int make(struct loop **out, unsigned entries, unsigned slots, bool always_poll)
 {
 	struct loop *loop;
 	int r;
@@ -82,29 +41,35 @@ int loop_new(struct loop **out, unsigned entries, unsigned slots)
 		return -ENOMEM;
 	loop->n_slots = slots;
 	loop->deferred_tail = &loop->deferred;
-	r = make_ring(&loop->ring, entries);
-	if (r == 0) {
-		loop->ring_made = true;
-		r = io_uring_register_files_sparse(&loop->ring, slots);
-	}
-	if (r == 0)
-		r = restrict_ring(&loop->ring);
-	if (r == 0)
-		r = io_uring_enable_rings(&loop->ring);
+	r = ring_init(&loop->ring, entries, slots, always_poll);
 	if (r < 0) {
-		loop_free(loop);
+		free(loop);
 		return r;
 	}
 	*out = loop;
 	return 0;
 }
 
+int loop_new(struct loop **out, unsigned entries, unsigned slots)
+{
+	return make(out, entries, slots, false);
+}
+
+int loop_new_polling(struct loop **out, unsigned entries, unsigned slots)
+{
+	return make(out, entries, slots, true);
+}
+
+bool loop_is_polling(const struct loop *loop)
+{
+	return loop->ring.poll;
+}
+
 struct loop *loop_free(struct loop *loop)
 {
 	if (!loop)
 		return NULL;
-	if (loop->ring_made)
-		io_uring_queue_exit(&loop->ring);
+	ring_exit(&loop->ring);
 	free(loop);
 	return NULL;
 }
@@ -117,7 +82,7 @@ int loop_slot_add(struct loop *loop, int fd)
 
 		if (loop->slot_used[slot])
 			continue;
-		r = io_uring_register_files_update(&loop->ring, slot, &fd, 1);
+		r = ring_set_file(&loop->ring, slot, fd);
 		if (r < 0)
 			return r;
 		loop->slot_used[slot] = 1;
@@ -129,27 +94,25 @@ int loop_slot_add(struct loop *loop, int fd)
 
 void loop_slot_remove(struct loop *loop, int slot)
 {
-	int none = -1;
-
 	if (slot < 0)
 		return;
 	assert((unsigned)slot < loop->n_slots && loop->slot_used[slot]);
 	/* Operations prepared in this turn still mean the old file: hand them to the kernel before
 	 * it goes. */
-	io_uring_submit(&loop->ring);
-	io_uring_register_files_update(&loop->ring, (unsigned)slot, &none, 1);
+	ring_submit(&loop->ring);
+	ring_set_file(&loop->ring, (unsigned)slot, -1);
 	loop->slot_used[slot] = 0;
-	loop->file_removed = true;
+	loop->file_removed = !loop_is_polling(loop);
 }
 
 static struct io_uring_sqe *next_sqe(struct loop *loop)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&loop->ring);
+	struct io_uring_sqe *sqe = ring_get_entry(&loop->ring);
 
 	if (sqe)
 		return sqe;
-	io_uring_submit(&loop->ring);
-	return io_uring_get_sqe(&loop->ring);
+	ring_submit(&loop->ring);
+	return ring_get_entry(&loop->ring);
 }
 
 static void link_lasting(struct loop *loop, struct loop_op *op)
@@ -357,20 +320,13 @@ static void complete(struct loop *loop, struct loop_op *op, int res, uint32_t fl
 
 static void run_completions(struct loop *loop)
 {
-	struct io_uring_cqe *cqe;
+	struct ring_completion done;
 	unsigned budget = 256;
 
-	/* Each entry is given back before its done() runs: done() may start operations that need
-	 * the room. */
-	while (budget-- && io_uring_peek_cqe(&loop->ring, &cqe) == 0) {
-		struct loop_op *op = io_uring_cqe_get_data(cqe);
-		uint32_t flags = cqe->flags;
-		int res = cqe->res;
-
-		io_uring_cqe_seen(&loop->ring, cqe);
-		if (op != &nobody)
-			complete(loop, op, res, flags);
-	}
+	/* Each is taken before its done() runs: done() may start operations that need the room. */
+	while (budget-- && ring_next(&loop->ring, &done))
+		if (done.user != &nobody)
+			complete(loop, done.user, done.res, done.flags);
 }
 
 int loop_run(struct loop *loop)
@@ -385,8 +341,9 @@ int loop_run(struct loop *loop)
 			return 0;
 		if (loop->file_removed)
 			restart_lasting(loop);
-		r = io_uring_submit_and_wait(
-			&loop->ring, loop->deferred || loop->again || loop->file_removed ? 0 : 1);
+		r = loop->deferred || loop->again || loop->file_removed
+			    ? ring_submit(&loop->ring)
+			    : ring_submit_and_wait(&loop->ring);
 		if (r < 0 && r != -EINTR && r != -EBUSY && r != -EAGAIN)
 			return r;
 		run_completions(loop);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The event loop over io_uring. One thread creates it, runs it and calls every function here;
- * nothing is locked.
+ * The event loop over io_uring, or what stands in for it (base/ring.h). One thread creates it, runs
+ * it and calls every function here; nothing is locked.
  *
  * Descriptors are registered into slots, and every operation names a slot: the ring is created
  * disabled, restricted to the operations below on registered files, and then enabled, because
@@ -42,10 +42,13 @@ struct loop_timer {
 
 /*
  * Makes a loop with a submission queue of `entries` (a power of two ≤ 4096) and `slots` places for
- * descriptors. Returns 0 or a negative errno (-ENOSYS, -EPERM where io_uring is disabled).
- * loop_free() ends it; operations under way are abandoned, so their buffers must outlive the call.
+ * descriptors. Where the host has disabled io_uring, poll(2) and a few threads do the same, slower.
+ * loop_new_polling() does so on every host. Returns 0 or a negative errno. loop_free() ends it;
+ * operations under way are abandoned, so their buffers must outlive the call.
  */
 int loop_new(struct loop **out, unsigned entries, unsigned slots);
+int loop_new_polling(struct loop **out, unsigned entries, unsigned slots);
+bool loop_is_polling(const struct loop *loop);
 struct loop *loop_free(struct loop *loop); /* always NULL */
 
 /*
