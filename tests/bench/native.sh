@@ -3,7 +3,7 @@
 # native.sh BIN OUT [RUNS]: on this machine. Figures of the VMM with small guest programs on /dev/kvm, and of single paths driven in one process,
 # each beside its peer, taking turns; medians, one JSON object a line into OUT. BIN: where the release build's programs are.
 set -euo pipefail
-bin=$1 out=$2 runs=${3:-5}
+bin=$(realpath "$1") out=$2 runs=${3:-5}
 dir=$(mktemp -d "${PROTECT_BENCH_DIR:-/var/tmp}/protect-bench.XXXXXX") # on a disk: tmpfs has no O_DIRECT
 trap 'rm -rf "$dir"' EXIT
 readonly run_ms=800 file_mib=512
@@ -45,16 +45,17 @@ blk() { # name read|write random|sequential depth bytes [direct]
 	done
 }
 
-: >"$out"
-"$bin/bench_vmm_start" "$bin/zone-vmm" "$bin/bench_first.elf" $((runs * 6 + 1)) 200 >>"$out"
-"$bin/bench_vmm_exits" "$bin/zone-vmm" "$bin/bench_exits.elf" "$runs" >>"$out"
-"$bin/bench_vmm_vsock" "$bin/zone-vmm" "$bin/bench_echo.elf" "$runs" >>"$out"
-if [ "$(id -u)" -eq 0 ]; then
-	"$bin/bench_launch_rate" "$bin/protect-launch" "$bin/zone-vmm" "$bin/bench_poweroff.elf" 200 50 >>"$out"
-	[ ! -x "$bin/bench_net_path" ] || "$bin/bench_net_path" >>"$out"
-else
-	echo "native.sh: launches and tap interfaces need root; their figures are left out" >&2
-fi
+{
+	"$bin/bench_vmm_start" "$bin/zone-vmm" "$bin/bench_first.elf" $((runs * 6 + 1)) 200
+	"$bin/bench_vmm_exits" "$bin/zone-vmm" "$bin/bench_exits.elf" "$runs"
+	"$bin/bench_vmm_vsock" "$bin/zone-vmm" "$bin/bench_echo.elf" "$runs"
+	if [ "$(id -u)" -eq 0 ]; then
+		"$bin/bench_launch_rate" "$bin/protect-launch" "$bin/zone-vmm" "$bin/bench_poweroff.elf" 200 50
+		[ ! -x "$bin/bench_net_path" ] || "$bin/bench_net_path"
+	else
+		echo "native.sh: launches and tap interfaces need root; their figures are left out" >&2
+	fi
+} >"$out"
 
 dd if=/dev/urandom of="$dir/disk" bs=1M count=$file_mib status=none
 blk blk_randread_qd32 read random 32 4096
