@@ -2,4 +2,5 @@
 foreach(name vmm_spec vmm_boot vmm_pci_bus vmm_vcpus vmm_console_hub vmm_runner_server base_loop base_values)
 	protect_unit_test(${name} SOURCES ${name}.c LIBS vmm)
 endforeach()
+protect_unit_test(vmm_guest_memory SOURCES vmm_guest_memory.c LIBS vmm virtio_driver)
 target_link_libraries(unit_vmm_boot PRIVATE PkgConfig::lz4 PkgConfig::lzma PkgConfig::zstd PkgConfig::zlib)
