@@ -32,8 +32,16 @@ static void gone(struct slot *slot)
 
 static int plug(struct disks *disks, struct disk *disk, const struct spec_disk *spec, bool hot)
 {
+	const struct virtio_blk_params params = {
+		.fd = spec->fd,
+		.read_only = spec->read_only,
+		.direct = spec->direct,
+		.serial = spec->serial,
+		.n_queues = spec->n_queues ? spec->n_queues : disks->n_queues,
+		.rate = spec->rate,
+	};
 	struct virtio_dev *dev;
-	int r = virtio_blk_new(&dev, disks->slots->loop, spec->fd, spec->read_only, spec->serial);
+	int r = virtio_blk_new(&dev, disks->slots->loop, &params);
 
 	return r < 0 ? r : slot_plug(disks->slots, &disk->slot, dev, hot, gone);
 }

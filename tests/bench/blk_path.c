@@ -124,7 +124,9 @@ static void open_disk(struct bench *bench, int fd)
 
 	r = driver_init(&bench->d);
 	if (r == 0)
-		r = virtio_blk_new(&dev, bench->d.loop, fd, false, "bench");
+		r = virtio_blk_new(
+			&dev, bench->d.loop,
+			&(struct virtio_blk_params){.fd = fd, .serial = "bench", .n_queues = 1});
 	if (r == 0)
 		r = driver_attach(&bench->d, dev);
 	if (r < 0)

@@ -59,7 +59,13 @@ static int attach_disk(struct driver *d, uint8_t settings)
 
 	if (fd < 0 || ftruncate(fd, DISK_LEN) < 0)
 		return -1;
-	r = virtio_blk_new(&dev, d->loop, fd, settings & 1, "fuzz");
+	r = virtio_blk_new(
+		&dev, d->loop,
+		&(struct virtio_blk_params){.fd = fd,
+					    .read_only = settings & 1,
+					    .serial = "fuzz",
+					    .n_queues = 2,
+					    .rate.ops_per_s = settings & 4 ? 100000 : 0});
 	if (r < 0)
 		return r;
 	dev->log_limit.used = UINT32_MAX / 2;

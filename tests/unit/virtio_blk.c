@@ -38,13 +38,21 @@ static void open_disk(struct disk *disk)
 		cr_assert_eq(pwrite(disk->fd, &i, sizeof(i), i * 512), sizeof(i));
 }
 
+static int new_disk(struct virtio_dev **dev, struct loop *loop, int fd, bool read_only,
+		    const char *serial)
+{
+	return virtio_blk_new(
+		dev, loop,
+		&(struct virtio_blk_params){.fd = fd, .read_only = read_only, .serial = serial});
+}
+
 static void start(struct disk *disk, bool read_only, uint64_t features)
 {
 	struct virtio_dev *dev;
 
 	open_disk(disk);
 	cr_assert_eq(driver_init(&disk->d), 0);
-	cr_assert_eq(virtio_blk_new(&dev, disk->d.loop, disk->fd, read_only, "sha256:0123"), 0);
+	cr_assert_eq(new_disk(&dev, disk->d.loop, disk->fd, read_only, "sha256:0123"), 0);
 	cr_assert_eq(virtio_blk_size(dev), DISK_LEN);
 	cr_assert_eq(driver_attach(&disk->d, dev), 0);
 	driver_start(&disk->d, features, 256);
@@ -96,12 +104,12 @@ Test(virtio_blk, refuses_what_is_no_disk)
 
 	unlink(path);
 	cr_assert_eq(loop_new(&loop, 8, 8), 0);
-	cr_assert_eq(virtio_blk_new(&dev, loop, dir, true, "x"), -EINVAL);
-	cr_assert_eq(virtio_blk_new(&dev, loop, null, true, "x"), -EINVAL);
-	cr_assert_eq(virtio_blk_new(&dev, loop, empty, true, "x"), -EINVAL);
+	cr_assert_eq(new_disk(&dev, loop, dir, true, "x"), -EINVAL);
+	cr_assert_eq(new_disk(&dev, loop, null, true, "x"), -EINVAL);
+	cr_assert_eq(new_disk(&dev, loop, empty, true, "x"), -EINVAL);
 	cr_assert_eq(ftruncate(empty, 4096), 0);
-	cr_assert_eq(virtio_blk_new(&dev, loop, empty, true, ""), -EINVAL);
-	cr_assert_eq(virtio_blk_new(&dev, loop, empty, true, "123456789012345678901"), -EINVAL);
+	cr_assert_eq(new_disk(&dev, loop, empty, true, ""), -EINVAL);
+	cr_assert_eq(new_disk(&dev, loop, empty, true, "123456789012345678901"), -EINVAL);
 	loop_free(loop);
 	close(dir);
 	close(null);
@@ -463,7 +471,7 @@ Test(virtio_blk, format_is_never_probed)
 	cr_assert_eq(
 		request(&disk, VIRTIO_BLK_T_OUT, 0, DRIVER_DATA + 0x1000, 512, false, &written), 0);
 	driver_detach(&disk.d);
-	cr_assert_eq(virtio_blk_new(&dev, disk.d.loop, disk.fd, false, "again"), 0);
+	cr_assert_eq(new_disk(&dev, disk.d.loop, disk.fd, false, "again"), 0);
 	cr_assert_eq(virtio_blk_size(dev), DISK_LEN);
 	dev->ops->destroy(dev);
 	end(&disk);
