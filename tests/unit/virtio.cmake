@@ -12,3 +12,7 @@ protect_unit_test(virtio_blk_queues SOURCES virtio_blk_queues.c LIBS virtio_driv
 protect_unit_test(virtio_vsock SOURCES virtio_vsock.c LIBS virtio_driver)
 protect_unit_test(virtio_queue SOURCES virtio_queue.c LIBS virtio)
 protect_unit_test(virtio_rate SOURCES virtio_rate.c LIBS virtio)
+add_library(virtio_net_wire STATIC virtio_net_wire.c)
+target_link_libraries(virtio_net_wire PUBLIC virtio_driver)
+protect_unit_test(virtio_net SOURCES virtio_net.c LIBS virtio_net_wire)
+protect_unit_test(virtio_net_ctrl SOURCES virtio_net_ctrl.c LIBS virtio_net_wire)

@@ -18,7 +18,7 @@
 #define DRIVER_RAM_LEN	       (4u << 20)
 #define DRIVER_REGION_LEN      (2u << 20) /* the second region starts here */
 #define DRIVER_DATA	       0x100000u  /* free for buffers from here on */
-#define DRIVER_QUEUES	       4u
+#define DRIVER_QUEUES	       8u
 #define DRIVER_BAR	       0xe0000000u
 #define DRIVER_TABLE	       0x3000u /* where the MSI-X table is */
 #define DRIVER_PBA	       0x3800u
