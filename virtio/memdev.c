@@ -95,9 +95,9 @@ static void answer(struct memdev *memdev, uint16_t type, uint16_t state)
 static bool find_blocks(const struct memdev *memdev, uint64_t gpa, uint16_t n, unsigned *first,
 			unsigned *end)
 {
-	uint64_t off = gpa - memdev->start;
+	uint64_t off = gpa - memdev->start; /* of what lies before the region: far too large */
 
-	if (gpa < memdev->start || off % memdev->block_size || n == 0 ||
+	if (off % memdev->block_size || n == 0 ||
 	    !range_fits(off / memdev->block_size, n, memdev->n_blocks))
 		return false;
 	*first = (unsigned)(off / memdev->block_size);
