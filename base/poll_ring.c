@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -99,36 +100,45 @@ static void complete(struct poll_ring *ring, struct task *task, int res)
 
 /* Files. */
 
-static int do_file_op(const struct task *task)
+static int do_transfer(const struct task *task)
 {
 	const struct io_uring_sqe *e = &task->entry;
 	void *addr = (void *)(uintptr_t)e->addr; /* NOLINT(performance-no-int-to-ptr) */
-	int fd = task->file->fd;
+	bool vector = e->opcode == IORING_OP_READV || e->opcode == IORING_OP_WRITEV;
+	const struct iovec one = {.iov_base = addr, .iov_len = e->len};
+	const struct iovec *iov = vector ? addr : &one;
+	int n_iov = vector ? (int)e->len : 1, fd = task->file->fd;
+	off_t off = (off_t)e->off; /* -1: the file's own position, as preadv2(2) has it */
 	ssize_t n;
 
+	if (e->opcode == IORING_OP_READ || e->opcode == IORING_OP_READV)
+		n = preadv2(fd, iov, n_iov, off, 0);
+	else
+		n = pwritev2(fd, iov, n_iov, off, 0);
+	return n < 0 ? -errno : (int)n;
+}
+
+static int do_file_op(const struct task *task)
+{
+	const struct io_uring_sqe *e = &task->entry;
+	int fd = task->file->fd, r;
+
 	switch (e->opcode) {
-	case IORING_OP_READ:
-		n = pread(fd, addr, e->len, (off_t)e->off);
-		break;
-	case IORING_OP_WRITE:
-		n = pwrite(fd, addr, e->len, (off_t)e->off);
-		break;
-	case IORING_OP_READV:
-		n = preadv(fd, addr, (int)e->len, (off_t)e->off);
-		break;
-	case IORING_OP_WRITEV:
-		n = pwritev(fd, addr, (int)e->len, (off_t)e->off);
-		break;
 	case IORING_OP_FSYNC:
-		n = e->fsync_flags & IORING_FSYNC_DATASYNC ? fdatasync(fd) : fsync(fd);
+		r = e->fsync_flags & IORING_FSYNC_DATASYNC ? fdatasync(fd) : fsync(fd);
 		break;
 	case IORING_OP_FALLOCATE: /* mode in len, length in addr: io_uring_enter(2) */
-		n = fallocate(fd, (int)e->len, (off_t)e->off, (off_t)e->addr);
+		r = fallocate(fd, (int)e->len, (off_t)e->off, (off_t)e->addr);
 		break;
+	case IORING_OP_READ:
+	case IORING_OP_WRITE:
+	case IORING_OP_READV:
+	case IORING_OP_WRITEV:
+		return do_transfer(task);
 	default:
 		return -EOPNOTSUPP;
 	}
-	return n < 0 ? -errno : (int)n;
+	return r < 0 ? -errno : 0;
 }
 
 static void *run_worker(void *user)

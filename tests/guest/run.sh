@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # run.sh ZONE_VMM GUEST STATUS [VCPUS]: boots one guest program under zone-vmm and checks that it prints PASS and ends with STATUS.
+# RUN_UNDER: a program that runs zone-vmm.
 set -euo pipefail
 vmm=$1 guest=$2 expected=$3 vcpus=${4:-1}
 if [ ! -w /dev/kvm ]; then
@@ -17,7 +18,7 @@ cat >"$dir/spec.json" <<SPEC
  "console": {"fd": 1}, "exit": {"path": "$dir/exit"}, "socket": {"path": "$dir/socket"}}
 SPEC
 status=0
-timeout 60 "$vmm" --spec "$dir/spec.json" >"$dir/console" 2>"$dir/log" || status=$?
+timeout 60 ${RUN_UNDER:+"$RUN_UNDER"} "$vmm" --spec "$dir/spec.json" >"$dir/console" 2>"$dir/log" || status=$?
 if [ "$status" != "$expected" ] || ! grep -q '^PASS' "$dir/console"; then
 	echo "FAIL: status $status, expected $expected"
 	cat "$dir/console" "$dir/log"
