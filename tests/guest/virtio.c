@@ -45,8 +45,7 @@ bool virtio_at(struct device *dev, unsigned slot, unsigned id)
 	dev->config = ECAM + (slot << 15);
 	if (read32(dev->config) != VIRTIO_VENDOR_DEVICE(id))
 		return false;
-	write16(dev->config + 4,
-		read16(dev->config + 4) | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	write16(dev->config + 4, read16(dev->config + 4) | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	find_structures(dev);
 	return true;
 }
@@ -71,15 +70,20 @@ static void add_status(struct device *dev, uint8_t bit)
 
 void virtio_start(struct device *dev)
 {
+	virtio_start_with(dev, 0, 1);
+}
+
+void virtio_start_with(struct device *dev, uint32_t low, uint32_t high)
+{
 	write8(dev->common + COMMON_STATUS, 0);
 	while (virtio_status(dev))
 		;
 	add_status(dev, STATUS_ACKNOWLEDGE);
 	add_status(dev, STATUS_DRIVER);
 	write32(dev->common + COMMON_DRIVER_FEATURE_SELECT, 0);
-	write32(dev->common + COMMON_DRIVER_FEATURE, 0);
+	write32(dev->common + COMMON_DRIVER_FEATURE, low);
 	write32(dev->common + COMMON_DRIVER_FEATURE_SELECT, 1);
-	write32(dev->common + COMMON_DRIVER_FEATURE, 1);
+	write32(dev->common + COMMON_DRIVER_FEATURE, high);
 	add_status(dev, STATUS_FEATURES_OK);
 	CHECK(virtio_status(dev) & STATUS_FEATURES_OK, virtio_status(dev));
 }

@@ -40,6 +40,7 @@ enum {
 	COMMON_QUEUE_DESC = 32,
 	COMMON_QUEUE_DRIVER = 40,
 	COMMON_QUEUE_DEVICE = 48,
+	COMMON_QUEUE_RESET = 58,
 };
 
 struct desc {
@@ -75,6 +76,9 @@ bool virtio_at(struct device *dev, unsigned slot, unsigned id);
 
 /* Reset, acknowledge, take VERSION_1 only, FEATURES_OK. */
 void virtio_start(struct device *dev);
+
+/* The same with these features (bits 0 to 31, and 32 to 63). */
+void virtio_start_with(struct device *dev, uint32_t low, uint32_t high);
 
 /* Sets up a queue of QUEUE_SIZE entries and enables it. */
 void virtio_queue(struct device *dev, struct queue *queue, uint16_t index);
