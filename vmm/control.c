@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/control.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,9 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/runner.h"
+#include "base/util.h"
 #include "virtio/blk.h"
 #include "vmm/debug.h"
 #include "vmm/machine.h"
@@ -27,6 +30,8 @@ struct request {
 };
 
 #define LATER 1
+
+static_assert(RUNNER_FDS_MAX <= VIRTIO_NET_PAIRS_MAX, "a descriptor a queue pair");
 
 static void answer(control_reply_fn *reply, void *user, struct error *err)
 {
@@ -108,34 +113,126 @@ static int disk_detach(struct request *request, const Protect__Runner__DiskDetac
 	return LATER;
 }
 
+static int disk_swap(struct request *request, const Protect__Runner__DiskSwap *body)
+{
+	int fd = take_fd(request, "a disk to swap");
+
+	return fd < 0 ? fd : disks_swap(&request->machine->disks, body->serial, fd, &request->err);
+}
+
+static struct rate to_rate(const Protect__Runner__Rate *rate)
+{
+	if (!rate)
+		return (struct rate){.bytes_per_s = 0};
+	return (struct rate){.bytes_per_s = rate->bytes_per_s,
+			     .ops_per_s = rate->ops_per_s,
+			     .burst_bytes = rate->burst_bytes,
+			     .burst_ops = rate->burst_ops};
+}
+
+static int nic_attach(struct request *request, const Protect__Runner__NicAttach *body)
+{
+	struct spec_nic nic = {.n_taps = request->n_fds,
+			       .mtu = (uint16_t)body->mtu,
+			       .rx = to_rate(body->rx),
+			       .tx = to_rate(body->tx)};
+
+	if (!request->n_fds)
+		return error_set(&request->err, -EBADF, "a NIC needs a descriptor a queue pair");
+	if (!spec_is_nic_name(body->name))
+		return error_set(&request->err, -EINVAL,
+				 "the name of a NIC is 1 to %d printable characters",
+				 SPEC_NIC_NAME_MAX);
+	if (body->mac.len != sizeof(nic.mac) || body->mtu > VIRTIO_NET_MTU_MAX)
+		return error_set(&request->err, -EINVAL,
+				 "a NIC needs an address of 6 bytes and an MTU up to %u",
+				 VIRTIO_NET_MTU_MAX);
+	memcpy(nic.name, body->name, strlen(body->name) + 1);
+	memcpy(nic.mac, body->mac.data, sizeof(nic.mac));
+	memcpy(nic.taps, request->fds, request->n_fds * sizeof(nic.taps[0]));
+	return nics_attach(&request->machine->nics, &nic, true, &request->err);
+}
+
+static int nic_detach(struct request *request, const Protect__Runner__NicDetach *body)
+{
+	_cleanup_(freep) struct waiter *waiter = waiter_new(request);
+	int r = waiter ? nics_detach(&request->machine->nics, body->name,
+				     bounded_ms(body->timeout_ms), body->force, detached, waiter,
+				     &request->err)
+		       : -ENOMEM;
+
+	if (r < 0)
+		return r;
+	steal_ptr(&waiter);
+	return LATER;
+}
+
 /* The machine. */
+
+/* Both or, if either cannot be, nothing. */
+static int set_resources(struct request *request, const Protect__Runner__Resources *body)
+{
+	struct machine *machine = request->machine;
+	struct error *err = &request->err;
+	int r = 0;
+
+	if (body->memory_bytes)
+		r = resources_check_memory(&machine->resources, body->memory_bytes, err);
+	if (r == 0 && body->vcpus)
+		r = vcpus_set_target(&machine->vcpus, body->vcpus, err);
+	if (r == 0 && body->memory_bytes)
+		r = resources_set_memory(&machine->resources, body->memory_bytes, err);
+	if (r == 0)
+		log_info("msg=\"resources set\" memory_mib=%llu vcpus=%u",
+			 (unsigned long long)(machine->resources.target_bytes / MIB),
+			 vcpus_target(&machine->vcpus));
+	return r;
+}
+
+static void list_disks(struct disks *disks, Protect__Runner__Disk *room,
+		       Protect__Runner__Disk **list, Protect__Runner__StatusReply *body)
+{
+	body->disks = list;
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		struct disk *disk = &disks->disks[i];
+
+		if (!disk->serial[0] || !disk->slot.dev)
+			continue;
+		protect__runner__disk__init(&room[i]);
+		room[i].serial = disk->serial;
+		room[i].read_only = disk->read_only;
+		room[i].size_bytes = virtio_blk_size(disk->slot.dev);
+		list[body->n_disks++] = &room[i];
+	}
+}
+
+static void list_nics(struct nics *nics, char **list, Protect__Runner__StatusReply *body)
+{
+	body->nics = list;
+	for (unsigned i = 0; i < NICS_MAX; i++)
+		if (nics->nics[i].name[0])
+			list[body->n_nics++] = nics->nics[i].name;
+}
 
 static int status(struct request *request)
 {
 	struct machine *machine = request->machine;
 	Protect__Runner__Reply message = PROTECT__RUNNER__REPLY__INIT;
 	Protect__Runner__StatusReply body = PROTECT__RUNNER__STATUS_REPLY__INIT;
-	Protect__Runner__Disk disks[DISKS_MAX], *list[DISKS_MAX];
+	Protect__Runner__Disk room[DISKS_MAX], *disks[DISKS_MAX];
+	char *nics[NICS_MAX];
 
 	body.pid = (uint32_t)getpid();
-	body.memory_bytes = machine->memory.len;
+	body.memory_bytes = machine->resources.max_bytes;
+	body.target_memory_bytes = machine->resources.target_bytes;
+	body.used_memory_bytes = resources_used_memory(&machine->resources);
 	body.vcpus = machine->vcpus.n_max;
 	body.target_vcpus = vcpus_target(&machine->vcpus);
 	body.online_vcpus = vcpus_plugged(&machine->vcpus);
 	body.paused = vcpus_are_paused(&machine->vcpus);
 	body.started_monotonic_ns = machine->started_ns;
-	body.disks = list;
-	for (unsigned i = 0; i < DISKS_MAX; i++) {
-		struct disk *disk = &machine->disks.disks[i];
-
-		if (!disk->serial[0] || !disk->slot.dev)
-			continue;
-		protect__runner__disk__init(&disks[i]);
-		disks[i].serial = disk->serial;
-		disks[i].read_only = disk->read_only;
-		disks[i].size_bytes = virtio_blk_size(disk->slot.dev);
-		list[body.n_disks++] = &disks[i];
-	}
+	list_disks(&machine->disks, room, disks, &body);
+	list_nics(&machine->nics, nics, &body);
 	message.status = &body;
 	request->reply(request->user, &message);
 	return LATER;
@@ -176,15 +273,32 @@ static int debug_info(struct request *request)
 	return LATER;
 }
 
-static int serve(struct request *request, const Protect__Runner__Request *what)
+static int serve_device(struct request *request, const Protect__Runner__Request *what)
 {
-	struct machine *machine = request->machine;
-
-	switch (what ? what->what_case : PROTECT__RUNNER__REQUEST__WHAT__NOT_SET) {
+	switch (what->what_case) {
 	case PROTECT__RUNNER__REQUEST__WHAT_DISK_ATTACH:
 		return disk_attach(request, what->disk_attach);
 	case PROTECT__RUNNER__REQUEST__WHAT_DISK_DETACH:
 		return disk_detach(request, what->disk_detach);
+	case PROTECT__RUNNER__REQUEST__WHAT_DISK_SWAP:
+		return disk_swap(request, what->disk_swap);
+	case PROTECT__RUNNER__REQUEST__WHAT_DISK_RESIZE:
+		return disks_resize(&request->machine->disks, what->disk_resize->serial,
+				    &request->err);
+	case PROTECT__RUNNER__REQUEST__WHAT_NIC_ATTACH:
+		return nic_attach(request, what->nic_attach);
+	case PROTECT__RUNNER__REQUEST__WHAT_NIC_DETACH:
+		return nic_detach(request, what->nic_detach);
+	default:
+		return error_set(&request->err, -EBADMSG, "not a request that this runner knows");
+	}
+}
+
+static int serve(struct request *request, const Protect__Runner__Request *what)
+{
+	struct machine *machine = request->machine;
+
+	switch (what->what_case) {
 	case PROTECT__RUNNER__REQUEST__WHAT_STATUS:
 		return status(request);
 	case PROTECT__RUNNER__REQUEST__WHAT_SHUTDOWN:
@@ -193,15 +307,17 @@ static int serve(struct request *request, const Protect__Runner__Request *what)
 	case PROTECT__RUNNER__REQUEST__WHAT_KILL:
 		machine_end(machine, RUNNER_EXIT_KILLED, "");
 		return 0;
-	case PROTECT__RUNNER__REQUEST__WHAT_DEBUG_INFO:
-		return debug_info(request);
+	case PROTECT__RUNNER__REQUEST__WHAT_RESOURCES:
+		return set_resources(request, what->resources);
 	case PROTECT__RUNNER__REQUEST__WHAT_PAUSE:
 		return pause_zone(request);
 	case PROTECT__RUNNER__REQUEST__WHAT_RESUME:
 		vcpus_resume(&machine->vcpus);
 		return 0;
+	case PROTECT__RUNNER__REQUEST__WHAT_DEBUG_INFO:
+		return debug_info(request);
 	default:
-		return error_set(&request->err, -EBADMSG, "not a request that this runner knows");
+		return serve_device(request, what);
 	}
 }
 
@@ -215,7 +331,8 @@ void control_request(struct machine *machine, const void *data, size_t len, cons
 				  .reply = reply,
 				  .user = user,
 				  .err = ERROR_NULL};
-	int r = serve(&request, what);
+	int r = what ? serve(&request, what)
+		     : error_set(&request.err, -EBADMSG, "not a request of this protocol");
 
 	if (what)
 		protect__runner__request__free_unpacked(what, NULL);

@@ -12,6 +12,8 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "virtio/balloon.h"
+#include "virtio/memdev.h"
 #include "virtio/regs.h"
 #include "vmm/machine.h"
 
@@ -134,19 +136,34 @@ static const char *name_of(const struct machine *machine, const struct virtio_de
 	for (unsigned i = 0; i < DISKS_MAX; i++)
 		if (machine->disks.disks[i].slot.dev == dev)
 			return machine->disks.disks[i].serial;
+	for (unsigned i = 0; i < NICS_MAX; i++)
+		if (machine->nics.nics[i].slot.dev == dev)
+			return machine->nics.nics[i].name;
 	return NULL;
 }
 
 static json_t *describe_memory(const struct machine *machine)
 {
+	const struct resources *resources = &machine->resources;
 	const struct mem *mem = &machine->memory.mem;
-	json_t *regions = json_array();
+	json_t *regions = json_array(), *memory;
 
 	for (unsigned i = 0; i < mem->n_regions; i++)
-		json_array_append_new(regions,
-				      json_pack("{s:o, s:o}", "start", hex(mem->regions[i].start),
-						"bytes", number(mem->regions[i].len)));
-	return json_pack("{s:o}", "regions", regions);
+		json_array_append_new(regions, json_pack("{s:o, s:o, s:b}", "start",
+							 hex(mem->regions[i].start), "bytes",
+							 number(mem->regions[i].len), "hotplug",
+							 mem->regions[i].plugged != NULL));
+	memory = json_pack("{s:o, s:o, s:o, s:o, s:o}", "boot_bytes", number(resources->boot_bytes),
+			   "max_bytes", number(resources->max_bytes), "target_bytes",
+			   number(resources->target_bytes), "used_bytes",
+			   number(resources_used_memory(resources)), "regions", regions);
+	if (resources->balloon)
+		json_object_set_new(memory, "balloon_bytes",
+				    number(virtio_balloon_given(resources->balloon)));
+	if (resources->memdev)
+		json_object_set_new(memory, "plugged_bytes",
+				    number(virtio_memdev_plugged(resources->memdev)));
+	return memory;
 }
 
 /* As many devices as there is room for. */

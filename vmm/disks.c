@@ -25,6 +25,18 @@ static struct disk *find(struct disks *disks, const char *serial)
 	return NULL;
 }
 
+/* The disk with this serial that is there, for a request; NULL with *err. */
+static struct disk *find_present(struct disks *disks, const char *serial, struct error *err)
+{
+	struct disk *disk = serial[0] ? find(disks, serial) : NULL;
+
+	if (!disk || disk->slot.state == SLOT_LEAVING) {
+		error_set(err, -ENOENT, "the zone has no disk '%s'", serial);
+		return NULL;
+	}
+	return disk;
+}
+
 static void gone(struct slot *slot)
 {
 	container_of(slot, struct disk, slot)->serial[0] = '\0';
@@ -81,4 +93,24 @@ int disks_detach(struct disks *disks, const char *serial, uint32_t timeout_ms, b
 	if (r == -EPERM)
 		return error_set(err, r, "disk '%s' belongs to the zone's spec and stays", serial);
 	return r;
+}
+
+int disks_swap(struct disks *disks, const char *serial, int fd, struct error *err)
+{
+	struct disk *disk = find_present(disks, serial, err);
+	int r = disk ? virtio_blk_swap(disk->slot.dev, fd) : -ENOENT;
+
+	if (r < 0)
+		return error_set_errno(err, r, "cannot swap disk '%s'", serial);
+	return 0;
+}
+
+int disks_resize(struct disks *disks, const char *serial, struct error *err)
+{
+	struct disk *disk = find_present(disks, serial, err);
+	int r = disk ? virtio_blk_resize(disk->slot.dev) : -ENOENT;
+
+	if (r < 0)
+		return error_set_errno(err, r, "cannot resize disk '%s'", serial);
+	return 0;
 }

@@ -38,3 +38,13 @@ int disks_attach(struct disks *disks, const struct spec_disk *spec, bool hot, st
  * with *err. */
 int disks_detach(struct disks *disks, const char *serial, uint32_t timeout_ms, bool force,
 		 slot_detached_fn *detached, void *user, struct error *err);
+
+/*
+ * From now on the disk is what fd (borrowed) is: as large as before or larger.
+ * What is under way ends on the old one. The guest notices nothing but a change of size. Returns 0
+ * or a negative errno with *err.
+ */
+int disks_swap(struct disks *disks, const char *serial, int fd, struct error *err);
+
+/* The file has grown: tells the guest. Returns 0 or a negative errno with *err. */
+int disks_resize(struct disks *disks, const char *serial, struct error *err);

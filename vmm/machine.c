@@ -9,17 +9,10 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/runner.h"
-#include "virtio/console.h"
-#include "virtio/rng.h"
-#include "virtio/vsock.h"
 #include "vmm/boot.h"
 #include "vmm/layout.h"
+#include "vmm/machine_devices.h"
 #include "vmm/wind_down.h"
-
-#define GUEST_CID 3 /* the first that is not reserved; ours alone, no host kernel knows it */
-
-enum { SLOT_CONSOLE = 1, SLOT_VSOCK = 2, SLOT_RNG = 3 };
 
 void machine_end(struct machine *machine, const char *reason, const char *detail)
 {
@@ -50,38 +43,6 @@ static void on_ejected(void *user, unsigned slot, struct pci_dev *dev)
 	slots_ejected(&machine->slots, dev);
 }
 
-static int add_devices(struct machine *machine)
-{
-	struct virtio_dev *console, *rng;
-	int r;
-
-	r = virtio_console_new(&console, console_hub_write, &machine->console);
-	if (r == 0)
-		r = slots_plug_fixed(&machine->slots, SLOT_CONSOLE, console);
-	if (r == 0)
-		r = virtio_vsock_new(&machine->vsock, machine->loop, GUEST_CID);
-	if (r == 0)
-		r = slots_plug_fixed(&machine->slots, SLOT_VSOCK, machine->vsock);
-	if (r == 0)
-		r = virtio_vsock_listen(machine->vsock, IDM_PORT);
-	if (r == 0)
-		r = virtio_rng_new(&rng, machine->loop);
-	if (r == 0)
-		r = slots_plug_fixed(&machine->slots, SLOT_RNG, rng);
-	return r;
-}
-
-static int add_disks(struct machine *machine, const struct zone_spec *spec, struct error *err)
-{
-	for (unsigned i = 0; i < spec->n_disks; i++) {
-		int r = disks_attach(&machine->disks, &spec->disks[i], false, err);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static int init_buses(struct machine *machine, const struct zone_spec *spec)
 {
 	int r = bus_init(&machine->bus, machine->loop, on_end, machine);
@@ -100,6 +61,7 @@ static int init_buses(struct machine *machine, const struct zone_spec *spec)
 	slots_init(&machine->slots, machine->loop, &machine->memory.mem, &machine->pci,
 		   &kvm_pci_host_ops, &machine->kvm);
 	disks_init(&machine->disks, &machine->slots, spec->max_vcpus);
+	nics_init(&machine->nics, &machine->slots);
 	return kvm_pin_eventfd(&machine->kvm, IRQ_GED, machine->acpi_event_fd);
 }
 
@@ -145,18 +107,16 @@ int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, st
 	if (r < 0)
 		return error_set_errno(
 			err, r, "io_uring is not usable (see the sysctl kernel.io_uring_disabled)");
-	r = guest_memory_init(&machine->memory, spec->memory_mib, spec->memory_mib,
+	r = guest_memory_init(&machine->memory, spec->memory_mib, spec->max_memory_mib,
 			      spec->huge_pages, err);
 	if (r == 0)
 		r = kvm_init(&machine->kvm, kvm_fd, &machine->memory, err);
 	if (r < 0)
 		return r;
 	r = init_buses(machine, spec);
-	if (r == 0)
-		r = add_devices(machine);
 	if (r < 0)
-		return error_set_errno(err, r, "cannot make the zone's devices");
-	r = add_disks(machine, spec, err);
+		return error_set_errno(err, r, "cannot make the zone's buses");
+	r = machine_add_devices(machine, spec, err);
 	if (r == 0)
 		r = vcpus_init(&machine->vcpus, &machine->kvm, &machine->bus,
 			       machine->acpi_event_fd, spec->vcpus, spec->max_vcpus, err);

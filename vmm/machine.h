@@ -11,9 +11,12 @@
 #include "vmm/console_hub.h"
 #include "vmm/disks.h"
 #include "vmm/guest_memory.h"
+#include "vmm/hotplug_memory.h"
 #include "vmm/kvm.h"
+#include "vmm/nics.h"
 #include "vmm/pci_bus.h"
 #include "vmm/platform.h"
+#include "vmm/resources.h"
 #include "vmm/runner_server.h"
 #include "vmm/slots.h"
 #include "vmm/spec.h"
@@ -26,6 +29,8 @@
 struct machine {
 	struct loop *loop;
 	struct guest_memory memory;
+	struct hotplug_memory hotplug_memory;
+	struct resources resources;
 	struct kvm kvm;
 	struct bus bus;
 	struct pci_bus pci;
@@ -34,6 +39,7 @@ struct machine {
 	struct console_hub console;
 	struct slots slots;
 	struct disks disks;
+	struct nics nics;
 	struct virtio_dev *vsock;
 	struct runner_server server;
 	struct vcpus vcpus;

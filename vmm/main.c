@@ -3,6 +3,7 @@
  * zone-vmm: one zone on KVM. Started by protect-launch with descriptors, or alone with a spec file;
  * docs/zone-spec.md.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -181,23 +182,68 @@ static int exit_status(const char *reason)
 	return EXIT_FAILURE;
 }
 
+/* What the kernel calls itself, as far as a bzImage tells (Documentation/x86/boot.rst): up to the
+ * first character that no version has, for it is the image's word. */
+static void read_kernel_version(int fd, char *out, size_t size)
+{
+	uint8_t head[4], where[2];
+	size_t len = 0;
+
+	snprintf(out, size, "elf");
+	if (io_pread_full(fd, head, sizeof(head), 0x202) != (ssize_t)sizeof(head) ||
+	    memcmp(head, "HdrS", sizeof(head)) != 0 ||
+	    io_pread_full(fd, where, sizeof(where), 0x20e) != (ssize_t)sizeof(where))
+		return;
+	memset(out, 0, size);
+	io_pread_full(fd, out, size - 1, 0x200u + (where[0] | (uint64_t)where[1] << 8));
+	while (out[len] && (strchr("._+-~", out[len]) || isalnum((unsigned char)out[len])))
+		len++;
+	out[len] = '\0';
+}
+
+static void log_start(const struct machine *machine, const struct zone_spec *spec,
+		      const char *kernel)
+{
+	log_info("msg=\"zone boots\" kernel=%s memory_mib=%llu max_memory_mib=%llu vcpus=%u "
+		 "max_vcpus=%u disks=%u nics=%u prepared_us=%llu",
+		 kernel, (unsigned long long)spec->memory_mib,
+		 (unsigned long long)spec->max_memory_mib, spec->vcpus, spec->max_vcpus,
+		 spec->n_disks, spec->n_nics,
+		 (unsigned long long)(clock_now_ns() - machine->started_ns) / 1000);
+}
+
+static void log_end(const struct machine *machine, const char *reason, const char *detail)
+{
+	struct vcpus_info info;
+	uint64_t exits = 0;
+
+	for (unsigned i = 0; i < machine->vcpus.n_max; i++) {
+		vcpus_info(&machine->vcpus, i, &info);
+		exits += info.exits;
+	}
+	log_info("msg=\"zone ended\" reason=%s detail=\"%s\" uptime_ms=%llu exits=%llu", reason,
+		 detail, (unsigned long long)((clock_now_ns() - machine->started_ns) / NS_PER_MS),
+		 (unsigned long long)exits);
+}
+
 static int run(struct zone_spec *spec, int kvm_fd, struct error *err)
 {
 	_cleanup_(freep) struct machine *machine = calloc(1, sizeof(*machine));
 	_cleanup_(close_fdp) int exit_fd = steal_fd(&spec->exit_fd);
 	struct signals signals = {.fd = -1};
 	const char *reason = RUNNER_EXIT_ERROR, *detail;
+	char kernel[64];
 	int r;
 
 	if (!machine)
 		return -ENOMEM;
+	read_kernel_version(spec->kernel_fd, kernel, sizeof(kernel));
 	r = machine_init(machine, spec, kvm_fd, err);
 	spec_close(spec);
 	if (r == 0)
 		r = watch_signals(&signals, machine);
 	if (r == 0) {
-		log_info("msg=\"zone starts\" prepared_us=%llu",
-			 (unsigned long long)(clock_now_ns() - machine->started_ns) / 1000);
+		log_start(machine, spec, kernel);
 		notify_ready();
 		r = machine_run(machine, err);
 	}
@@ -207,7 +253,7 @@ static int run(struct zone_spec *spec, int kvm_fd, struct error *err)
 		error_set_errno(err, r, "cannot start");
 	detail = r == 0 ? machine->end_detail : err->text;
 	write_exit_record(exit_fd, reason, detail);
-	log_info("msg=\"zone ended\" reason=%s detail=\"%s\"", reason, detail);
+	log_end(machine, reason, detail);
 	machine_deinit(machine);
 	close_fdp(&signals.fd);
 	return r < 0 ? r : exit_status(reason);

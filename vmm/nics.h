@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The NICs of a zone, known by name: virtio-net functions on the PCI bus, each on taps that were
+ * handed over, those of the spec and those that come and go while it runs. Loop thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "vmm/slots.h"
+#include "vmm/spec.h"
+
+#define NICS_MAX SPEC_NICS_MAX
+
+struct nic {
+	struct slot slot;
+	char name[SPEC_NIC_NAME_MAX + 1]; /* "": free */
+	uint8_t mac[6];
+};
+
+struct nics {
+	struct slots *slots;
+	struct nic nics[NICS_MAX];
+};
+
+/* slots is borrowed. */
+void nics_init(struct nics *nics, struct slots *slots);
+
+/*
+ * Adds a NIC; its descriptors are borrowed. hot: the guest runs, tell it. Returns 0, -EEXIST (name
+ * or address taken), -EINVAL, -ENOSPC (no slot), or another negative errno, with *err.
+ */
+int nics_attach(struct nics *nics, const struct spec_nic *spec, bool hot, struct error *err);
+
+/* slot_detach() by name. Returns 0, -ENOENT, -EBUSY (asked already) or -EPERM (not removable),
+ * with *err. */
+int nics_detach(struct nics *nics, const char *name, uint32_t timeout_ms, bool force,
+		slot_detached_fn *detached, void *user, struct error *err);
