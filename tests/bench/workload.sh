@@ -1,36 +1,51 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# workload.sh OUT.json IMAGE_LAYOUT [RUNS]: in the lab, with services. Times that a user sees: `zone launch --wait`, then, in the warm zone, from
-# `workload launch` of an imported image to the first byte of its output.
+# workload.sh BIN OUT IMAGE_LAYOUT KERNEL_LAYOUT PEER_MS [RUNS]: in the lab, with services. Times that a user sees: `zone launch --wait` with the
+# stock kernel and, if KERNEL_LAYOUT is a folder, with our own, beside QEMU's time to init (PEER_MS); then, in the warm zone, from `workload
+# launch` of an imported image to the first byte of its output. One JSON object a line into OUT.
 set -euo pipefail
-out=$1 image=$2 runs=${3:-5}
-bin=$(dirname "$0")/../../build/release/bin
+bin=$1 out=$2 image=$3 kernel=$4 peer_ms=$5 runs=${6:-5}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
+readonly peer_name='qemu microvm to init, stock kernel'
 
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
-median() { sort -n "$1" | sed -n "$(((runs + 1) / 2))p"; }
-entry() { # name value
-	jq -n --arg name "$1" --argjson ours "$2" \
-		'{name: $name, unit: "ms", ours: $ours, peer: null, peer_name: null, ratio: null, goal: null, met: null}'
+median() { sort -g "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+entry() { # name ours peer peer_name
+	jq -cn --arg name "$1" --argjson ours "$2" --argjson peer "$3" --argjson peer_name "$4" \
+		'{name: $name, unit: "ms", ours: $ours, peer: $peer, peer_name: $peer_name}' >>"$out"
 }
 
+# launches NAME [option…]: zones NAME-1 …, of which the last stays; their times go to $dir/NAME
+launches() {
+	local name=$1 before i
+	shift
+	for ((i = 1; i <= runs; i++)); do
+		before=$(now_ms)
+		protect zone launch -n "$name-$i" --wait "$@" >/dev/null
+		echo $(($(now_ms) - before)) >>"$dir/$name"
+		[ "$i" -eq "$runs" ] || protect zone destroy -W "$name-$i"
+	done
+}
+
+: >"$out"
+if [ -d "$kernel" ]; then
+	protect image import "oci:$kernel" --name bench/kernel:own >&2
+	launches own --kernel-variant zone
+	protect zone destroy -W "own-$runs"
+	entry boot_ready "$(median "$dir/own")" "$peer_ms" "\"$peer_name\""
+else
+	echo "workload.sh: no kernel of our own in '$kernel'; boot_ready is left out" >&2
+fi
+launches stock
+entry boot_ready_stock "$(median "$dir/stock")" "$peer_ms" "\"$peer_name\""
+
 protect image import "oci:$image" --name bench/hello:1 >&2
-for ((i = 0; i < runs; i++)); do
-	before=$(now_ms)
-	protect zone launch -n "bench-$i" --wait >/dev/null
-	echo $(($(now_ms) - before)) >>"$dir/zone"
-	[ "$i" -eq $((runs - 1)) ] || protect zone destroy -W "bench-$i"
-done
-zone="bench-$((runs - 1))"
+zone="stock-$runs"
 protect workload launch --zone "$zone" --attach bench/hello:1 >/dev/null </dev/null # warms the zone up
 for ((i = 0; i < runs; i++)); do
 	"$bin/bench_line_time" hello 1048576 protect workload launch --zone "$zone" -n "w-$i" --attach bench/hello:1 </dev/null |
 		jq .ms >>"$dir/first"
 done
 protect zone destroy -W "$zone" >&2
-{
-	entry zone_launch_ready "$(median "$dir/zone")"
-	entry workload_first_output "$(median "$dir/first")"
-} | jq -s . >"$out"
-cat "$out"
+entry workload_first_output "$(median "$dir/first")" null null

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# guest_io.sh IMAGES BIN OUT [RUNS] [SECONDS]: in the lab, as root. fio on a virtio disk and iperf3 over a virtio NIC inside a guest of 512 MiB and
+# one vCPU, zone-vmm beside QEMU's microvm, taking turns: same kernel, initrd, disk (a RAM disk, past the page cache) and tap; medians, one
+# JSON object a line into OUT. IMAGES: what guest_image.sh made.
+set -euo pipefail
+images=$1 bin=$2 out=$3 runs=${4:-3} seconds=${5:-4}
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"; [ -z "${server:-}" ] || kill "$server"' EXIT
+readonly memory=512 tap=bench0 disk=/dev/ram0
+cmdline="console=hvc0 quiet panic=-1 bench.seconds=$seconds"
+
+modprobe brd rd_nr=1 rd_size=$((512 * 1024))
+ip tuntap add dev $tap mode tap vnet_hdr
+ip addr add 192.0.2.1/24 dev $tap
+ip link set $tap up
+iperf3 -s -B 192.0.2.1 >/dev/null 2>&1 &
+server=$!
+dd if=/dev/zero of=$disk bs=1M count=512 status=none || true # all its pages are there
+
+nic=", \"nics\": [{\"tap\": \"$tap\", \"mac\": \"02:00:5e:10:00:01\"}]" peer_nic=(-netdev "tap,id=n,ifname=$tap,script=no,downscript=no,vhost=off"
+	-device "virtio-net-pci,netdev=n,mac=02:00:5e:10:00:01")
+cat >"$dir/spec.json" <<SPEC
+{"memory_mib": $memory, "vcpus": 1, "cmdline": "$cmdline", "kernel": {"path": "$images/kernel"}, "initrd": {"path": "$images/initrd"},
+ "console": {"fd": 1}, "disks": [{"file": {"path": "$images/tools.squashfs"}, "serial": "tools", "readonly": true},
+ {"file": {"path": "$disk"}, "serial": "data", "direct": true}]$nic}
+SPEC
+# shellcheck disable=SC2054 # commas within QEMU's arguments
+peer=(qemu-system-x86_64 -M "microvm,accel=kvm,pcie=on,pit=off,pic=off,rtc=off,isa-serial=off" -cpu host -smp 1 -m "$memory"
+	-nodefaults -no-user-config -display none -no-reboot -kernel "$images/kernel" -initrd "$images/initrd" -append "$cmdline"
+	-device virtio-serial-pci -chardev "stdio,id=c" -device "virtconsole,chardev=c"
+	-drive "file=$images/tools.squashfs,if=none,id=t,format=raw,readonly=on" -device virtio-blk-pci,drive=t
+	-drive "file=$disk,if=none,id=d,format=raw,aio=io_uring,cache=none" -device virtio-blk-pci,drive=d "${peer_nic[@]}")
+
+# run WHO COMMAND…: adds the guest's figures to $dir/NAME.WHO
+run() {
+	local who=$1 word name value
+	shift
+	timeout 180 "$@" </dev/null 2>"$dir/log" | tr -d '\r' | tee "$dir/console" | while read -r word name value; do
+		[ "$word" = BENCH ] || continue
+		[ "$name" != error ] || echo "guest_io.sh: $who: $value" >&2
+		echo "$value" >>"$dir/$name.$who"
+	done
+	grep -q '^BENCH end' "$dir/console" || {
+		echo "guest_io.sh: $who ended early:" >&2
+		tail -n 15 "$dir/console" "$dir/log" >&2
+	}
+}
+for ((i = 0; i < runs; i++)); do
+	run ours "$bin/zone-vmm" --spec "$dir/spec.json"
+	run peer "${peer[@]}"
+done
+
+median() { sort -g "$1" 2>/dev/null | awk '{ v[NR] = $1 } END { print NR ? v[int((NR + 1) / 2)] : "null" }'; }
+for name in fio_guest_randread fio_guest_randwrite fio_guest_randread_qd1 fio_guest_seqread iperf3_guest iperf3_guest_rx; do
+	case $name in
+	fio*) unit=IOPS ;;
+	*) unit=Mbit/s ;;
+	esac
+	jq -cn --arg name $name --arg unit $unit --argjson ours "$(median "$dir/$name.ours")" --argjson peer "$(median "$dir/$name.peer")" \
+		'{name: $name, unit: $unit, ours: $ours, peer: $peer, peer_name: "qemu microvm"} | select(.ours)'
+done >"$out"
+cat "$out"
