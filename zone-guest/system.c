@@ -30,6 +30,8 @@
 #define ADDONS_WAIT_NS	(2 * NS_PER_S)
 #define ADDONS_PAUSE_NS (10 * NS_PER_MS)
 
+#define CLOCK_AHEAD_MAX_S 3600 /* no bootstrap waits that long */
+
 static int write_file(const char *path, const char *text)
 {
 	_cleanup_(close_fdp) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -62,16 +64,23 @@ static int add_entropy(const ProtobufCBinaryData *entropy)
 	return r;
 }
 
+/*
+ * The host's time is that of when the bootstrap was sent, which waits in the runner while this kernel
+ * boots: it is too early by that. A clock that is not behind it, as the hypervisor gives one, is
+ * the better one, unless it is far ahead.
+ */
 static int set_clock(uint64_t time_ns)
 {
-	struct timespec now = {
+	const struct timespec sent = {
 		.tv_sec = (time_t)(time_ns / NS_PER_S),
 		.tv_nsec = (long)(time_ns % NS_PER_S),
 	};
+	struct timespec now;
 
-	if (time_ns && clock_settime(CLOCK_REALTIME, &now) < 0)
-		return -errno;
-	return 0;
+	if (!time_ns || clock_gettime(CLOCK_REALTIME, &now) < 0 ||
+	    (now.tv_sec >= sent.tv_sec && now.tv_sec - sent.tv_sec < CLOCK_AHEAD_MAX_S))
+		return 0;
+	return clock_settime(CLOCK_REALTIME, &sent) < 0 ? -errno : 0;
 }
 
 static int write_etc(const struct zone *zone)
