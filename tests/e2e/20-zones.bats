@@ -11,8 +11,7 @@ setup_file() {
 	done
 	for zone in z1 z2 z3; do
 		wait_until 120 zone_is "$zone" ready || {
-			protect zone list
-			protect zone logs "$zone" | tail -n 20
+			diagnose "$zone"
 			return 1
 		}
 	done

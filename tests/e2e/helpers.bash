@@ -21,10 +21,24 @@ wait_until() {
 	done
 }
 
+# diagnose ZONE: what there is to see of a zone that does not do what it should
+diagnose() {
+	local uuid
+	echo "# zone $1: the list, its runner's log, its console, the services' logs"
+	protect zone list -o json | jq . || true
+	uuid=$(zone_field "$1" uuid) || uuid=none
+	tail -n 30 "/run/protect/zones/$uuid/log" || true
+	protect zone logs "$1" | tail -n 30 || true
+	tail -n 15 /var/log/protect/*.log || true
+}
+
 launch_zone() { # launch_zone NAME [OPTION…]
 	local name=$1
 	shift
-	protect zone launch --name "$name" --wait --max-memory 192 --max-cpus 1 "$@"
+	protect zone launch --name "$name" --wait --max-memory 192 --max-cpus 1 "$@" || {
+		diagnose "$name"
+		return 1
+	}
 }
 
 # zone_field REF FIELD, workload_field REF FIELD: from the JSON list, by name or UUID; fails for none
