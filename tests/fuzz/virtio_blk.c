@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Requests of a hostile driver to a small disk: any header, any framing. */
+/* Requests of a hostile driver to a small disk of two queues, limited and direct or not: any
+ * header, any framing, and resets of one queue and of all. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_pci.h>
 
 #include "base/cleanup.h"
 #include "tests/unit/virtio_driver.h"
@@ -14,12 +18,14 @@
 #define DISK_LEN     (64u << 10)
 #define STEPS_MAX    100
 #define SEGMENTS_MAX 6u
+#define QUEUE_RESET  58u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* One request of an input. */
 struct step {
-	uint8_t type, odd, n_segments, writable; /* writable: a bit a segment */
+	/* n_segments: the highest bit is the queue; writable: a bit a segment */
+	uint8_t type, odd, n_segments, writable;
 	uint16_t sector;
 	uint16_t lens[SEGMENTS_MAX];
 };
@@ -29,7 +35,7 @@ static void run_step(struct driver *d, const struct step *step)
 	struct virtio_blk_outhdr header = {.type = step->odd & 1 ? step->type : step->type % 14,
 					   .sector = step->sector % 160};
 	struct segment segments[SEGMENTS_MAX + 2] = {{DRIVER_DATA, sizeof(header), false}};
-	unsigned n = 1;
+	unsigned n = 1, queue = step->n_segments >> 7;
 
 	if (step->odd & 2)
 		header.sector = ~header.sector;
@@ -43,10 +49,10 @@ static void run_step(struct driver *d, const struct step *step)
 	if (!(step->odd & 8))
 		segments[n++] = (struct segment){DRIVER_DATA + 64, 1, true};
 	if (step->odd & 16)
-		driver_add_indirect(d, 0, segments, n);
+		driver_add_indirect(d, queue, segments, n);
 	else
-		driver_add(d, 0, segments, n);
-	driver_kick(d, 0);
+		driver_add(d, queue, segments, n);
+	driver_kick(d, queue);
 	if (step->odd & 32)
 		driver_run(d, 0);
 }
@@ -54,18 +60,24 @@ static void run_step(struct driver *d, const struct step *step)
 static int attach_disk(struct driver *d, uint8_t settings)
 {
 	_cleanup_(close_fdp) int fd = memfd_create("disk", MFD_CLOEXEC);
+	struct virtio_blk_params params;
 	struct virtio_dev *dev;
 	int r;
 
 	if (fd < 0 || ftruncate(fd, DISK_LEN) < 0)
 		return -1;
-	r = virtio_blk_new(
-		&dev, d->loop,
-		&(struct virtio_blk_params){.fd = fd,
+	params = (struct virtio_blk_params){.fd = fd,
 					    .read_only = settings & 1,
+					    .direct = settings & 8,
 					    .serial = "fuzz",
 					    .n_queues = 2,
-					    .rate.ops_per_s = settings & 4 ? 100000 : 0});
+					    .rate.ops_per_s = settings & 4 ? 20000 : 0,
+					    .rate.burst_ops = 2};
+	r = virtio_blk_new(&dev, d->loop, &params);
+	if (r == -EOPNOTSUPP) {
+		params.direct = false;
+		r = virtio_blk_new(&dev, d->loop, &params);
+	}
 	if (r < 0)
 		return r;
 	dev->log_limit.used = UINT32_MAX / 2;
@@ -73,6 +85,21 @@ static int attach_disk(struct driver *d, uint8_t settings)
 	if (r == 0)
 		driver_start(d, settings & 2 ? dev->offered : dev->offered & 3ull << 32, 256);
 	return r;
+}
+
+static bool queue_is_reset(struct driver *d, void *user)
+{
+	(void)user;
+	return driver_reg_read(d, QUEUE_RESET, 2) == 0;
+}
+
+static void reset_queue(struct driver *d, unsigned queue)
+{
+	driver_reg_write(d, VIRTIO_PCI_COMMON_Q_SELECT, 2, queue);
+	driver_reg_write(d, QUEUE_RESET, 2, 1);
+	if (!driver_wait(d, queue_is_reset, NULL))
+		abort();
+	driver_setup_queue(d, queue, 256);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -95,6 +122,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		data += sizeof(step);
 		size -= sizeof(step);
 		run_step(&d, &step);
+		if (step.odd == 0xfe && d.dev->negotiated & 1ull << VIRTIO_F_RING_RESET)
+			reset_queue(&d, step.type % 2);
 		if (d.dev->broken || step.odd == 0xff) {
 			if (!driver_reset(&d))
 				abort();
