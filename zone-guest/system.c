@@ -65,9 +65,9 @@ static int add_entropy(const ProtobufCBinaryData *entropy)
 }
 
 /*
- * The host's time is that of when the bootstrap was sent, which waits in the runner while this kernel
- * boots: it is too early by that. A clock that is not behind it, as the hypervisor gives one, is
- * the better one, unless it is far ahead.
+ * The host's time is that of when the bootstrap was sent, which waits in the runner while this
+ * kernel boots: it is too early by that. A clock that is not behind it, as the hypervisor gives
+ * one, is the better one, unless it is far ahead.
  */
 static int set_clock(uint64_t time_ns)
 {
