@@ -175,11 +175,42 @@ static void got_zone_list(struct cli_daemon *daemon, uint64_t id)
 	zones[0].uuid = text("11111111-2222-4333-8444-555555555555");
 	zones[0].name = text("a");
 	zones[0].state = PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_READY;
+	zones[0].paused = true;
+	zones[0].max_memory_mib = 512;
+	zones[0].target_memory_mib = 128;
+	zones[0].max_cpus = zones[0].target_cpus = 2;
 	zones[1].uuid = text("66666666-2222-4333-8444-555555555555");
 	zones[1].name = text("evil\x1b[2Jname\xff");
 	zones[1].state = (Protect__Control__ZoneStateKind)99;
 	message.zones = list;
 	message.n_zones = 2;
+	answer(daemon, id, &message.base);
+}
+
+static void got_update(struct cli_daemon *daemon, uint64_t id,
+		       const Protect__Control__ZoneUpdate *request)
+{
+	Protect__Control__Zone zone = PROTECT__CONTROL__ZONE__INIT;
+
+	daemon->updated_mib = request->target_memory_mib;
+	daemon->updated_cpus = request->target_cpus;
+	answer(daemon, id, &zone.base);
+}
+
+/* Of the zone that starts with 6 nothing is known any more. */
+static void got_debug_info(struct cli_daemon *daemon, uint64_t id,
+			   const Protect__Control__Ref *request)
+{
+	Protect__Control__Text message = PROTECT__CONTROL__TEXT__INIT;
+	char json[128];
+
+	daemon->debug_asked++;
+	if (request->ref[0] == '6') {
+		idm_reply(daemon->idm, id, -ENOENT, "there is no such zone", NULL, 0);
+		return;
+	}
+	snprintf(json, sizeof(json), "[{\"uuid\":\"%s\",\"text\":\"\\u009b2J\"}]", request->ref);
+	message.text = json;
 	answer(daemon, id, &message.base);
 }
 
@@ -284,6 +315,22 @@ static void on_request(void *user, struct idm *idm, uint64_t id, uint32_t method
 		protect__control__exec__free_unpacked(request, NULL);
 		break;
 	}
+	case METHOD(ZONE_UPDATE): {
+		Protect__Control__ZoneUpdate *request =
+			protect__control__zone_update__unpack(NULL, len, data);
+
+		got_update(daemon, id, request);
+		protect__control__zone_update__free_unpacked(request, NULL);
+		break;
+	}
+	case METHOD(HOST_HV_DEBUG_INFO): {
+		Protect__Control__Ref *request = protect__control__ref__unpack(NULL, len, data);
+
+		got_debug_info(daemon, id, request);
+		protect__control__ref__free_unpacked(request, NULL);
+		break;
+	}
+	case METHOD(HOST_HV_CONSOLE):
 	case METHOD(ZONE_LOGS): {
 		Protect__Control__Logs *request = protect__control__logs__unpack(NULL, len, data);
 

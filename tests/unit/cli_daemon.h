@@ -42,7 +42,9 @@ struct cli_daemon {
 	struct idm_stream *import_stream;
 	uint64_t import_id;
 	char last_image[128], last_name[128], last_env[128];
-	unsigned resizes, signals;
+	unsigned resizes, signals, debug_asked;
+	uint64_t updated_mib;
+	uint32_t updated_cpus;
 	uint32_t rows;
 };
 

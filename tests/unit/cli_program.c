@@ -255,6 +255,81 @@ Test(cli_program, logs_are_printed)
 	cli_daemon_deinit(&daemon);
 }
 
+Test(cli_program, the_table_of_zones_shows_targets_and_pauses)
+{
+	struct cli_run table = {0}, json = {0};
+	struct cli_daemon daemon;
+	json_t *array, *zone;
+
+	cli_daemon_init(&daemon);
+	cli_daemon_run(&daemon, &table, WORDS("zone", "list"));
+	cr_expect_not_null(strstr(as_text(&table.out), "paused   128/512     2 "), "%s",
+			   as_text(&table.out));
+	cli_daemon_run(&daemon, &json, WORDS("zone", "list", "-o", "json"));
+	array = json_loads(as_text(&json.out), 0, NULL);
+	zone = json_array_get(array, 0);
+	cr_expect_str_eq(json_string_value(json_object_get(zone, "state")), "ready");
+	cr_expect(json_is_true(json_object_get(zone, "paused")));
+	cr_expect_eq(json_integer_value(json_object_get(zone, "target_memory_mib")), 128);
+	json_decref(array);
+	cli_run_deinit(&table);
+	cli_run_deinit(&json);
+	cli_daemon_deinit(&daemon);
+}
+
+Test(cli_program, updates_name_what_changes)
+{
+	struct cli_run both = {0}, none = {0}, cpus = {0};
+	struct cli_daemon daemon;
+
+	cli_daemon_init(&daemon);
+	cli_daemon_run(&daemon, &both,
+		       WORDS("zone", "update", "a", "--target-memory", "300", "-c", "2"));
+	cr_expect_eq(both.status, 0, "%s", as_text(&both.err));
+	cr_expect(daemon.updated_mib == 300 && daemon.updated_cpus == 2);
+	cli_daemon_run(&daemon, &cpus, WORDS("zone", "update", "-c", "1", "a"));
+	cr_expect(daemon.updated_mib == 0 && daemon.updated_cpus == 1);
+	cli_daemon_run(&daemon, &none, WORDS("zone", "update", "a"));
+	cr_expect_eq(none.status, 2);
+	cr_expect(one_line(&none.err));
+	cli_run_deinit(&both);
+	cli_run_deinit(&none);
+	cli_run_deinit(&cpus);
+	cli_daemon_deinit(&daemon);
+}
+
+Test(cli_program, hv_commands_ask_for_each_zone)
+{
+	struct cli_run all = {0}, one = {0}, missing = {0}, console = {0};
+	struct cli_daemon daemon;
+	json_t *array;
+
+	cli_daemon_init(&daemon);
+	cli_daemon_run(&daemon, &all, WORDS("host", "hv-debug-info"));
+	cr_expect_eq(all.status, 0, "a zone that has gone meanwhile is no error: %s",
+		     as_text(&all.err));
+	cr_expect_eq(daemon.debug_asked, 2);
+	array = json_loads(as_text(&all.out), 0, NULL);
+	cr_assert(json_is_array(array));
+	cr_expect_eq(json_array_size(array), 1);
+	json_decref(array);
+	cr_expect_null(strchr(as_text(&all.out), '\x9b'), "text must not control the terminal");
+	cli_daemon_run(&daemon, &one, WORDS("host", "hv-debug-info", "-o", "jsonl", "a"));
+	cr_expect_eq(one.status, 0);
+	cr_expect(one_line(&one.out));
+	cli_daemon_run(&daemon, &missing, WORDS("host", "hv-debug-info", "6"));
+	cr_expect_eq(missing.status, 1);
+	cr_expect_str_eq(as_text(&missing.err), "protect: there is no such zone\n");
+	cr_expect_eq(missing.out.len, 0);
+	cli_daemon_run(&daemon, &console, WORDS("host", "hv-console"));
+	cr_expect_str_eq(as_text(&console.out), "Linux version 6.1\n");
+	cli_run_deinit(&all);
+	cli_run_deinit(&one);
+	cli_run_deinit(&missing);
+	cli_run_deinit(&console);
+	cli_daemon_deinit(&daemon);
+}
+
 Test(cli_program, an_attached_launch_ends_with_its_status)
 {
 	struct cli_run run = {0};
