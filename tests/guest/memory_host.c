@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * memory_host ZONE_VMM GUEST TEST: sets targets for a guest's memory, as the daemon does, and looks
+ * at what the runner holds of the host's: what the guest (balloon.c, memdev.c) gave must be free
+ * here, page by page.
+ */
+#include "hotplug_runner.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EXIT_SKIP 77
+#define MIB	  (UINT64_C(1) << 20)
+#define BOOT	  (32 * MIB)
+#define SLACK	  (MIB / 4) /* what the runner itself may take or give back meanwhile */
+#define BLOCK	  (2 * MIB)
+
+static Protect__Runner__StatusReply status(void)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__Status body = PROTECT__RUNNER__STATUS__INIT;
+	Protect__Runner__StatusReply copy;
+	Protect__Runner__Reply *reply;
+
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_STATUS;
+	request.status = &body;
+	CHECK(runner_ask(&request, NULL, 0, &reply) == 0 && reply->status);
+	copy = *reply->status; /* for its numbers only */
+	protect__runner__reply__free_unpacked(reply, NULL);
+	return copy;
+}
+
+static int set_target(uint64_t bytes)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__Resources body = PROTECT__RUNNER__RESOURCES__INIT;
+
+	body.memory_bytes = bytes;
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_RESOURCES;
+	request.resources = &body;
+	return runner_ask(&request, NULL, 0, NULL);
+}
+
+/* The host's memory that the runner holds for itself, in bytes. */
+static uint64_t held(void)
+{
+	char path[64], line[128];
+	uint64_t kib = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%u/smaps_rollup", status().pid);
+	file = fopen(path, "r");
+	CHECK(file);
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "Anonymous: %" SCNu64, &kib) == 1)
+			break;
+	fclose(file);
+	CHECK(kib > 0);
+	return kib * 1024;
+}
+
+/* Waits for the guest's word, and then checks that the runner holds so much more or less than
+ * before. */
+static void expect(const char *word, uint64_t *before, int64_t change)
+{
+	uint64_t now;
+	int64_t off;
+
+	CHECK(runner_console_says(word, 1));
+	now = held();
+	off = (int64_t)(now - *before) - change;
+	printf("%s: holds %" PRIu64 " KiB, %+" PRId64 " KiB\n", word, now / 1024,
+	       (int64_t)(now - *before) / 1024);
+	CHECK(off <= (int64_t)SLACK && -off <= (int64_t)SLACK);
+	*before = now;
+}
+
+static void test_balloon(void)
+{
+	uint64_t before;
+
+	CHECK(set_target(BOOT + 1) != 0);
+	CHECK(runner_console_says("TOUCHED", 1));
+	before = held();
+	CHECK(set_target(BOOT - 8 * MIB) == 0);
+	expect("GIVEN", &before, -(int64_t)(8 * MIB));
+	CHECK(status().used_memory_bytes == BOOT - 8 * MIB);
+	CHECK(set_target(BOOT) == 0);
+	expect("TAKEN", &before, 8 * MIB);
+	CHECK(status().used_memory_bytes == BOOT);
+	CHECK(set_target(BOOT - 4096) == 0);
+	expect("REPORTED", &before, -(int64_t)(4 * MIB));
+	CHECK(set_target(BOOT) == 0);
+}
+
+static void test_memdev(void)
+{
+	uint64_t before;
+
+	CHECK(runner_console_says("READY", 1));
+	before = held();
+	CHECK(status().used_memory_bytes == BOOT);
+	CHECK(set_target(BOOT + 4 * BLOCK) == 0);
+	expect("PLUGGED", &before, 4 * BLOCK);
+	CHECK(status().used_memory_bytes == BOOT + 4 * BLOCK);
+	CHECK(set_target(BOOT + 2 * BLOCK) == 0);
+	expect("SHRUNK", &before, -(int64_t)(2 * BLOCK));
+	CHECK(status().used_memory_bytes == BOOT + 2 * BLOCK);
+	CHECK(set_target(BOOT + 4 * BLOCK) == 0);
+	/* One page may come back to the ring that the guest left in unplugged memory. */
+	expect("PASS", &before, -(int64_t)(2 * BLOCK));
+	CHECK(status().used_memory_bytes == BOOT);
+}
+
+int main(int argc, char **argv)
+{
+	bool balloon = argc == 4 && strcmp(argv[3], "balloon") == 0;
+
+	if (argc != 4)
+		return EXIT_FAILURE;
+	if (access("/dev/kvm", W_OK) < 0) {
+		puts("SKIP: /dev/kvm is not there or not ours to open");
+		return EXIT_SKIP;
+	}
+	runner_start(argv[1], argv[2], "",
+		     balloon ? "\"huge_pages\": false"
+			     : "\"huge_pages\": false, \"max_memory_mib\": 160");
+	if (balloon)
+		test_balloon();
+	else
+		test_memdev();
+	CHECK(runner_console_says("PASS", 1));
+	runner_kill();
+	puts("PASS");
+	return EXIT_SUCCESS;
+}
