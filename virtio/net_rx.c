@@ -10,6 +10,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -142,8 +143,8 @@ static void copy_to_held(const struct net_rx *rx, size_t offset, const uint8_t *
 {
 	const struct iovec *iov = rx->iov;
 
-	while (offset >= iov->iov_len)
-		offset -= iov++->iov_len;
+	for (; offset >= iov->iov_len; iov++)
+		offset -= iov->iov_len;
 	while (len > 0) {
 		size_t part = iov->iov_len - offset;
 
@@ -244,12 +245,12 @@ static bool driver_can(const struct net_pair *pair)
 		       tso = UINT64_C(1) << VIRTIO_NET_F_GUEST_TSO4 |
 			     UINT64_C(1) << VIRTIO_NET_F_GUEST_TSO6;
 	uint64_t offloads = pair->net->offloads;
-	struct virtio_net_hdr_v1 header;
+	const uint8_t *header = pair->rx.frame;
+	uint8_t flags = header[offsetof(struct virtio_net_hdr_v1, flags)];
 
-	memcpy(&header, pair->rx.frame, sizeof(header));
-	if (header.gso_type != VIRTIO_NET_HDR_GSO_NONE && !(offloads & tso))
+	if (header[offsetof(struct virtio_net_hdr_v1, gso_type)] && !(offloads & tso))
 		return false;
-	return !(header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || offloads & csum;
+	return !(flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || offloads & csum;
 }
 
 /* Gives the buffers of the frame back, all of which are written before the first is. */
@@ -267,21 +268,32 @@ static void push_buffers(struct net_pair *pair, unsigned n_buffers)
 	unhold(rx, n_buffers);
 }
 
+/* The fields that the tap does not set, or that the driver must not see (§5.1.6.4.1). They are put
+ * in place after the frame: the copy of bytes just written would have to wait for them. */
+static void finish_header(const struct net_pair *pair, unsigned n_buffers)
+{
+	const struct net_rx *rx = &pair->rx;
+	const size_t at = offsetof(struct virtio_net_hdr_v1, num_buffers);
+	uint16_t num_buffers = htole16((uint16_t)n_buffers);
+	uint8_t flags = 0;
+
+	if (rx->iov[0].iov_len >= NET_HEADER_LEN)
+		memcpy((uint8_t *)rx->iov[0].iov_base + at, &num_buffers, sizeof(num_buffers));
+	else
+		copy_to_held(rx, at, (const uint8_t *)&num_buffers, sizeof(num_buffers));
+	if (!(pair->net->offloads & UINT64_C(1) << VIRTIO_NET_F_GUEST_CSUM))
+		copy_to_held(rx, 0, &flags, sizeof(flags));
+}
+
 static void deliver(struct net_pair *pair)
 {
 	struct net *net = pair->net;
 	struct net_rx *rx = &pair->rx;
 	uint32_t at = NET_HEADER_LEN + rx->direct_len;
-	struct virtio_net_hdr_v1 header;
 	unsigned n_buffers = 0;
 
-	memcpy(&header, rx->frame, sizeof(header));
 	for (uint64_t covered = 0; covered < rx->frame_len; n_buffers++)
 		covered += rx->held[n_buffers].len;
-	if (!(net->offloads & UINT64_C(1) << VIRTIO_NET_F_GUEST_CSUM))
-		header.flags = 0; /* §5.1.6.4.1 */
-	header.num_buffers = htole16((uint16_t)n_buffers);
-	memcpy(rx->frame, &header, sizeof(header));
 	if (rx->direct_len == 0) {
 		copy_to_held(rx, 0, rx->frame, rx->frame_len);
 	} else {
@@ -289,6 +301,7 @@ static void deliver(struct net_pair *pair)
 		if (at < rx->frame_len)
 			copy_to_held(rx, at, rx->frame + NET_HEADER_LEN, rx->frame_len - at);
 	}
+	finish_header(pair, n_buffers);
 	net->counters.rx_frames++;
 	net->counters.rx_bytes += rx->frame_len - NET_HEADER_LEN;
 	push_buffers(pair, n_buffers);

@@ -56,12 +56,12 @@ int wire_open_tap(const char *name, int flags)
 	return steal_fd(&fd);
 }
 
-int wire_open_packet(const char *name, int mtu)
+int wire_open_packet(const char *name, int mtu, unsigned protocol)
 {
 	_cleanup_(close_fdp) int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct ifreq request = {.ifr_flags = 0};
 	struct sockaddr_ll address = {.sll_family = AF_PACKET,
-				      .sll_protocol = htons(WIRE_PROTOCOL)};
+				      .sll_protocol = htons((uint16_t)protocol)};
 	int space = 16 << 20;
 
 	if (fd < 0)
@@ -92,7 +92,7 @@ static int open_taps(struct wire *wire)
 			return fd;
 		wire->config.taps[i] = fd;
 	}
-	wire->packet = wire_open_packet("wire0", DEFAULT_MTU);
+	wire->packet = wire_open_packet("wire0", DEFAULT_MTU, WIRE_PROTOCOL);
 	return wire->packet < 0 ? wire->packet : 0;
 }
 

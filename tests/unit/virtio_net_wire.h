@@ -33,8 +33,9 @@ int wire_enter_namespace(void);
  * errno. */
 int wire_open_tap(const char *name, int flags);
 
-/* Brings the interface up with an MTU and returns a packet socket on it, or a negative errno. */
-int wire_open_packet(const char *name, int mtu);
+/* Brings the interface up with an MTU and returns a packet socket on it for one EtherType (0: only
+ * to send), or a negative errno. */
+int wire_open_packet(const char *name, int mtu, unsigned protocol);
 
 /*
  * Tap, packet socket, device and driver; config's taps are filled in (n_pairs of them, 0: one).
