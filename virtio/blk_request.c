@@ -234,20 +234,40 @@ static void restore_cut(struct blk_request *request)
 	request->cut = 0;
 }
 
+static int start_vectored(struct blk_request *request)
+{
+	struct loop *loop = blk_of(request)->loop;
+	const struct iovec *iov = &request->iov[request->iov_at];
+
+	if (request->kind == BLK_READ)
+		return loop_readv(loop, &request->op, request->file->slot, iov, request->n_op,
+				  request->offset);
+	return loop_writev(loop, &request->op, request->file->slot, iov, request->n_op,
+			   request->offset);
+}
+
+static int start_plain(struct blk_request *request, void *memory, size_t len)
+{
+	struct loop *loop = blk_of(request)->loop;
+
+	if (request->kind == BLK_READ)
+		return loop_read(loop, &request->op, request->file->slot, memory, (uint32_t)len,
+				 request->offset);
+	return loop_write(loop, &request->op, request->file->slot, memory, (uint32_t)len,
+			  request->offset);
+}
+
 static int start_transfer(struct blk_request *request)
 {
-	struct blk *blk = blk_of(request);
-	const struct iovec *iov;
+	const struct iovec *iov = &request->iov[request->iov_at];
 	int r;
 
 	pick_segments(request);
-	iov = &request->iov[request->iov_at];
-	if (request->kind == BLK_READ)
-		r = loop_readv(blk->loop, &request->op, request->file->slot, iov, request->n_op,
-			       request->offset);
+	/* One segment without its vector is cheaper for the kernel, and most requests are that. */
+	if (request->n_op == 1)
+		r = start_plain(request, iov->iov_base, iov->iov_len);
 	else
-		r = loop_writev(blk->loop, &request->op, request->file->slot, iov, request->n_op,
-				request->offset);
+		r = start_vectored(request);
 	if (r < 0)
 		restore_cut(request);
 	return r;
@@ -255,15 +275,12 @@ static int start_transfer(struct blk_request *request)
 
 static int start_bounced(struct blk_request *request)
 {
-	struct blk *blk = blk_of(request);
+	uint8_t *memory = blk_of(request)->bounce.memory;
 	size_t len = request->remaining < BOUNCE_LEN ? request->remaining : BOUNCE_LEN;
 
-	if (request->kind == BLK_READ)
-		return loop_read(blk->loop, &request->op, request->file->slot, blk->bounce.memory,
-				 (uint32_t)len, request->offset);
-	copy_part(request, blk->bounce.memory, len);
-	return loop_write(blk->loop, &request->op, request->file->slot, blk->bounce.memory,
-			  (uint32_t)len, request->offset);
+	if (request->kind == BLK_WRITE)
+		copy_part(request, memory, len);
+	return start_plain(request, memory, len);
 }
 
 /* A hole reads as zeroes, and keeps its place in the file only by ZERO_RANGE; where one way does
