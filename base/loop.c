@@ -178,6 +178,18 @@ int loop_write(struct loop *loop, struct loop_op *op, int slot, const void *buf,
 	return PREPARE(loop, op, true, io_uring_prep_write, slot, buf, len, off);
 }
 
+int loop_pread(struct loop *loop, struct loop_op *op, int slot, void *buf, uint32_t len,
+	       uint64_t off)
+{
+	return PREPARE(loop, op, false, io_uring_prep_read, slot, buf, len, off);
+}
+
+int loop_pwrite(struct loop *loop, struct loop_op *op, int slot, const void *buf, uint32_t len,
+		uint64_t off)
+{
+	return PREPARE(loop, op, false, io_uring_prep_write, slot, buf, len, off);
+}
+
 int loop_readv(struct loop *loop, struct loop_op *op, int slot, const struct iovec *iov, unsigned n,
 	       uint64_t off)
 {

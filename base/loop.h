@@ -75,6 +75,11 @@ int loop_read(struct loop *loop, struct loop_op *op, int slot, void *buf, uint32
 	      uint64_t off);
 int loop_write(struct loop *loop, struct loop_op *op, int slot, const void *buf, uint32_t len,
 	       uint64_t off);
+/* The same for files and block devices, where nothing lasts: cheaper. */
+int loop_pread(struct loop *loop, struct loop_op *op, int slot, void *buf, uint32_t len,
+	       uint64_t off);
+int loop_pwrite(struct loop *loop, struct loop_op *op, int slot, const void *buf, uint32_t len,
+		uint64_t off);
 int loop_readv(struct loop *loop, struct loop_op *op, int slot, const struct iovec *iov, unsigned n,
 	       uint64_t off);
 int loop_writev(struct loop *loop, struct loop_op *op, int slot, const struct iovec *iov,
