@@ -2,7 +2,6 @@
 #include "supervisor/daemon/launch_client.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,31 +13,24 @@
 
 struct launch_call {
 	struct pcall *pcall;
-	struct timer failed;
-	int error;
-	bool sent;
 	const char *socket;
 	launch_fn *fn;
 	void *user;
 };
 
-static void answer_error(struct launch_call *call, int error)
+static void answer_error(struct launch_call *call, int error, bool sent)
 {
 	struct launch_reply reply = {
-		.version = 0, .error = error, .wait_status = -1, .pid = call->sent ? -1 : 0};
+		.version = 0, .error = error, .wait_status = -1, .pid = sent ? -1 : 0};
 
-	if (error == -EACCES || error == -ENOENT || error == -ECONNREFUSED)
-		snprintf(reply.text, sizeof(reply.text),
-			 "protect-launch does not answer at %s; is it running?", call->socket);
-	else
-		snprintf(reply.text, sizeof(reply.text), "protect-launch at %s: %s", call->socket,
-			 strerror(-error));
+	pcall_describe("protect-launch", call->socket, error, reply.text, sizeof(reply.text));
 	call->fn(call->user, &reply, -1);
 }
 
 static bool answered(void *user, int error, const void *data, size_t len, int *fds, unsigned n_fds)
 {
 	struct launch_call *call = user;
+	bool sent = pcall_was_sent(call->pcall);
 	struct launch_reply reply;
 	int pidfd = -1;
 
@@ -57,19 +49,11 @@ static bool answered(void *user, int error, const void *data, size_t len, int *f
 	if (error && pidfd >= 0)
 		close(pidfd);
 	if (error)
-		answer_error(call, error);
+		answer_error(call, error, sent);
 	else
 		call->fn(call->user, &reply, pidfd);
 	free(call);
 	return false;
-}
-
-static void answer_failed(void *user)
-{
-	struct launch_call *call = user;
-
-	answer_error(call, call->error);
-	free(call);
 }
 
 struct launch_call *launch_call(struct hub *hub, const char *socket,
@@ -84,12 +68,12 @@ struct launch_call *launch_call(struct hub *hub, const char *socket,
 	*call = (struct launch_call){.socket = socket, .fn = fn, .user = user};
 	copy.version = LAUNCH_VERSION;
 	copy.n_fds = n_fds;
-	call->error = pcall_start(hub, socket, &copy, sizeof(copy), fds, n_fds, TIMEOUT_NS,
-				  answered, call, &call->pcall);
-	call->sent = call->error == 0;
-	if (call->error < 0)
-		timer_set(hub, &call->failed, clock_now_ns(), answer_failed, call);
-	return call;
+	call->pcall = pcall_start(hub, socket, &copy, sizeof(copy), fds, n_fds, TIMEOUT_NS,
+				  answered, call);
+	if (call->pcall)
+		return call;
+	free(call);
+	return NULL;
 }
 
 struct launch_call *launch_cancel(struct launch_call *call)
@@ -97,7 +81,6 @@ struct launch_call *launch_cancel(struct launch_call *call)
 	if (!call)
 		return NULL;
 	pcall_cancel(call->pcall);
-	timer_stop(&call->failed);
 	free(call);
 	return NULL;
 }

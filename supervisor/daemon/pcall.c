@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
@@ -17,7 +19,8 @@ struct pcall {
 	uint64_t timeout_ns;
 	pcall_fn *fn;
 	void *user;
-	int fd;
+	int fd, error;
+	bool sent;
 };
 
 struct pcall *pcall_cancel(struct pcall *call)
@@ -31,12 +34,20 @@ struct pcall *pcall_cancel(struct pcall *call)
 	return NULL;
 }
 
+static void failed(void *user)
+{
+	struct pcall *call = user;
+
+	call->fn(call->user, call->error, NULL, 0, NULL, 0);
+	pcall_cancel(call);
+}
+
 static void timed_out(void *user)
 {
 	struct pcall *call = user;
 
-	call->fn(call->user, -ETIMEDOUT, NULL, 0, NULL, 0);
-	pcall_cancel(call);
+	call->error = -ETIMEDOUT;
+	failed(call);
 }
 
 static void set_timeout(struct pcall *call)
@@ -70,35 +81,58 @@ static void readable(void *user, uint32_t events)
 		pcall_cancel(call);
 }
 
-int pcall_start(struct hub *hub, const char *socket, const void *request, size_t len,
-		const int *fds, unsigned n_fds, uint64_t timeout_ns, pcall_fn *fn, void *user,
-		struct pcall **out)
+static int send_request(struct pcall *call, const char *socket, const void *request, size_t len,
+			const int *fds, unsigned n_fds)
 {
-	_cleanup_(close_fdp) int fd = io_unix_connect(socket, SOCK_SEQPACKET | SOCK_NONBLOCK);
-	struct pcall *call;
 	ssize_t n;
 	int r;
 
-	if (fd < 0)
-		return fd;
-	n = io_send_fds(fd, request, len, fds, n_fds, 0);
-	if (n != (ssize_t)len)
-		return n < 0 ? (int)n : -EIO;
-	call = calloc(1, sizeof(*call));
-	if (!call)
-		return -ENOMEM;
-	call->hub = hub;
-	call->timeout_ns = timeout_ns;
-	call->fn = fn;
-	call->user = user;
-	r = watch_new(hub, fd, readable, call, &call->watch);
-	if (r < 0) {
-		free(call);
+	if (len > PCALL_PACKET_MAX)
+		return -EMSGSIZE;
+	call->fd = io_unix_connect(socket, SOCK_SEQPACKET | SOCK_NONBLOCK);
+	if (call->fd < 0)
+		return call->fd;
+	/* Before it is sent: what can fail here must not leave a request that is under way. */
+	r = watch_new(call->hub, call->fd, readable, call, &call->watch);
+	if (r < 0)
 		return r;
+	n = io_send_fds(call->fd, request, len, fds, n_fds, 0);
+	call->sent = n >= 0;
+	return n == (ssize_t)len ? 0 : n < 0 ? (int)n : -EIO;
+}
+
+struct pcall *pcall_start(struct hub *hub, const char *socket, const void *request, size_t len,
+			  const int *fds, unsigned n_fds, uint64_t timeout_ns, pcall_fn *fn,
+			  void *user)
+{
+	struct pcall *call = calloc(1, sizeof(*call));
+
+	if (!call)
+		return NULL;
+	*call = (struct pcall){
+		.hub = hub, .timeout_ns = timeout_ns, .fn = fn, .user = user, .fd = -1};
+	call->error = send_request(call, socket, request, len, fds, n_fds);
+	if (call->error < 0) {
+		timer_set(hub, &call->timeout, clock_now_ns(), failed, call);
+		return call;
 	}
-	call->fd = steal_fd(&fd);
 	watch_set(call->watch, POLLIN);
 	set_timeout(call);
-	*out = call;
-	return 0;
+	return call;
+}
+
+bool pcall_was_sent(const struct pcall *call)
+{
+	return call->sent;
+}
+
+void pcall_describe(const char *name, const char *socket, int error, char *out, size_t size)
+{
+	if (error == -EACCES || error == -ENOENT || error == -ECONNREFUSED)
+		snprintf(out, size, "%s does not answer at %s; is it running?", name, socket);
+	else if (error == -ECONNRESET)
+		snprintf(out, size, "%s ended while it was at work; see its log, and try again",
+			 name);
+	else
+		snprintf(out, size, "%s at %s: %s", name, socket, strerror(-error));
 }

@@ -22,12 +22,18 @@ typedef bool pcall_fn(void *user, int error, const void *data, size_t len, int *
 
 /*
  * Sends the request; descriptors are borrowed. timeout_ns 0 = none, else the time between replies.
- * Returns 0, and then fn runs, never from in here; or a negative errno (nobody listens: -ENOENT,
- * -ECONNREFUSED).
+ * fn runs, never from in here, also when the request could not be sent (nobody listens: -ENOENT,
+ * -ECONNREFUSED; longer than a packet: -EMSGSIZE). Returns NULL only without memory.
  */
-int pcall_start(struct hub *hub, const char *socket, const void *request, size_t len,
-		const int *fds, unsigned n_fds, uint64_t timeout_ns, pcall_fn *fn, void *user,
-		struct pcall **out);
+struct pcall *pcall_start(struct hub *hub, const char *socket, const void *request, size_t len,
+			  const int *fds, unsigned n_fds, uint64_t timeout_ns, pcall_fn *fn,
+			  void *user);
+
+/* Whether the request was sent: the service may have heard it. */
+bool pcall_was_sent(const struct pcall *call);
+
+/* What a person reads when a service, called name, could not be asked at its socket. */
+void pcall_describe(const char *name, const char *socket, int error, char *out, size_t size);
 
 /* Ends it; fn does not run any more. Not from inside fn. NULL is allowed. Always returns NULL. */
 struct pcall *pcall_cancel(struct pcall *call);

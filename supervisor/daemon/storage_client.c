@@ -2,20 +2,16 @@
 #include "supervisor/daemon/storage_client.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/error.h"
 #include "supervisor/daemon/pcall.h"
 
 struct storage_call {
 	struct pcall *pcall;
-	struct timer failed;
-	int error;
 	const char *socket;
 	storage_fn *fn;
 	void *user;
@@ -26,15 +22,7 @@ static void answer_error(struct storage_call *call, int error)
 	Protect__Storage__Reply reply = PROTECT__STORAGE__REPLY__INIT;
 	char text[ERROR_TEXT_MAX];
 
-	if (error == -EACCES || error == -ENOENT || error == -ECONNREFUSED)
-		snprintf(text, sizeof(text),
-			 "protect-storage does not answer at %s; is it running?", call->socket);
-	else if (error == -ECONNRESET)
-		snprintf(text, sizeof(text),
-			 "protect-storage ended while it was at work; see its log, and try again");
-	else
-		snprintf(text, sizeof(text), "protect-storage at %s: %s", call->socket,
-			 strerror(-error));
+	pcall_describe("protect-storage", call->socket, error, text, sizeof(text));
 	reply.error = (uint32_t)-error;
 	reply.text = text;
 	call->fn(call->user, &reply, NULL, 0);
@@ -64,14 +52,6 @@ static bool answered(void *user, int error, const void *data, size_t len, int *f
 	return more;
 }
 
-static void answer_failed(void *user)
-{
-	struct storage_call *call = user;
-
-	answer_error(call, call->error);
-	free(call);
-}
-
 struct storage_call *storage_call(struct hub *hub, const char *socket,
 				  const Protect__Storage__Request *request, int fd, storage_fn *fn,
 				  void *user)
@@ -84,14 +64,13 @@ struct storage_call *storage_call(struct hub *hub, const char *socket,
 		free(call);
 		return NULL;
 	}
-	*call = (struct storage_call){.socket = socket, .fn = fn, .user = user, .error = -EMSGSIZE};
+	*call = (struct storage_call){.socket = socket, .fn = fn, .user = user};
 	protect__storage__request__pack(request, packet);
-	if (len <= PCALL_PACKET_MAX)
-		call->error = pcall_start(hub, socket, packet, len, &fd, fd >= 0, 0, answered, call,
-					  &call->pcall);
-	if (call->error < 0)
-		timer_set(hub, &call->failed, clock_now_ns(), answer_failed, call);
-	return call;
+	call->pcall = pcall_start(hub, socket, packet, len, &fd, fd >= 0, 0, answered, call);
+	if (call->pcall)
+		return call;
+	free(call);
+	return NULL;
 }
 
 struct storage_call *storage_cancel(struct storage_call *call)
@@ -99,7 +78,6 @@ struct storage_call *storage_cancel(struct storage_call *call)
 	if (!call)
 		return NULL;
 	pcall_cancel(call->pcall);
-	timer_stop(&call->failed);
 	free(call);
 	return NULL;
 }

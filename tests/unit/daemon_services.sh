@@ -151,6 +151,17 @@ start_services() {
 	start_daemon
 }
 
+no_services_yet() {
+	start_daemon
+	protect host status | grep -q 'storage *DOWN: protect-storage does not answer at .*; is it running' || fail "$(protect host status)"
+	protect host status | grep -q 'launch *DOWN: protect-launch does not answer at .*; is it running' || fail "$(protect host status)"
+	expect_error 'protect-storage does not answer at .*; is it running' protect zone launch --wait
+	expect_error 'protect-storage does not answer' protect image list
+	wait_until nothing_left
+	kill "$daemon"
+	wait "$daemon" || fail "the daemon ended with $?"
+}
+
 nothing_left() {
 	[ "$(protect zone list -o json)" = '[]' ] && [ "$(protect workload list -o json)" = '[]' ] &&
 		[ -z "$(find "$work/run/zones" "$work/state/logs" -mindepth 1)" ]
@@ -329,6 +340,7 @@ zones_end() {
 }
 
 make_images
+no_services_yet
 start_services
 a_zone_and_its_workloads
 what_a_zone_is_told
