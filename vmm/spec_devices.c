@@ -2,6 +2,7 @@
 /* The disks and NICs of a ZoneSpec. */
 #include "vmm/spec_value.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
@@ -167,20 +168,38 @@ static int take_taps(json_t *value, struct zone_spec *spec, struct spec_nic *nic
 	return 0;
 }
 
+/* The value of a hexadecimal digit, or 16. */
+static unsigned digit(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *at = c ? strchr(digits, tolower((unsigned char)c)) : NULL;
+
+	return at ? (unsigned)(at - digits) : 16;
+}
+
+/* Reads six pairs of digits with colons between them. */
+static bool read_mac(const char *text, uint8_t mac[6])
+{
+	if (strlen(text) != MAC_TEXT_SIZE - 1)
+		return false;
+	for (unsigned i = 0; i < 6; i++, text += 3) {
+		unsigned high = digit(text[0]), low = digit(text[1]);
+
+		if (high > 15 || low > 15 || text[2] != (i < 5 ? ':' : '\0'))
+			return false;
+		mac[i] = (uint8_t)(high << 4 | low);
+	}
+	return true;
+}
+
 static int take_mac(json_t *value, struct spec_nic *nic, struct error *err)
 {
 	char text[MAC_TEXT_SIZE];
-	uint8_t *mac = nic->mac;
-	int end = 0, r = spec_text(value, "mac", text, sizeof(text), err);
+	int r = spec_text(value, "mac", text, sizeof(text), err);
 
-	if (r < 0)
-		return r;
-	if (sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2],
-		   &mac[3], &mac[4], &mac[5], &end) != 6 ||
-	    end != MAC_TEXT_SIZE - 1 || strspn(text, "0123456789abcdefABCDEF:") != (size_t)end ||
-	    !spec_is_mac(mac))
+	if (r == 0 && (!read_mac(text, nic->mac) || !spec_is_mac(nic->mac)))
 		return error_set(err, -EINVAL, "mac must be a unicast address, 02:… for one");
-	return 0;
+	return r;
 }
 
 static int take_nic_name(json_t *value, struct zone_spec *spec, struct spec_nic *nic,
