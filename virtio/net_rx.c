@@ -382,11 +382,13 @@ void net_rx_run(struct net_pair *pair)
 	struct vq *vq = net_rx_vq(pair);
 	int r;
 
-	/* A poll under way runs this again; a reset of the queue ends first. */
+	/* A reset of the queue ends first. */
 	if (pair->net->dev.broken || !vq->enabled || pair->index >= pair->net->n_active ||
-	    rx->armed || rx->drained)
+	    rx->drained)
 		return;
 	rx->running = true;
+	if (rx->armed) /* the poll under way, even a cancelled one, runs this again */
+		return;
 	vq_no_kicks(vq);
 	r = receive_frames(pair);
 	vq_flush(vq);

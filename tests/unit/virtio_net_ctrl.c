@@ -270,6 +270,24 @@ static void send_flows(struct wire *wire, unsigned n)
 	driver_run(&wire->d, 10);
 }
 
+/* One pair and then two again in one turn: the poll of the second is cancelled, but still under way
+ * when the pair is back. */
+static void leave_and_come_back(struct wire *wire)
+{
+	const gpa_t at = wire->buffers + 0x40000;
+
+	memcpy(driver_at(&wire->d, at), "\4\0\1\0\4\0\2\0\377\377", 10);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct segment segments[] = {{at + i * 4, 4, false}, {at + 8 + i, 1, true}};
+
+		driver_add(&wire->d, 4, segments, 2);
+	}
+	driver_kick(&wire->d, 4);
+	for (unsigned i = 0; i < 2; i++)
+		cr_assert(driver_wait_used(&wire->d, 4, NULL, NULL));
+	cr_assert_eq(memcmp(driver_at(&wire->d, at + 8), "\0\0", 2), 0);
+}
+
 Test(virtio_net_ctrl, queue_pairs)
 {
 	struct virtio_net_config config = {.n_pairs = 2};
@@ -295,6 +313,9 @@ Test(virtio_net_ctrl, queue_pairs)
 	cr_assert_eq(wire_command(&wire, 4, 0, "\1", 1), VIRTIO_NET_ERR);
 	for (unsigned i = 0; i < 6; i++)
 		cr_assert_eq(wire_command(&wire, 4, 0, i % 2 ? "\2\0" : "\1\0", 2), VIRTIO_NET_OK);
+	send_flows(&wire, 8);
+	cr_assert_eq(pairs_receive(&wire, 0) + pairs_receive(&wire, 2), 8);
+	leave_and_come_back(&wire);
 	send_flows(&wire, 8);
 	cr_assert_eq(pairs_receive(&wire, 0) + pairs_receive(&wire, 2), 8);
 	cr_assert_eq(wire_command(&wire, 4, 0, "\1\0", 2), VIRTIO_NET_OK);
