@@ -14,6 +14,8 @@
 #include "base/clock.h"
 #include "base/util.h"
 #include "proto/runner.pb-c.h"
+#include "virtio/balloon.h"
+#include "virtio/memdev.h"
 #include "virtio/rng.h"
 #include "vmm/control.h"
 #include "vmm/debug.h"
@@ -31,6 +33,8 @@ struct fixture {
 	uint32_t error;
 	char text[512];
 	char *debug_info;
+	uint64_t disk_bytes, target_bytes, used_bytes;
+	size_t n_disks, n_nics;
 };
 
 static int irq_alloc(void *host, int *fd)
@@ -115,9 +119,11 @@ static void make(struct fixture *f)
 	slots_init(&machine->slots, machine->loop, &machine->memory.mem, &machine->pci, &host_ops,
 		   NULL);
 	disks_init(&machine->disks, &machine->slots, 2);
+	nics_init(&machine->nics, &machine->slots);
 	machine->memory.len = MEMORY;
 	machine->memory.mem.n_regions = 1;
 	machine->memory.mem.regions[0].len = MEMORY;
+	resources_init(&machine->resources, MEMORY, MEMORY, NULL, NULL);
 	machine->vcpus.n_max = 2;
 	cr_assert_eq(virtio_rng_new(&rng, machine->loop), 0);
 	cr_assert_eq(slots_plug_fixed(&machine->slots, 3, rng), 0);
@@ -157,6 +163,13 @@ static void take_reply(void *user, const Protect__Runner__Reply *reply)
 	f->n_answers++;
 	f->error = reply->error;
 	snprintf(f->text, sizeof(f->text), "%s", reply->text);
+	if (reply->status) {
+		f->n_disks = reply->status->n_disks;
+		f->n_nics = reply->status->n_nics;
+		f->disk_bytes = f->n_disks ? reply->status->disks[0]->size_bytes : 0;
+		f->target_bytes = reply->status->target_memory_bytes;
+		f->used_bytes = reply->status->used_memory_bytes;
+	}
 	if (reply->debug_info && *reply->debug_info) {
 		free(f->debug_info);
 		f->debug_info = strdup(reply->debug_info);
@@ -234,6 +247,169 @@ Test(control, disks_come_and_go_with_consent_and_without)
 	detach(&f, "d", 0, true);
 	run(&f, 50);
 	close(fd);
+	finish(&f);
+}
+
+static uint32_t ask_status(struct fixture *f)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__Status body = PROTECT__RUNNER__STATUS__INIT;
+
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_STATUS;
+	request.status = &body;
+	return ask(f, &request, -1);
+}
+
+static uint32_t swap(struct fixture *f, const char *serial, int fd)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__DiskSwap body = PROTECT__RUNNER__DISK_SWAP__INIT;
+
+	body.serial = (char *)(uintptr_t)serial;
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_DISK_SWAP;
+	request.disk_swap = &body;
+	return ask(f, &request, fd);
+}
+
+static uint32_t resize(struct fixture *f, const char *serial)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__DiskResize body = PROTECT__RUNNER__DISK_RESIZE__INIT;
+
+	body.serial = (char *)(uintptr_t)serial;
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_DISK_RESIZE;
+	request.disk_resize = &body;
+	return ask(f, &request, -1);
+}
+
+Test(control, a_disk_becomes_another_file_and_grows)
+{
+	struct fixture f;
+	int fd = make_disk(1 << 20), other = make_disk(2 << 20), small = make_disk(4096);
+
+	make(&f);
+	cr_assert_eq(attach(&f, "d", fd), 0);
+	cr_assert_eq(swap(&f, "e", other), ENOENT);
+	cr_assert_eq(swap(&f, "", other), ENOENT);
+	cr_assert_eq(swap(&f, "d", -1), EBADF);
+	cr_assert_neq(swap(&f, "d", small), 0);
+	cr_assert_eq(ask_status(&f), 0);
+	cr_assert_eq(f.disk_bytes, 1 << 20);
+	cr_assert_eq(swap(&f, "d", other), 0, "%s", f.text);
+	cr_assert_eq(ask_status(&f), 0);
+	cr_assert_eq(f.disk_bytes, 2 << 20);
+	cr_assert_eq(ftruncate(other, 8 << 20), 0);
+	cr_assert_eq(resize(&f, "d"), 0, "%s", f.text);
+	cr_assert_eq(resize(&f, "e"), ENOENT);
+	cr_assert_eq(ask_status(&f), 0);
+	cr_assert_eq(f.disk_bytes, 8 << 20);
+	close(fd);
+	close(other);
+	close(small);
+	finish(&f);
+}
+
+static uint32_t attach_nic(struct fixture *f, const char *name, size_t mac_len, uint32_t mtu,
+			   uint64_t rate, int fd)
+{
+	static uint8_t mac[8] = {2, 0, 0, 0, 0, 1};
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__NicAttach body = PROTECT__RUNNER__NIC_ATTACH__INIT;
+	Protect__Runner__Rate rx = PROTECT__RUNNER__RATE__INIT;
+
+	body.name = (char *)(uintptr_t)name;
+	body.mac = (ProtobufCBinaryData){.len = mac_len, .data = mac};
+	body.mtu = mtu;
+	body.rx = &rx;
+	rx.bytes_per_s = rate;
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_NIC_ATTACH;
+	request.nic_attach = &body;
+	return ask(f, &request, fd);
+}
+
+/* A file is no tap; one that is needs a host with taps: guest.hotplug_nic. */
+Test(control, nics_that_cannot_be)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__NicDetach body = PROTECT__RUNNER__NIC_DETACH__INIT;
+	struct fixture f;
+	int fd = make_disk(4096);
+
+	make(&f);
+	cr_assert_eq(attach_nic(&f, "n", 6, 0, 0, -1), EBADF);
+	cr_assert_eq(attach_nic(&f, "", 6, 0, 0, fd), EINVAL);
+	cr_assert_eq(attach_nic(&f, "a b", 6, 0, 0, fd), EINVAL);
+	cr_assert_eq(attach_nic(&f, "1234567890123456", 6, 0, 0, fd), EINVAL);
+	cr_assert_eq(attach_nic(&f, "n", 5, 0, 0, fd), EINVAL);
+	cr_assert_eq(attach_nic(&f, "n", 8, 0, 0, fd), EINVAL);
+	cr_assert_eq(attach_nic(&f, "n", 6, 67, 0, fd), EINVAL);
+	cr_assert_eq(attach_nic(&f, "n", 6, 65536 + 1500, 0, fd), EINVAL);
+	cr_assert_eq(attach_nic(&f, "n", 6, 0, SPEC_RATE_MAX + 1, fd), EINVAL);
+	cr_assert_eq(attach_nic(&f, "n", 6, 0, 0, fd), EINVAL, "a file is no tap");
+	body.name = (char *)(uintptr_t) "n";
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_NIC_DETACH;
+	request.nic_detach = &body;
+	cr_assert_eq(ask(&f, &request, -1), ENOENT);
+	cr_assert_eq(ask_status(&f), 0);
+	cr_assert_eq(f.n_nics, 0);
+	close(fd);
+	finish(&f);
+}
+
+static uint32_t set_resources(struct fixture *f, uint64_t bytes, uint32_t vcpus)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__Resources body = PROTECT__RUNNER__RESOURCES__INIT;
+
+	body.memory_bytes = bytes;
+	body.vcpus = vcpus;
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_RESOURCES;
+	request.resources = &body;
+	return ask(f, &request, -1);
+}
+
+static int no_memory(void *user, unsigned block)
+{
+	(void)user, (void)block;
+	return -ENOMEM;
+}
+
+static void discard(void *user, void *host, uint64_t len)
+{
+	(void)user, (void)host, (void)len;
+}
+
+Test(control, a_target_becomes_balloon_and_plugged_memory)
+{
+	static const uint64_t plugged[1];
+	const struct memdev_host host = {
+		.plug = no_memory, .unplug = no_memory, .plugged = plugged};
+	struct virtio_dev *balloon, *memdev;
+	struct fixture f;
+
+	make(&f);
+	cr_assert_eq(set_resources(&f, MEMORY + 1, 0), ERANGE);
+	cr_assert_eq(set_resources(&f, MEMORY / 2, 0), ENOTSUP, "no balloon");
+	cr_assert_eq(virtio_balloon_new(&balloon, discard, NULL), 0);
+	cr_assert_eq(slots_plug_fixed(&f.machine->slots, 4, balloon), 0);
+	cr_assert_eq(virtio_memdev_new(&memdev, 4 * GIB, 128 * MIB, 2 * MIB, &host), 0);
+	cr_assert_eq(slots_plug_fixed(&f.machine->slots, 5, memdev), 0);
+	resources_init(&f.machine->resources, MEMORY, MEMORY + 100 * MIB, balloon, memdev);
+	cr_assert_eq(set_resources(&f, MEMORY + 50 * MIB, 0), 0, "%s", f.text);
+	cr_assert_eq(virtio_memdev_target(memdev), 50 * MIB);
+	cr_assert_eq(virtio_balloon_target(balloon), 0);
+	cr_assert_eq(set_resources(&f, MEMORY - 8 * MIB, 0), 0);
+	cr_assert_eq(virtio_memdev_target(memdev), 0);
+	cr_assert_eq(virtio_balloon_target(balloon), 8 * MIB);
+	cr_assert_eq(set_resources(&f, MEMORY + 100 * MIB + 1, 0), ERANGE);
+	cr_assert_eq(set_resources(&f, UINT64_MAX, 0), ERANGE);
+	cr_assert_eq(set_resources(&f, 1, 0), ERANGE);
+	cr_assert_eq(set_resources(&f, MEMORY, 3), ERANGE, "too many vCPUs");
+	cr_assert_eq(virtio_balloon_target(balloon), 8 * MIB, "all or nothing");
+	cr_assert_eq(set_resources(&f, 0, 0), 0);
+	cr_assert_eq(ask_status(&f), 0);
+	cr_assert_eq(f.target_bytes, MEMORY - 8 * MIB);
+	cr_assert_eq(f.used_bytes, MEMORY, "the guest has followed in nothing");
 	finish(&f);
 }
 
