@@ -315,6 +315,7 @@ Test(virtio_net_ctrl, queue_pairs)
 		cr_assert_eq(wire_command(&wire, 4, 0, i % 2 ? "\2\0" : "\1\0", 2), VIRTIO_NET_OK);
 	send_flows(&wire, 8);
 	cr_assert_eq(pairs_receive(&wire, 0) + pairs_receive(&wire, 2), 8);
+	give_to(&wire, 0, 20);
 	leave_and_come_back(&wire);
 	send_flows(&wire, 8);
 	cr_assert_eq(pairs_receive(&wire, 0) + pairs_receive(&wire, 2), 8);
