@@ -5,7 +5,6 @@
  * from the state file and the runners' sockets.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/options.h"
 #include "base/util.h"
 #include "supervisor/daemon/exec.h"
 #include "supervisor/daemon/keep.h"
@@ -25,136 +25,33 @@
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
-static const char usage[] =
-	"usage: protect-daemon [options]\n"
-	"  --socket PATH          control socket (/run/protect/daemon.sock)\n"
-	"  --state DIR            what outlives a restart (/var/lib/protect)\n"
-	"  --run DIR              folders of zones (/run/protect)\n"
-	"  --launch-socket PATH   protect-launch (" LAUNCH_SOCKET ")\n"
-	"  --storage-socket PATH  protect-storage (/run/protect-storage/storage.sock)\n"
-	"  --default-memory MIB   of a zone that asks for none (256)\n"
-	"  --default-cpus N       of a zone that asks for none (1)\n"
-	"  --memory-budget MIB    what all zones may have together (MemTotal less 512 MiB or 10 "
-	"%)\n"
-	"  --vcpu-budget N        what all zones may have together (4 for each CPU)\n"
-	"  --kernel-cmdline TEXT  added to the kernel command line of zones\n"
-	"  --uid-count N          user ids of protect-launch (4096)\n"
-	"  --boot-timeout SEC     for a zone to report ready (300)\n";
+#define AT(field) offsetof(struct daemon, field)
 
-enum {
-	OPT_SOCKET = 1,
-	OPT_STATE,
-	OPT_RUN,
-	OPT_LAUNCH,
-	OPT_STORAGE,
-	OPT_MEMORY,
-	OPT_CPUS,
-	OPT_MEMORY_BUDGET,
-	OPT_VCPU_BUDGET,
-	OPT_CMDLINE,
-	OPT_UIDS,
-	OPT_BOOT,
-	OPT_HELP,
+static const struct option_entry option_table[] = {
+	{"socket", OPTION_TEXT, AT(options.socket), "PATH",
+	 "control socket (/run/protect/daemon.sock)", 0, 0},
+	{"state", OPTION_TEXT, AT(options.state_dir), "DIR",
+	 "what outlives a restart (/var/lib/protect)", 0, 0},
+	{"run", OPTION_TEXT, AT(options.run_dir), "DIR", "folders of zones (/run/protect)", 0, 0},
+	{"launch-socket", OPTION_TEXT, AT(options.launch_socket), "PATH",
+	 "protect-launch (" LAUNCH_SOCKET ")", 0, 0},
+	{"storage-socket", OPTION_TEXT, AT(options.storage_socket), "PATH",
+	 "protect-storage (/run/protect-storage/storage.sock)", 0, 0},
+	{"default-memory", OPTION_U64, AT(options.default_memory_mib), "MIB",
+	 "of a zone that asks for none (256)", 1, INT32_MAX},
+	{"default-cpus", OPTION_U32, AT(options.default_cpus), "N",
+	 "of a zone that asks for none (1)", 1, LEDGER_ZONE_VCPUS_MAX},
+	{"memory-budget", OPTION_U64, AT(ledger.memory_total_mib), "MIB",
+	 "what all zones may have together (MemTotal less 512 MiB or 10 %)", 1, INT32_MAX},
+	{"vcpu-budget", OPTION_U32, AT(ledger.vcpus_total), "N",
+	 "what all zones may have together (4 for each CPU)", 1, 65536},
+	{"kernel-cmdline", OPTION_TEXT, AT(options.kernel_cmdline), "TEXT",
+	 "added to the kernel command line of zones", 0, 0},
+	{"uid-count", OPTION_U32, AT(options.uid_count), "N", "user ids of protect-launch (4096)",
+	 1, 65536},
+	{"boot-timeout", OPTION_U32, AT(options.boot_timeout_s), "SEC",
+	 "for a zone to report ready (300)", 1, 86400},
 };
-
-static const struct option long_options[] = {
-	{"socket", required_argument, NULL, OPT_SOCKET},
-	{"state", required_argument, NULL, OPT_STATE},
-	{"run", required_argument, NULL, OPT_RUN},
-	{"launch-socket", required_argument, NULL, OPT_LAUNCH},
-	{"storage-socket", required_argument, NULL, OPT_STORAGE},
-	{"default-memory", required_argument, NULL, OPT_MEMORY},
-	{"default-cpus", required_argument, NULL, OPT_CPUS},
-	{"memory-budget", required_argument, NULL, OPT_MEMORY_BUDGET},
-	{"vcpu-budget", required_argument, NULL, OPT_VCPU_BUDGET},
-	{"kernel-cmdline", required_argument, NULL, OPT_CMDLINE},
-	{"uid-count", required_argument, NULL, OPT_UIDS},
-	{"boot-timeout", required_argument, NULL, OPT_BOOT},
-	{"help", no_argument, NULL, OPT_HELP},
-	{NULL, 0, NULL, 0},
-};
-
-static int parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out)
-{
-	unsigned long long value;
-	char *end;
-
-	errno = 0;
-	value = strtoull(text, &end, 10);
-	if (errno || end == text || *end || value < min || value > max) {
-		fprintf(stderr, "protect-daemon: '%s' is not a number from %u to %u\n", text, min,
-			max);
-		return -EINVAL;
-	}
-	*out = (uint32_t)value;
-	return 0;
-}
-
-static int parse_size(const char *text, uint64_t *out)
-{
-	uint32_t value;
-	int r = parse_number(text, 1, INT32_MAX, &value);
-
-	if (r == 0)
-		*out = value;
-	return r;
-}
-
-static int parse_option(int option, struct daemon *d)
-{
-	struct daemon_options *o = &d->options;
-
-	switch (option) {
-	case OPT_SOCKET:
-		o->socket = optarg;
-		return 0;
-	case OPT_STATE:
-		o->state_dir = optarg;
-		return 0;
-	case OPT_RUN:
-		o->run_dir = optarg;
-		return 0;
-	case OPT_LAUNCH:
-		o->launch_socket = optarg;
-		return 0;
-	case OPT_STORAGE:
-		o->storage_socket = optarg;
-		return 0;
-	case OPT_MEMORY:
-		return parse_size(optarg, &o->default_memory_mib);
-	case OPT_CPUS:
-		return parse_number(optarg, 1, LEDGER_ZONE_VCPUS_MAX, &o->default_cpus);
-	case OPT_MEMORY_BUDGET:
-		return parse_size(optarg, &d->ledger.memory_total_mib);
-	case OPT_VCPU_BUDGET:
-		return parse_number(optarg, 1, 65536, &d->ledger.vcpus_total);
-	case OPT_CMDLINE:
-		o->kernel_cmdline = optarg;
-		return 0;
-	case OPT_UIDS:
-		return parse_number(optarg, 1, 65536, &o->uid_count);
-	case OPT_BOOT:
-		return parse_number(optarg, 1, 86400, &o->boot_timeout_s);
-	case OPT_HELP:
-		fputs(usage, stdout);
-		exit(EXIT_SUCCESS);
-	default:
-		return -EINVAL;
-	}
-}
-
-static int parse_options(int argc, char **argv, struct daemon *d)
-{
-	int option;
-
-	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
-		if (parse_option(option, d) < 0)
-			return -EINVAL;
-	if (optind == argc)
-		return 0;
-	fprintf(stderr, "protect-daemon: unknown argument '%s'\n", argv[optind]);
-	return -EINVAL;
-}
 
 /* As many descriptors as we may have: each zone takes several. */
 static void raise_limits(void)
@@ -310,7 +207,8 @@ int main(int argc, char **argv)
 	int r;
 
 	ledger_init(&d.ledger);
-	if (parse_options(argc, argv, &d) < 0)
+	if (options_parse("protect-daemon", option_table, ARRAY_SIZE(option_table), argc, argv,
+			  &d) < 0)
 		return EXIT_FAILURE;
 	umask(077);
 	raise_limits();

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <grp.h>
 #include <poll.h>
 #include <pwd.h>
@@ -21,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/options.h"
 #include "base/util.h"
 #include "supervisor/launch/cgroup.h"
 #include "supervisor/launch/launch.h"
@@ -44,109 +44,36 @@ struct launch {
 	unsigned n_clients;
 };
 
-static const char usage[] =
-	"usage: protect-launch [options]\n"
-	"  --socket PATH       where the daemon connects (" LAUNCH_SOCKET ")\n"
-	"  --runner PATH       the program that is one zone (/usr/local/bin/zone-vmm)\n"
-	"  --cgroup-root DIR   cgroup v2 directory of all zones (" CGROUP_ROOT ")\n"
-	"  --require-cgroup    fail where zones cannot be limited\n"
-	"  --kvm PATH          the KVM device (/dev/kvm)\n"
-	"  --uid-base N        first uid of zones (200000)\n"
-	"  --uid-count N       how many uids, and so how many zones (4096)\n"
-	"  --allow-uid N       who may ask, beside root (the user protect)\n"
-	"  --no-uid            run zones as the present user; not as root\n";
+#define AT(field) offsetof(struct options, field)
 
-enum {
-	OPT_SOCKET = 1,
-	OPT_RUNNER,
-	OPT_CGROUP,
-	OPT_REQUIRE,
-	OPT_KVM,
-	OPT_BASE,
-	OPT_COUNT,
-	OPT_ALLOW,
-	OPT_NO_UID,
-	OPT_HELP
+static const struct option_entry option_table[] = {
+	{"socket", OPTION_TEXT, AT(socket), "PATH", "where the daemon connects (" LAUNCH_SOCKET ")",
+	 0, 0},
+	{"runner", OPTION_TEXT, AT(config.runner), "PATH",
+	 "the program that is one zone (/usr/local/bin/zone-vmm)", 0, 0},
+	{"cgroup-root", OPTION_TEXT, AT(cgroup_root), "DIR",
+	 "cgroup v2 directory of all zones (" CGROUP_ROOT ")", 0, 0},
+	{"require-cgroup", OPTION_SET, AT(require_cgroup), NULL,
+	 "fail where zones cannot be limited", 0, 0},
+	{"kvm", OPTION_TEXT, AT(config.kvm), "PATH", "the KVM device (/dev/kvm)", 0, 0},
+	{"uid-base", OPTION_U32, AT(config.uid_base), "N", "first uid of zones (200000)", 1000,
+	 INT32_MAX},
+	{"uid-count", OPTION_U32, AT(config.uid_count), "N",
+	 "how many uids, and so how many zones (4096)", 1, 65536},
+	{"allow-uid", OPTION_U32, AT(allow_uid), "N", "who may ask, beside root (the user protect)",
+	 0, INT32_MAX},
+	{"no-uid", OPTION_CLEAR, AT(config.change_ids), NULL,
+	 "run zones as the present user; not as root", 0, 0},
 };
-
-static const struct option long_options[] = {
-	{"socket", required_argument, NULL, OPT_SOCKET},
-	{"runner", required_argument, NULL, OPT_RUNNER},
-	{"cgroup-root", required_argument, NULL, OPT_CGROUP},
-	{"require-cgroup", no_argument, NULL, OPT_REQUIRE},
-	{"kvm", required_argument, NULL, OPT_KVM},
-	{"uid-base", required_argument, NULL, OPT_BASE},
-	{"uid-count", required_argument, NULL, OPT_COUNT},
-	{"allow-uid", required_argument, NULL, OPT_ALLOW},
-	{"no-uid", no_argument, NULL, OPT_NO_UID},
-	{"help", no_argument, NULL, OPT_HELP},
-	{NULL, 0, NULL, 0},
-};
-
-static int parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *out)
-{
-	unsigned long long value;
-	char *end;
-
-	errno = 0;
-	value = strtoull(text, &end, 10);
-	if (errno || end == text || *end || value < min || value > max) {
-		fprintf(stderr, "protect-launch: '%s' is not a number from %u to %u\n", text, min,
-			max);
-		return -EINVAL;
-	}
-	*out = (uint32_t)value;
-	return 0;
-}
-
-static int parse_option(int option, struct options *o)
-{
-	switch (option) {
-	case OPT_SOCKET:
-		o->socket = optarg;
-		return 0;
-	case OPT_RUNNER:
-		o->config.runner = optarg;
-		return 0;
-	case OPT_CGROUP:
-		o->cgroup_root = optarg;
-		return 0;
-	case OPT_REQUIRE:
-		o->require_cgroup = true;
-		return 0;
-	case OPT_KVM:
-		o->config.kvm = optarg;
-		return 0;
-	case OPT_BASE:
-		return parse_number(optarg, 1000, INT32_MAX, &o->config.uid_base);
-	case OPT_COUNT:
-		return parse_number(optarg, 1, 65536, &o->config.uid_count);
-	case OPT_ALLOW:
-		return parse_number(optarg, 0, INT32_MAX, &o->allow_uid);
-	case OPT_NO_UID:
-		o->config.change_ids = false;
-		return 0;
-	case OPT_HELP:
-		fputs(usage, stdout);
-		exit(EXIT_SUCCESS);
-	default:
-		return -EINVAL;
-	}
-}
 
 static int parse_options(int argc, char **argv, struct options *o)
 {
 	const struct passwd *user = getpwnam("protect");
-	int option;
 
 	o->allow_uid = user ? user->pw_uid : 0;
-	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
-		if (parse_option(option, o) < 0)
-			return -EINVAL;
-	if (optind != argc) {
-		fprintf(stderr, "protect-launch: unknown argument '%s'\n", argv[optind]);
+	if (options_parse("protect-launch", option_table, ARRAY_SIZE(option_table), argc, argv, o) <
+	    0)
 		return -EINVAL;
-	}
 	if (!o->config.change_ids && geteuid() == 0) {
 		fprintf(stderr, "protect-launch: --no-uid would run zones as root; leave it out\n");
 		return -EINVAL;

@@ -2,6 +2,7 @@
 pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3)
 add_executable(daemon_fake_zones daemon_fake_zones.c)
 target_link_libraries(daemon_fake_zones PRIVATE zone_guest launch)
+protect_unit_test(base_options SOURCES base_options.c LIBS base)
 protect_unit_test(daemon_parts SOURCES daemon_parts.c LIBS daemon PkgConfig::jansson PkgConfig::sqlite3)
 protect_unit_test(daemon_splice SOURCES daemon_splice.c LIBS daemon)
 add_test(NAME unit_daemon_services
