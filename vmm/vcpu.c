@@ -94,17 +94,29 @@ static void sleep_while_parked(struct vcpu *vcpu)
 }
 
 /*
- * Both may fail and nothing is lost: the first where no vCPU starts by SIPI, the second where the
- * guest does not use kvm-clock.
+ * As one that was never started: what the guest sent it meanwhile is forgotten, and it waits for
+ * the next INIT, which resets the rest. Where KVM cannot do that, it goes on as it was left, which
+ * is the guest's own affair.
  */
-static void after_park(struct vcpu *vcpu)
+static void reset(struct vcpu *vcpu)
 {
 	struct kvm_mp_state waiting = {.mp_state = KVM_MP_STATE_UNINITIALIZED};
+	struct kvm_vcpu_events events;
 
+	if (ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events) == 0) {
+		events.flags = KVM_VCPUEVENT_VALID_SMM;
+		memset(&events.smi, 0, sizeof(events.smi)); /* latched_init is among it */
+		(void)ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
+	}
+	(void)ioctl(vcpu->fd, KVM_SET_MP_STATE, &waiting);
+}
+
+static void after_park(struct vcpu *vcpu)
+{
 	if (vcpu->begin_anew)
-		(void)ioctl(vcpu->fd, KVM_SET_MP_STATE, &waiting);
+		reset(vcpu);
 	else
-		(void)ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
+		(void)ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0); /* fails without kvm-clock: fine */
 	vcpu->begin_anew = false;
 }
 

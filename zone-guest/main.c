@@ -21,6 +21,7 @@
 #include "zone-guest/boot.h"
 #include "zone-guest/bootstrap.h"
 #include "zone-guest/disk.h"
+#include "zone-guest/hotplug.h"
 #include "zone-guest/link.h"
 #include "zone-guest/zone.h"
 
@@ -33,6 +34,7 @@ struct init {
 	struct link link;
 	struct reactor_watch signals;
 	struct reactor_watch disks;
+	struct reactor_watch hotplug;
 	struct reactor_timer log; /* when to show the kernel's log */
 };
 
@@ -96,6 +98,23 @@ static void watch_disks(struct init *init)
 		log_warning("what=device-events next=\"disks are looked for by time\"");
 }
 
+static void on_hotplug(struct reactor_watch *watch, uint32_t events)
+{
+	(void)events;
+	hotplug_events_read(watch->fd);
+}
+
+/* Listening first: what comes between is seen twice, which does no harm. */
+static void watch_hotplug(struct init *init)
+{
+	int fd = hotplug_events_open();
+
+	init->hotplug.ready = on_hotplug;
+	if (fd < 0 || reactor_watch(&init->zone.reactor, &init->hotplug, fd, EPOLLIN) < 0)
+		log_warning("what=hotplug next=\"processors that are plugged stay unused\"");
+	hotplug_prepare();
+}
+
 static void show_log(struct reactor_timer *timer)
 {
 	(void)timer;
@@ -149,6 +168,7 @@ int main(void)
 	boot_finish();
 	reboot(RB_DISABLE_CAD);
 	watch_disks(&init);
+	watch_hotplug(&init);
 	show_log_later(&init);
 	for (;;) {
 		agent_flush(&init.zone);
