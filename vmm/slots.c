@@ -76,6 +76,8 @@ int slot_plug(struct slots *slots, struct slot *slot, struct virtio_dev *dev, bo
 	slots->burnt &= ~(1u << slot->number);
 	slots->at[slot->number] = dev;
 	pci_bus_plug(slots->pci, slot->number, slot->function, hot);
+	if (hot)
+		log_info("msg=\"device plugged\" dev=%s slot=%u", dev->ops->name, slot->number);
 	return 0;
 }
 
@@ -119,6 +121,7 @@ static void function_gone(void *user)
 /* Off the bus already. */
 static void leave(struct slot *slot)
 {
+	log_info("msg=\"device leaves\" dev=%s slot=%u", slot->dev->ops->name, slot->number);
 	slot->state = SLOT_LEAVING;
 	slot->slots->at[slot->number] = NULL;
 	if (slot->timing)

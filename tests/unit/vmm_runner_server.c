@@ -2,6 +2,7 @@
 /* The runner's socket against clients that are silent, slow, gone or wrong. */
 #include "tests/unit/harness.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -223,4 +224,49 @@ Test(runner_server, clients_without_a_hello_lock_nobody_out)
 Test(runner_server, idle_control_connections_lock_nobody_out)
 {
 	crowd(true);
+}
+
+static unsigned open_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+/* A request brings at most RUNNER_FDS_MAX descriptors; they are closed when it is answered, and at
+ * once if they are too many or are not followed by a request. */
+Test(runner_server, descriptors_of_requests_are_closed)
+{
+	static const uint8_t status_frame[] = {2, 0, 0, 0, 0x1a, 0};
+	int fds[RUNNER_FDS_MAX + 1], fd;
+	unsigned before;
+	struct fixture f;
+
+	make(&f);
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = STDERR_FILENO;
+	fd = connect_to(&f);
+	say_hello(fd);
+	run(&f, 5);
+	before = open_descriptors();
+	cr_assert_gt(io_send_fds(fd, status_frame, sizeof(status_frame), fds, RUNNER_FDS_MAX, 0),
+		     0);
+	run(&f, 5);
+	cr_assert(is_answered(fd));
+	cr_assert_eq(open_descriptors(), before);
+	for (unsigned i = 0; i < 3; i++) {
+		cr_assert_gt(io_send_fds(fd, &status_frame[i], 1, fds, RUNNER_FDS_MAX, 0), 0);
+		run(&f, 5);
+	}
+	cr_assert_leq(open_descriptors(), before + RUNNER_FDS_MAX);
+	cr_assert_gt(io_send_fds(fd, status_frame + 3, 1, fds, RUNNER_FDS_MAX + 1, 0), 0);
+	run(&f, 5);
+	cr_assert(is_over(fd));
+	close(fd);
+	finish(&f);
+	cr_assert_lt(open_descriptors(), before);
 }
