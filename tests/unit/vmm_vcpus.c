@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -22,6 +23,7 @@ UNIT_SUITE(vcpus);
 #define CODE	   0x100000u
 #define IN	   (CODE + 4)
 #define COUNTER	   0x200000u
+#define LOST	   0x300000u
 #define PORT_SLOW  0x1000u
 #define PORT_HOST  0x2000u
 #define UP	   PORT_CPU_HOTPLUG
@@ -37,7 +39,9 @@ static const uint8_t asks[] = {0x66, 0xba, 0x00, 0x10, 0xec, 0xff, 0x05,
 			       0x00, 0x00, 0x20, 0x00, 0xeb, 0xf7};
 /* incl COUNTER; hlt with interrupts off */
 static const uint8_t halts[] = {0xff, 0x05, 0x00, 0x00, 0x20, 0x00, 0xf4};
-/* lidt with nothing in it, then an undefined instruction: a triple fault */
+/* jmp LOST: memory that the host took away */
+static const uint8_t loses[] = {0xe9, 0xfb, 0xff, 0x1f, 0x00};
+/* An undefined instruction and no IDT: a triple fault */
 static const uint8_t dies[] = {0x0f, 0x0b};
 
 struct fixture {
@@ -55,6 +59,7 @@ struct fixture {
 	uint32_t at_least;
 	int paused_code;
 	const char *end_reason;
+	char end_detail[128];
 	void (*as_vcpu)(struct fixture *f);
 	bool played;
 };
@@ -63,8 +68,8 @@ static void ended(void *user, const char *reason, const char *detail)
 {
 	struct fixture *f = user;
 
-	(void)detail;
 	f->end_reason = reason;
+	snprintf(f->end_detail, sizeof(f->end_detail), "%s", detail);
 }
 
 static void slow(void *user, struct bus_access *access)
@@ -88,8 +93,8 @@ static void from_host(void *user, struct bus_access *access)
 		cr_expect_eq(vcpus_set_target(&f->vcpus, target, &err), 0, "%s", err.text);
 }
 
-static void setup(struct fixture *f, const uint8_t *code, size_t len, unsigned n_boot,
-		  unsigned n_max)
+static void prepare(struct fixture *f, const uint8_t *code, size_t len, unsigned n_boot,
+		    unsigned n_max)
 {
 	struct error err = ERROR_NULL;
 
@@ -115,7 +120,20 @@ static void setup(struct fixture *f, const uint8_t *code, size_t len, unsigned n
 	cr_assert_eq(vcpus_init(&f->vcpus, &f->kvm, &f->bus, f->event_fd, n_boot, n_max, &err), 0,
 		     "%s", err.text);
 	cr_assert_eq(vcpu_enter_pvh(f->vcpus.all[0], CODE, 0, &err), 0);
-	cr_assert_eq(vcpus_start(&f->vcpus, &err), 0);
+}
+
+static void start(struct fixture *f)
+{
+	struct error err = ERROR_NULL;
+
+	cr_assert_eq(vcpus_start(&f->vcpus, &err), 0, "%s", err.text);
+}
+
+static void setup(struct fixture *f, const uint8_t *code, size_t len, unsigned n_boot,
+		  unsigned n_max)
+{
+	prepare(f, code, len, n_boot, n_max);
+	start(f);
 }
 
 static void teardown(struct fixture *f)
@@ -322,6 +340,22 @@ Test(vcpus, one_that_has_ended_does_not_hold_up_a_pause)
 	cr_assert(run_until(&f, has_ended));
 	cr_expect(strcmp(f.end_reason, "triple-fault") == 0 || strcmp(f.end_reason, "error") == 0);
 	pause_all(&f);
+	teardown(&f);
+}
+
+Test(vcpus, memory_that_is_gone_ends_the_zone_and_says_so)
+{
+	struct fixture f;
+
+	prepare(&f, loses, sizeof(loses), 1, 1);
+	cr_assert_eq(mprotect(mem_ptr(&f.memory.mem, LOST, 4096), 4096, PROT_NONE), 0);
+	start(&f);
+	cr_assert(run_until(&f, has_ended));
+	cr_expect_str_eq(f.end_reason, "error");
+	/* Which of the two depends on whether this KVM emulates every instruction. */
+	cr_expect(strstr(f.end_detail, "KVM_RUN of vCPU 0: ") ||
+			  strstr(f.end_detail, "KVM internal error 1 on vCPU 0"),
+		  "%s", f.end_detail);
 	teardown(&f);
 }
 
