@@ -273,6 +273,8 @@ static void destroy(struct virtio_dev *dev)
 	struct net *net = from_dev(dev);
 
 	for (unsigned i = 0; i < net->n_pairs; i++) {
+		/* The queue may outlive us, and is then as it was. */
+		set_attached(&net->pairs[i], true);
 		loop_slot_remove(net->loop, net->pairs[i].slot);
 		close_fdp(&net->pairs[i].fd);
 	}

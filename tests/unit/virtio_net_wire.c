@@ -81,7 +81,7 @@ int wire_open_packet(const char *name, int mtu, unsigned protocol)
 	return steal_fd(&fd);
 }
 
-static int open_taps(struct wire *wire)
+int wire_open_taps(struct wire *wire)
 {
 	unsigned n = wire->config.n_pairs;
 
@@ -96,30 +96,39 @@ static int open_taps(struct wire *wire)
 	return wire->packet < 0 ? wire->packet : 0;
 }
 
-int wire_open(struct wire *wire, const struct virtio_net_config *config, uint64_t features,
-	      uint16_t queue_size)
+int wire_attach(struct wire *wire, uint64_t features, uint16_t queue_size)
 {
 	const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 1};
 	struct virtio_dev *dev = NULL;
-	int r;
+	int r = driver_init(&wire->d);
 
-	*wire = (struct wire){.config = *config, .packet = -1};
-	if (wire->config.n_pairs == 0)
-		wire->config.n_pairs = 1;
 	memcpy(wire->config.mac, mac, sizeof(mac));
-	r = open_taps(wire);
-	if (r == 0)
-		r = driver_init(&wire->d);
 	if (r == 0)
 		r = virtio_net_new(&dev, wire->d.loop, &wire->config);
 	if (r == 0)
 		r = driver_attach(&wire->d, dev);
 	if (r < 0)
 		return r;
-	for (unsigned i = 0; i < wire->config.n_pairs; i++)
-		close(wire->config.taps[i]);
 	wire->buffers = wire->next_buffer = driver_alloc(&wire->d, BUFFERS_LEN);
 	driver_start(&wire->d, features, queue_size);
+	return 0;
+}
+
+int wire_open(struct wire *wire, const struct virtio_net_config *config, uint64_t features,
+	      uint16_t queue_size)
+{
+	int r;
+
+	*wire = (struct wire){.config = *config, .packet = -1};
+	if (wire->config.n_pairs == 0)
+		wire->config.n_pairs = 1;
+	r = wire_open_taps(wire);
+	if (r == 0)
+		r = wire_attach(wire, features, queue_size);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < wire->config.n_pairs; i++)
+		close(wire->config.taps[i]);
 	return 0;
 }
 

@@ -37,10 +37,13 @@ int wire_open_tap(const char *name, int flags);
  * to send), or a negative errno. */
 int wire_open_packet(const char *name, int mtu, unsigned protocol);
 
-/*
- * Tap, packet socket, device and driver; config's taps are filled in (n_pairs of them, 0: one).
- * Returns 0 or a negative errno. wire_close() ends it.
- */
+/* Opens as many queues of a tap as config has pairs, and the packet socket. wire_attach() then
+ * makes device and driver; both return 0 or a negative errno. */
+int wire_open_taps(struct wire *wire);
+int wire_attach(struct wire *wire, uint64_t features, uint16_t queue_size);
+
+/* All of it, for config's number of pairs (0: one); its taps are not looked at. Returns 0 or a
+ * negative errno. wire_close() ends it. */
 int wire_open(struct wire *wire, const struct virtio_net_config *config, uint64_t features,
 	      uint16_t queue_size);
 void wire_close(struct wire *wire);
