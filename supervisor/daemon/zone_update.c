@@ -141,7 +141,7 @@ void zone_update(struct daemon *d, struct ticket ticket,
 		zone_check_targets(&zone->row,
 				   op.memory_mib ? op.memory_mib : zone->row.target_memory_mib,
 				   op.vcpus ? op.vcpus : zone->row.target_vcpus, &err);
-	if (err.code) {
+	if (!zone || err.code) {
 		server_fail_error(d, ticket, &err);
 		return;
 	}

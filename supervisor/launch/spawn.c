@@ -139,7 +139,7 @@ static void reset_signals(void)
 
 _Noreturn static void fail(int report, enum step step, int r)
 {
-	struct failure failure = {.step = step, .error = r};
+	struct failure failure = {.step = (int32_t)step, .error = r};
 
 	io_write_full(report, &failure, sizeof(failure));
 	_exit(127);

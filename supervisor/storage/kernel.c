@@ -392,7 +392,8 @@ void kernel_variant(struct store *store, const struct store_image *image,
 	size_t len;
 
 	variant[0] = '\0';
-	if (!image->kernel || kernel_read_metadata(store, image, &metadata, &ignored) < 0)
+	if (!image->kernel || kernel_read_metadata(store, image, &metadata, &ignored) < 0 ||
+	    !metadata)
 		return;
 	len = strlen(metadata->flavor);
 	if (len < KERNEL_VARIANT_MAX && strspn(metadata->flavor, VARIANT_CHARACTERS) == len)
