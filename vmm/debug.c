@@ -142,6 +142,31 @@ static const char *name_of(const struct machine *machine, const struct virtio_de
 	return NULL;
 }
 
+/* What the guest said when it was asked the last time; asks it again. */
+static json_t *describe_statistics(struct virtio_dev *balloon)
+{
+	const struct balloon_stats stats = virtio_balloon_stats(balloon);
+	const struct {
+		const char *name;
+		uint64_t value;
+	} all[] = {
+		{"total_bytes", stats.total_bytes},	    {"free_bytes", stats.free_bytes},
+		{"available_bytes", stats.available_bytes}, {"cached_bytes", stats.cached_bytes},
+		{"swap_in_bytes", stats.swap_in},	    {"swap_out_bytes", stats.swap_out},
+		{"major_faults", stats.major_faults},	    {"minor_faults", stats.minor_faults},
+	};
+	json_t *statistics = json_object();
+
+	if (stats.taken_ns == 0)
+		return statistics;
+	for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
+		if (all[i].value != UINT64_MAX) /* never said */
+			json_object_set_new(statistics, all[i].name, number(all[i].value));
+	json_object_set_new(statistics, "age_ms",
+			    number((clock_now_ns() - stats.taken_ns) / NS_PER_MS));
+	return statistics;
+}
+
 static json_t *describe_memory(const struct machine *machine)
 {
 	const struct resources *resources = &machine->resources;
@@ -157,9 +182,11 @@ static json_t *describe_memory(const struct machine *machine)
 			   "max_bytes", number(resources->max_bytes), "target_bytes",
 			   number(resources->target_bytes), "used_bytes",
 			   number(resources_used_memory(resources)), "regions", regions);
-	if (resources->balloon)
+	if (resources->balloon) {
 		json_object_set_new(memory, "balloon_bytes",
 				    number(virtio_balloon_given(resources->balloon)));
+		json_object_set_new(memory, "statistics", describe_statistics(resources->balloon));
+	}
 	if (resources->memdev)
 		json_object_set_new(memory, "plugged_bytes",
 				    number(virtio_memdev_plugged(resources->memdev)));

@@ -42,6 +42,21 @@ static int set_target(uint64_t bytes)
 	return runner_ask(&request, NULL, 0, NULL);
 }
 
+static bool debug_info_has(const char *text)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__DebugInfo body = PROTECT__RUNNER__DEBUG_INFO__INIT;
+	Protect__Runner__Reply *reply;
+	bool found;
+
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_DEBUG_INFO;
+	request.debug_info = &body;
+	CHECK(runner_ask(&request, NULL, 0, &reply) == 0);
+	found = strstr(reply->debug_info, text);
+	protect__runner__reply__free_unpacked(reply, NULL);
+	return found;
+}
+
 /* The host's memory that the runner holds for itself, in bytes. */
 static uint64_t held(void)
 {
@@ -82,6 +97,7 @@ static void test_balloon(void)
 
 	CHECK(set_target(BOOT + 1) != 0);
 	CHECK(runner_console_says("TOUCHED", 1));
+	CHECK(debug_info_has("\"free_bytes\":305419896"));
 	before = held();
 	CHECK(set_target(BOOT - 8 * MIB) == 0);
 	expect("GIVEN", &before, -(int64_t)(8 * MIB));
