@@ -19,5 +19,6 @@ void bootstrap(struct zone *zone, uint64_t id, const Protect__Agent__Bootstrap *
 /* Host name, entropy, clock, /etc files, links. Returns 0 or a negative errno with the text. */
 int system_apply(struct zone *zone, const Protect__Agent__Bootstrap *message, struct error *err);
 
-/* Mounts the kernel's other modules where modprobe looks for them. */
+/* Mounts the kernel's other modules where modprobe looks for them, and has those loaded that
+ * devices without a driver ask for. */
 void system_apply_later(struct zone *zone, const Protect__Agent__Bootstrap *message);

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/random.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +31,11 @@
 #define ADDONS_DIR	"/run/addons"
 #define ADDONS_WAIT_NS	(2 * NS_PER_S)
 #define ADDONS_PAUSE_NS (10 * NS_PER_MS)
+
+#define MODPROBE	   "/sbin/modprobe"
+#define VIRTIO_DEVICES	   "/sys/bus/virtio/devices"
+#define VIRTIO_DEVICES_MAX 32u
+#define DRIVERS_MAX	   8u
 
 #define CLOCK_AHEAD_MAX_S 3600 /* no bootstrap waits that long */
 
@@ -137,6 +144,59 @@ static int await_disk(const struct zone *zone, const char *serial, char *path, s
 	return r;
 }
 
+/* modprobe for all of them at once; whoever reaps for PID 1 reaps it too. */
+static int start_modprobe(char **aliases)
+{
+	char *argv[3 + DRIVERS_MAX] = {(char *)(uintptr_t)MODPROBE, (char *)(uintptr_t) "-a"};
+	posix_spawnattr_t attributes;
+	sigset_t none;
+	pid_t pid;
+	int r;
+
+	for (unsigned i = 0; aliases[i]; i++)
+		argv[2 + i] = aliases[i];
+	sigemptyset(&none);
+	posix_spawnattr_init(&attributes);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+	posix_spawnattr_setsigmask(&attributes, &none);
+	r = -posix_spawn(&pid, MODPROBE, NULL, &attributes, argv, NULL);
+	posix_spawnattr_destroy(&attributes);
+	return r;
+}
+
+/*
+ * Drivers that a zone can boot without and that its boot does not wait for, those of the balloon
+ * and of memory that is plugged, are modules in some kernels: each virtio device without one gets
+ * it.
+ */
+static void load_drivers(void)
+{
+	char texts[DRIVERS_MAX][64], *aliases[DRIVERS_MAX + 1];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < VIRTIO_DEVICES_MAX && n < DRIVERS_MAX; i++) {
+		_cleanup_(close_fdp) int fd = -1;
+		char path[64];
+		ssize_t len;
+
+		snprintf(path, sizeof(path), VIRTIO_DEVICES "/virtio%u/driver", i);
+		if (access(path, F_OK) == 0)
+			continue;
+		snprintf(path, sizeof(path), VIRTIO_DEVICES "/virtio%u/modalias", i);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		len = fd < 0 ? 0 : read(fd, texts[n], sizeof(texts[n]) - 1);
+		if (len <= 0)
+			continue;
+		texts[n][len] = '\0';
+		texts[n][strcspn(texts[n], "\n")] = '\0';
+		aliases[n] = texts[n];
+		n++;
+	}
+	aliases[n] = NULL;
+	if (n && start_modprobe(aliases) < 0)
+		log_warning("what=drivers next=\"%u devices stay without\"", n);
+}
+
 void system_apply_later(struct zone *zone, const Protect__Agent__Bootstrap *message)
 {
 	char disk[64], modules[sizeof("/lib/modules/") + sizeof(((struct utsname *)0)->release)];
@@ -156,4 +216,6 @@ void system_apply_later(struct zone *zone, const Protect__Agent__Bootstrap *mess
 		r = -errno;
 	if (r < 0)
 		log_warning("what=addons next=\"modprobe finds no modules\" err=%s", strerror(-r));
+	else
+		load_drivers();
 }
