@@ -4,8 +4,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,11 +16,12 @@
 #include "base/log.h"
 #include "zone-guest/disk.h"
 
-#define CPUS	   "/sys/devices/system/cpu"
-#define MEMORY	   "/sys/devices/system/memory"
-#define POLICY	   "/sys/module/memory_hotplug/parameters/online_policy"
-#define CPU_ADDED  "add@/devices/system/cpu/cpu%u"
-#define EVENTS_MAX 256
+#define CPUS	    "/sys/devices/system/cpu"
+#define MEMORY	    "/sys/devices/system/memory"
+#define POLICY	    "/sys/module/memory_hotplug/parameters/online_policy"
+#define CPU_ADDED   "add@/devices/system/cpu/cpu"
+#define NUMBERS_MAX 1000000
+#define EVENTS_MAX  256
 
 static void close_dirp(DIR **dir)
 {
@@ -61,18 +62,25 @@ static void online_cpu(unsigned number)
 	switch_on(path, "0", "1");
 }
 
+/* The number that text consists of; -1: none. */
+static long number(const char *text)
+{
+	char *end;
+	long value = strtol(text, &end, 10);
+
+	return end != text && !*end && value >= 0 && value < NUMBERS_MAX ? value : -1;
+}
+
 /* Calls online() for each entry `prefix`NUMBER of a folder. */
 static void for_each(const char *folder, const char *prefix, void (*online)(unsigned number))
 {
 	_cleanup_(close_dirp) DIR *dir = opendir(folder);
 	struct dirent *entry;
-	unsigned number;
 	size_t len = strlen(prefix);
 
 	while (dir && (entry = readdir(dir)))
-		if (strncmp(entry->d_name, prefix, len) == 0 &&
-		    sscanf(entry->d_name + len, "%u", &number) == 1)
-			online(number);
+		if (strncmp(entry->d_name, prefix, len) == 0 && number(entry->d_name + len) >= 0)
+			online((unsigned)number(entry->d_name + len));
 }
 
 static void online_memory(unsigned number)
@@ -100,11 +108,11 @@ int hotplug_events_open(void)
 
 void hotplug_events_read(int fd)
 {
-	struct sockaddr_nl from;
+	const size_t prefix = strlen(CPU_ADDED);
 	char event[512];
-	unsigned cpu;
 
 	for (int i = 0; i < EVENTS_MAX; i++) {
+		struct sockaddr_nl from = {0};
 		socklen_t from_len = sizeof(from);
 		ssize_t n = recvfrom(fd, event, sizeof(event) - 1, MSG_DONTWAIT,
 				     (struct sockaddr *)&from, &from_len);
@@ -117,7 +125,8 @@ void hotplug_events_read(int fd)
 			return;
 		event[n] = '\0';
 		/* From the kernel itself, not from a workload that may send. */
-		if (from.nl_pid == 0 && sscanf(event, CPU_ADDED, &cpu) == 1)
-			online_cpu(cpu);
+		if (from.nl_pid == 0 && strncmp(event, CPU_ADDED, prefix) == 0 &&
+		    number(event + prefix) >= 0)
+			online_cpu((unsigned)number(event + prefix));
 	}
 }
