@@ -72,6 +72,7 @@ struct blk_queue {
 	struct loop_op flush_op;
 	bool flush_pending;
 	bool starved; /* not looked at as the rate limit held requests back */
+	bool quiet;   /* the driver does not notify: the next completions look at the ring */
 	bool stopping;
 	void (*drained)(void *user); /* of a reset of this queue */
 	void *drained_user;
