@@ -451,6 +451,7 @@ int virtio_pci_new(struct pci_dev **out, struct virtio_dev *dev, struct loop *lo
 		return -ENOMEM;
 	}
 	pci->dev.ops = &function_ops;
+	pci->dev.config_stable = ~(UINT64_C(1) << PCI_CFG_DATA / 4);
 	pci->virtio = dev;
 	pci->loop = loop;
 	pci->host_ops = host_ops;

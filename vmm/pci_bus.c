@@ -30,24 +30,58 @@ static bool is_slot_present(const struct pci_bus *pci, uint64_t ecam_off)
 	       atomic_load_explicit(&pci->present, memory_order_acquire) & (1u << slot);
 }
 
+static bool is_aligned(const struct bus_access *access)
+{
+	return access->len <= 4 && is_power_of_two(access->len) && access->off % access->len == 0;
+}
+
+/* In the vCPU's thread: false for what has no copy. */
+static bool read_copy(struct pci_bus *pci, struct bus_access *access)
+{
+	struct pci_config_copy *copy = &pci->copies[(access->off >> 15) & (PCI_SLOTS - 1)];
+	unsigned reg = access->off & (PCI_CONFIG_SIZE - 1);
+	uint32_t value;
+
+	if (access->write || !is_aligned(access) || reg / 4 >= PCI_CONFIG_COPIES ||
+	    !(atomic_load_explicit(&copy->valid, memory_order_acquire) & UINT64_C(1) << reg / 4))
+		return false;
+	value = atomic_load_explicit(&copy->dwords[reg / 4], memory_order_relaxed) >> reg % 4 * 8;
+	memcpy(access->data, &value, access->len);
+	return true;
+}
+
 static bool ecam_fast(void *user, struct bus_access *access)
 {
 	if (is_slot_present(user, access->off))
-		return false;
+		return read_copy(user, access);
 	all_ones(access);
 	return true;
+}
+
+/* After every change that the function's own config_write() made. */
+static void update_copy(struct pci_bus *pci, unsigned slot)
+{
+	struct pci_config_copy *copy = &pci->copies[slot];
+	struct pci_dev *dev = pci->slots[slot];
+
+	for (unsigned i = 0; i < PCI_CONFIG_COPIES; i++)
+		if (dev->config_stable & UINT64_C(1) << i)
+			atomic_store_explicit(&copy->dwords[i],
+					      dev->ops->config_read(dev, i * 4, 4),
+					      memory_order_relaxed);
+	atomic_store_explicit(&copy->valid, dev->config_stable, memory_order_release);
 }
 
 static void ecam_access(void *user, struct bus_access *access)
 {
 	struct pci_bus *pci = user;
-	struct pci_dev *dev = pci->slots[(access->off >> 15) & (PCI_SLOTS - 1)];
+	unsigned slot = (access->off >> 15) & (PCI_SLOTS - 1);
+	struct pci_dev *dev = pci->slots[slot];
 	unsigned reg = access->off & (PCI_CONFIG_SIZE - 1);
 	uint32_t value;
 
 	/* An access across a page boundary arrives in pieces of any length. */
-	if (!dev || !is_slot_present(pci, access->off) || access->len > 4 ||
-	    !is_power_of_two(access->len) || reg % access->len) {
+	if (!dev || !is_slot_present(pci, access->off) || !is_aligned(access)) {
 		all_ones(access);
 		return;
 	}
@@ -55,6 +89,7 @@ static void ecam_access(void *user, struct bus_access *access)
 		value = 0;
 		memcpy(&value, access->data, access->len);
 		dev->ops->config_write(dev, reg, access->len, value);
+		update_copy(pci, slot);
 	} else {
 		value = dev->ops->config_read(dev, reg, access->len);
 		memcpy(access->data, &value, sizeof(value));
@@ -169,6 +204,7 @@ void pci_bus_plug(struct pci_bus *pci, unsigned slot, struct pci_dev *dev, bool 
 {
 	assert(slot < PCI_SLOTS && !pci->slots[slot]);
 	pci->slots[slot] = dev;
+	update_copy(pci, slot);
 	atomic_fetch_or_explicit(&pci->present, 1u << slot, memory_order_release);
 	if (!hot)
 		return;
@@ -191,6 +227,7 @@ struct pci_dev *pci_bus_unplug(struct pci_bus *pci, unsigned slot)
 	uint32_t bit = 1u << slot;
 
 	pci->slots[slot] = NULL;
+	atomic_store_explicit(&pci->copies[slot].valid, 0, memory_order_relaxed);
 	atomic_fetch_and_explicit(&pci->present, ~bit, memory_order_release);
 	pci->removable &= ~bit;
 	pci->up &= ~bit;

@@ -2,7 +2,9 @@
 /*
  * PCI bus 0 of a zone: ECAM (PCI Express base spec §7.2.2), the memory window, and the registers
  * through which ACPI plugs and ejects (vmm/dsdt.asl). One function a slot. Loop thread; only the
- * set of occupied slots is read by vCPU threads, which answer for absent functions themselves.
+ * set of occupied slots and copies of what their configuration holds are read by vCPU threads,
+ * which answer for absent functions, and most reads of configuration, themselves: those are more
+ * than half of what a booting Linux asks its devices.
  */
 #pragma once
 
@@ -13,11 +15,19 @@
 #include "virtio/pci_dev.h"
 #include "vmm/bus.h"
 
-#define PCI_SLOTS 32u
+#define PCI_SLOTS	  32u
+#define PCI_CONFIG_COPIES 64u
+
+/* What vCPU threads may read of a function's configuration: dwords whose bit is set in `valid`. */
+struct pci_config_copy {
+	_Atomic uint64_t valid;
+	_Atomic uint32_t dwords[PCI_CONFIG_COPIES];
+};
 
 struct pci_bus {
 	struct pci_dev *slots[PCI_SLOTS];
 	_Atomic uint32_t present;
+	struct pci_config_copy copies[PCI_SLOTS];
 	uint32_t removable;
 	uint32_t up, down, events; /* what the guest has not read yet; bit = slot */
 	int event_fd;		   /* written: the ACPI event interrupt */
