@@ -411,11 +411,9 @@ static void look(struct blk_queue *queue)
 		virtio_dev_broken(dev, "a request without header or status, or its queue");
 	else if (queue->blk->held)
 		queue->starved = true;
-	else if (r == 0)
-		dev->kick_again(dev, queue->index);
-	else if (queue->n_busy >= QUIET_REQUESTS)
+	else if (r > 0 && queue->n_busy >= QUIET_REQUESTS)
 		queue->quiet = true;
-	else if (vq_want_kicks(vq))
+	else if (r == 0 || vq_want_kicks(vq))
 		dev->kick_again(dev, queue->index);
 }
 
