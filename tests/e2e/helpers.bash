@@ -23,13 +23,32 @@ wait_until() {
 
 # diagnose ZONE: what there is to see of a zone that does not do what it should
 diagnose() {
-	local uuid
-	echo "# zone $1: the list, its runner's log, its console, the services' logs"
+	local uuid pid task
+	echo "# zone $1: the list, its runner's log, its console, the services' logs, its threads, its monitor's figures"
 	protect zone list -o json | jq . || true
 	uuid=$(zone_field "$1" uuid) || uuid=none
 	tail -n 30 "/run/protect/zones/$uuid/log" || true
 	protect zone logs "$1" | tail -n 30 || true
 	tail -n 15 /var/log/protect/*.log || true
+	pid=$(zone_field "$1" pid) || pid=none
+	for task in "/proc/$pid/task"/*; do
+		echo "thread $(cat "$task/comm") state $(cut -d' ' -f3,14,15 "$task/stat"): $(tr '\n' ' ' <"$task/stack")" || true
+	done
+	protect host hv-debug-info "$1" || true
+	if protect zone pause "$1"; then # registers are there to see
+		protect host hv-debug-info "$1" | jq -c '.[0].vcpus' || true
+		protect zone resume "$1" || true
+	fi
+}
+
+# note_if_lost ZONE: whether it still does anything; see tests/e2e/run
+note_if_lost() {
+	local state
+	state=$(zone_field "$1" state) || return 0
+	[ "$state" = ready ] || [ "$state" = creating ] || return 0
+	! timeout 60 protect zone exec "$1" -- true >/dev/null 2>&1 || return 0
+	diagnose "$1" 2>&1 | sed 's/^/# /' >&3
+	echo "$1" >>"${LOST_ZONES:-/dev/null}"
 }
 
 launch_zone() { # launch_zone NAME [OPTION…]
@@ -73,6 +92,7 @@ workload_is() {
 destroy_zones() {
 	local zone
 	for zone in "$@"; do
+		note_if_lost "$zone"
 		protect zone destroy -W "$zone" >/dev/null 2>&1 || true
 	done
 }
