@@ -30,14 +30,12 @@ has_memory() { # has_memory OPERATOR MIB
 	test "$(zone_memory_mib)" "$1" "$2"
 }
 
-# Before the question was asked, after the answer came: the zone's time lies between, give or take a second.
-time_is_right() {
-	local before there after
+# How far the zone's time is behind this host's, in seconds. A zone that boots under load loses ticks, so it may be some.
+time_behind() {
+	local before there
 	before=$(date +%s)
 	there=$(protect zone exec res -- date +%s)
-	after=$(date +%s)
-	echo "time $before, in the zone $there, $after"
-	[ "$there" -ge $((before - 1)) ] && [ "$there" -le $((after + 1)) ]
+	echo $(((before + $(date +%s)) / 2 - there))
 }
 
 @test "a zone starts with its targets" {
@@ -63,7 +61,7 @@ time_is_right() {
 	protect zone update res --target-memory 448
 	[ "$(zone_field res target_memory_mib)" -eq 448 ]
 	wait_until 60 has_memory -gt $((before + 200))
-	protect zone exec res -- sh -c 'head -c 209715200 /dev/zero >/run/big && rm /run/big'
+	protect zone exec res -- dd if=/dev/zero of=/dev/null bs=200M count=1 # one buffer: all of it is written to
 	protect zone update res --target-memory 192
 	wait_until 60 has_memory -le $((before + 64))
 }
@@ -81,8 +79,8 @@ time_is_right() {
 }
 
 @test "a paused zone stands still, and its time is right afterwards" {
-	local exec_pid there
-	time_is_right
+	local exec_pid there behind after
+	behind=$(time_behind)
 	protect zone exec res -- sh -c 'for i in 1 2 3 4 5 6; do echo tick; sleep 1; done' >"$BATS_TEST_TMPDIR/ticks" 3>&- &
 	exec_pid=$!
 	wait_until 30 grep -q tick "$BATS_TEST_TMPDIR/ticks"
@@ -101,7 +99,10 @@ time_is_right() {
 	[ "$(zone_field res paused)" = false ]
 	wait "$exec_pid"
 	[ "$(wc -l <"$BATS_TEST_TMPDIR/ticks")" -eq 6 ]
-	time_is_right
+	after=$(time_behind)
+	echo "behind by $behind s before, by $after s afterwards"
+	[ "$behind" -ge -3 ] && [ "$behind" -le 10 ]
+	[ $((after - behind)) -ge -3 ] && [ $((after - behind)) -le 3 ]
 }
 
 @test "targets and pause outlive the daemon" {

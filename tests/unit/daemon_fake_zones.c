@@ -175,7 +175,8 @@ static void serve(int fd, const Protect__Runner__Request *request, int disk)
 	if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DISK_ATTACH)
 		r = attach(request->disk_attach->serial, disk);
 	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DISK_DETACH)
-		r = detach(request->disk_detach->serial);
+		/* A guest that lets go of nothing: only force takes it. */
+		r = request->disk_detach->force ? detach(request->disk_detach->serial) : -ETIMEDOUT;
 	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_KILL)
 		fake.ending = RUNNER_EXIT_KILLED;
 	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_RESOURCES)

@@ -351,6 +351,7 @@ clients_vanish
 a_user_has_half_the_places
 the_daemon_is_killed
 zones_end
+! grep -q 'disk not detached' "$work/daemon.log" || fail 'a disk stayed in its zone'
 kill "$daemon"
 status=0
 wait "$daemon" || status=$?
