@@ -56,8 +56,9 @@ struct net_rx {
 	bool charged;	   /* the rate limit let the present frame pass */
 	unsigned n_errors; /* polls in a row that brought errors only */
 	unsigned n_direct; /* so many more frames are read straight into guest memory */
-	/* The frame taken off the tap and not delivered yet; 0: none. Its first direct_len bytes
-	 * behind the header are in the segments held, the header and the rest in `frame`. */
+	/* The frame taken off the tap and not delivered yet; 0: none. What of it lies within
+	 * direct_len bytes behind the header is in the segments held, the header and the rest in
+	 * `frame`. */
 	uint32_t frame_len, direct_len;
 	unsigned n_held, n_iov;
 	uint64_t held_len;	     /* bytes of the buffers held */

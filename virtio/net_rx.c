@@ -222,8 +222,6 @@ static int take_frame(struct net_pair *pair)
 		return STEP_ON;
 	}
 	rx->frame_len = (uint32_t)n;
-	if (rx->direct_len > rx->frame_len - NET_HEADER_LEN)
-		rx->direct_len = rx->frame_len - NET_HEADER_LEN;
 	if (rx->frame_len > NET_COPY_MAX)
 		rx->n_direct = DIRECT_FRAMES;
 	return STEP_ON;

@@ -80,8 +80,8 @@ static uint64_t run_device(struct bench *bench, unsigned queue, unsigned n)
 
 static uint64_t our_tx(struct bench *bench)
 {
-	for (uint16_t i = 0; i < bench->batch; i++)
-		driver_make_available(&bench->wire.d, WIRE_TX, i);
+	for (unsigned i = 0; i < bench->batch; i++)
+		driver_make_available(&bench->wire.d, WIRE_TX, (uint16_t)i);
 	return run_device(bench, WIRE_TX, bench->batch);
 }
 
@@ -106,7 +106,7 @@ static void feed(const struct bench *bench, int packet)
 
 static uint64_t our_rx(struct bench *bench)
 {
-	for (uint16_t i = 0; i < bench->batch * bench->n_buffers; i++)
+	for (unsigned i = 0; i < bench->batch * bench->n_buffers; i++)
 		driver_make_available(&bench->wire.d, WIRE_RX,
 				      bench->wire.d.queues[WIRE_RX].avail_idx % BATCH);
 	feed(bench, bench->packet);
@@ -198,9 +198,10 @@ static int compare(const void *a, const void *b)
 
 static double frames_per_s(struct bench *bench, unsigned which)
 {
+	unsigned middle = bench->n_rounds / 2;
+
 	qsort(bench->times[which], bench->n_rounds, sizeof(uint64_t), compare);
-	return (double)bench->batch * (double)NS_PER_S /
-	       (double)bench->times[which][bench->n_rounds / 2];
+	return (double)bench->batch * (double)NS_PER_S / (double)bench->times[which][middle];
 }
 
 static void report(const char *name, double ours, double peer, const char *peer_name)

@@ -355,7 +355,7 @@ Test(virtio_net, rate_limits)
 	for (uint8_t i = 0; i < 30; i++)
 		expect_received(&wire, 60, i, 1);
 	elapsed_ms = (clock_now_ns() - begin) / NS_PER_MS;
-	cr_assert(elapsed_ms >= 195 && elapsed_ms < 400, "%u ms", (unsigned)elapsed_ms);
+	cr_assert(elapsed_ms >= 195 && elapsed_ms < 2000, "%u ms", (unsigned)elapsed_ms);
 	cr_assert_gt(wire_counter(&wire, "rx_throttled"), 0);
 	begin = clock_now_ns();
 	for (uint8_t i = 0; i < 30; i++)
@@ -363,7 +363,7 @@ Test(virtio_net, rate_limits)
 	for (unsigned i = 0; i < 30; i++)
 		cr_assert(tx_done(&wire));
 	elapsed_ms = (clock_now_ns() - begin) / NS_PER_MS;
-	cr_assert(elapsed_ms >= 195 && elapsed_ms < 400, "%u ms", (unsigned)elapsed_ms);
+	cr_assert(elapsed_ms >= 195 && elapsed_ms < 2000, "%u ms", (unsigned)elapsed_ms);
 	cr_assert_gt(wire_counter(&wire, "tx_throttled"), 0);
 	/* A reset while both wait. */
 	for (uint8_t i = 0; i < 30; i++) {
@@ -372,6 +372,9 @@ Test(virtio_net, rate_limits)
 	}
 	driver_run(&wire.d, 1);
 	cr_assert(driver_reset(&wire.d));
+	driver_start(&wire.d, WIRE_MERGE, 64);
+	wire_guest_send(&wire, &(struct virtio_net_hdr_v1){0}, 1000, 0);
+	cr_assert(tx_done(&wire));
 	wire_close(&wire);
 }
 

@@ -35,8 +35,8 @@ static void start(struct wire *wire, const struct virtio_net_config *config, uin
 
 Test(virtio_net_ctrl, commands)
 {
-	static const uint8_t tables[] = {1, 0, 0, 0, 2, 0, 0, 0, 0, 9, 2, 0, 0,
-					 0, 1, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 2};
+	static const uint8_t tables[27] = {1, 0, 0, 0, 2, 0, 0, 0, 0, 9, 2, 0, 0,
+					   0, 1, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 2};
 	static const uint8_t mac[] = {2, 0, 0, 0, 0, 0x77, 0}, multicast[] = {3, 0, 0, 0, 0, 1};
 	struct wire wire;
 	uint8_t many[8] = {0xff, 0xff, 0xff, 0xff};
@@ -48,8 +48,9 @@ Test(virtio_net_ctrl, commands)
 	cr_assert_eq(wire_command(&wire, 0, 0, "", 0), VIRTIO_NET_ERR);
 	cr_assert_eq(wire_command(&wire, 0, 0, "\1\1", 2), VIRTIO_NET_ERR);
 	cr_assert_eq(wire_command(&wire, 0, 2, "\1", 1), VIRTIO_NET_ERR, "RX_EXTRA");
-	cr_assert_eq(wire_command(&wire, 1, 0, tables, sizeof(tables)), VIRTIO_NET_OK);
-	cr_assert_eq(wire_command(&wire, 1, 0, tables, sizeof(tables) - 1), VIRTIO_NET_ERR);
+	cr_assert_eq(wire_command(&wire, 1, 0, tables, 26), VIRTIO_NET_OK);
+	cr_assert_eq(wire_command(&wire, 1, 0, tables, 25), VIRTIO_NET_ERR);
+	cr_assert_eq(wire_command(&wire, 1, 0, tables, 27), VIRTIO_NET_ERR);
 	cr_assert_eq(wire_command(&wire, 1, 0, tables, 10), VIRTIO_NET_ERR);
 	cr_assert_eq(wire_command(&wire, 1, 0, many, 8), VIRTIO_NET_ERR);
 	cr_assert_eq(wire_command(&wire, 1, 0, many, 3), VIRTIO_NET_ERR);

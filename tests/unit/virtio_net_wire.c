@@ -187,8 +187,23 @@ void wire_guest_send(struct wire *wire, const struct virtio_net_hdr_v1 *header, 
 	driver_kick(&wire->d, WIRE_TX);
 }
 
+/* Whether the device asks for a notification of what came after old_idx (§2.7.7, §2.7.10). */
+static bool wants_kick(const struct wire *wire, const struct driver_queue *q, uint16_t old_idx)
+{
+	uint16_t avail_event;
+
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	memcpy(&avail_event, &q->used->ring[q->size], sizeof(avail_event));
+	if (wire->d.dev->negotiated & DRIVER_EVENT_IDX)
+		return vring_need_event(avail_event, q->avail_idx, old_idx);
+	return !(q->used->flags & VRING_USED_F_NO_NOTIFY);
+}
+
 void wire_give_buffers(struct wire *wire, unsigned n, uint32_t len, bool kick)
 {
+	const struct driver_queue *q = &wire->d.queues[WIRE_RX];
+	uint16_t old_idx = q->avail_idx;
+
 	for (unsigned i = 0; i < n; i++) {
 		struct segment segment = {wire->next_buffer, len, true};
 
@@ -198,7 +213,7 @@ void wire_give_buffers(struct wire *wire, unsigned n, uint32_t len, bool kick)
 		memset(driver_at(&wire->d, segment.gpa), 0xee, len);
 		driver_add(&wire->d, WIRE_RX, &segment, 1);
 	}
-	if (kick)
+	if (kick && wants_kick(wire, q, old_idx))
 		driver_kick(&wire->d, WIRE_RX);
 }
 

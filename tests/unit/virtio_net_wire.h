@@ -63,8 +63,8 @@ uint32_t wire_host_receive(struct wire *wire, uint8_t *frame, unsigned wait_ms);
 void wire_guest_send(struct wire *wire, const struct virtio_net_hdr_v1 *header, uint32_t len,
 		     uint8_t seed);
 
-/* Gives the device n receive buffers of len bytes, and notifies it if `kick`. The buffer of the
- * descriptor d is at the address in it. */
+/* Gives the device n receive buffers of len bytes, and notifies it if `kick` and if it wants that.
+ * The buffer of the descriptor d is at the address in it. */
 void wire_give_buffers(struct wire *wire, unsigned n, uint32_t len, bool kick);
 
 /*
