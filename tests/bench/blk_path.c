@@ -118,7 +118,7 @@ static void make_places(struct bench *bench)
 
 static void open_disk(struct bench *bench, int fd)
 {
-	struct virtio_dev *dev;
+	struct virtio_dev *dev = NULL;
 	struct vq *vq;
 	int r;
 
@@ -153,8 +153,8 @@ int main(int argc, char **argv)
 	make_places(&bench);
 	bench.begin = clock_now_ns();
 	cpu = cpu_ns();
-	for (uint16_t i = 0; i < bench.job.depth; i++)
-		start_request(&bench, i);
+	for (unsigned i = 0; i < bench.job.depth; i++)
+		start_request(&bench, (uint16_t)i);
 	driver_kick(&bench.d, 0);
 	r = loop_run(bench.d.loop);
 	if (r < 0)

@@ -42,7 +42,7 @@ make_initrd() {
 		/sbin/modprobe -d "$kernel" -S "$uname_r" --show-depends $module
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$list.modules"
 	{
-		for d in bin dev modules proc sys tools; do echo "dir $d 0755"; done
+		for d in bin dev modules proc sys tmp tools; do echo "dir $d 0755"; done
 		echo 'nod dev/console 0600 c 5 1'
 		echo "file bin/busybox $(realpath /bin/busybox) 0755"
 		echo "file init $here/guest_init.sh 0755"

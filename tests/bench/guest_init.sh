@@ -8,6 +8,7 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
+mount -t tmpfs tmp /tmp
 while read -r module; do
 	insmod "/modules/$module" 2>/dev/null
 done </modules/order
@@ -30,12 +31,17 @@ run_fio() {
 		awk -F ';' '$3 ~ /^fio_guest/ { print "BENCH", $3, ($8 > $49 ? $8 : $49) }'
 }
 
+# The server takes one test at a time and may not be ready for the next one at once.
 run_iperf3() { # name [options]
-	name=$1
+	name=$1 tries=5
 	shift
-	chroot /tools /usr/bin/iperf3 -c 192.0.2.1 -t "$seconds" -O 1 -f m "$@" 2>&1 |
-		awk -v name="$name" '/receiver/ { print "BENCH", name, $7; found = 1 } { all = all "\n" $0 }
-			END { if (!found) print "BENCH error " name ": " all }'
+	until chroot /tools /usr/bin/iperf3 -c 192.0.2.1 -t "$seconds" -O 1 -f m "$@" >/tmp/iperf3 2>&1; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || break
+		sleep 1
+	done
+	awk -v name="$name" '/receiver/ { print "BENCH", name, $7; found = 1 } { all = all "; " $0 }
+		END { if (!found) print "BENCH error " name all }' /tmp/iperf3
 }
 
 if [ -b /dev/vdb ]; then

@@ -22,5 +22,5 @@ part() { # name command…: its figures go to $out
 part boot "$here/boot.sh" "$bin" "$out.boot" "$runs"
 peer_ms=$(jq 'select(.name == "boot_init") | .peer' "$out")
 part workload "$here/workload.sh" "$bin" "$out.workload" "$demo" "$kernel" "${peer_ms:-null}" "$runs"
-part guest_io "$here/guest_io.sh" "$images" "$bin" "$out.guest_io" $(((runs + 1) / 2)) 4
+part guest_io "$here/guest_io.sh" "$images" "$bin" "$out.guest_io" $(((runs + 1) / 2)) 3
 exit $status
