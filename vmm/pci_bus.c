@@ -113,18 +113,27 @@ static bool bar_access(struct pci_dev *dev, gpa_t gpa, struct bus_access *access
 	return false;
 }
 
-static void window_access(void *user, struct bus_access *access)
+static bool reach_bar(struct pci_bus *pci, uint32_t among, struct bus_access *access)
 {
-	struct pci_bus *pci = user;
 	gpa_t gpa = LAYOUT_PCI_WINDOW + access->off;
 
 	for (unsigned i = 0; i < PCI_SLOTS; i++) {
 		struct pci_dev *dev = pci->slots[i];
 
-		if (dev && dev->memory_enabled && bar_access(dev, gpa, access))
-			return;
+		if (dev && among & (1u << i) && dev->memory_enabled && bar_access(dev, gpa, access))
+			return true;
 	}
-	all_ones(access);
+	return false;
+}
+
+/* What is there goes before what a function left that is not: its place may be somebody's again. */
+static void window_access(void *user, struct bus_access *access)
+{
+	struct pci_bus *pci = user;
+	uint32_t present = atomic_load_explicit(&pci->present, memory_order_relaxed);
+
+	if (!reach_bar(pci, present, access) && !reach_bar(pci, ~present, access))
+		all_ones(access);
 }
 
 static void eject(struct pci_bus *pci, uint32_t slots)
@@ -239,4 +248,11 @@ void pci_bus_event(struct pci_bus *pci, uint32_t event)
 {
 	pci->events |= event;
 	interrupt(pci);
+}
+
+void pci_bus_leave_husk(struct pci_bus *pci, unsigned slot, struct pci_dev *husk)
+{
+	assert(!pci->slots[slot] || !husk);
+	assert(!(atomic_load(&pci->present) & (1u << slot)));
+	pci->slots[slot] = husk;
 }

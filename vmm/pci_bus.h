@@ -60,3 +60,10 @@ struct pci_dev *pci_bus_unplug(struct pci_bus *pci, unsigned slot);
 
 /* Raises an event of the machine (PCI_EVENT_…). */
 void pci_bus_event(struct pci_bus *pci, uint32_t event);
+
+/*
+ * Puts something (borrowed) into an empty slot that answers for the BARs of the function that was
+ * there, where no other function is; in configuration space the slot stays empty. NULL takes it
+ * away again.
+ */
+void pci_bus_leave_husk(struct pci_bus *pci, unsigned slot, struct pci_dev *husk);

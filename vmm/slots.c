@@ -20,6 +20,62 @@ void slots_init(struct slots *slots, struct loop *loop, const struct mem *mem, s
 		.loop = loop, .mem = mem, .pci = pci, .host_ops = host_ops, .host = host};
 }
 
+static uint32_t husk_config_read(struct pci_dev *husk, unsigned off, unsigned len)
+{
+	(void)husk, (void)off, (void)len;
+	return UINT32_MAX;
+}
+
+static void husk_config_write(struct pci_dev *husk, unsigned off, unsigned len, uint32_t value)
+{
+	(void)husk, (void)off, (void)len, (void)value;
+}
+
+static void husk_bar_read(struct pci_dev *husk, unsigned bar, uint64_t off, void *data,
+			  unsigned len)
+{
+	(void)husk, (void)bar, (void)off;
+	memset(data, 0, len);
+}
+
+static void husk_bar_write(struct pci_dev *husk, unsigned bar, uint64_t off, const void *data,
+			   unsigned len)
+{
+	(void)husk, (void)bar, (void)off, (void)data, (void)len;
+}
+
+static void husk_destroy(struct pci_dev *husk, void (*gone)(void *user), void *user)
+{
+	(void)husk;
+	gone(user);
+}
+
+static const struct pci_dev_ops husk_ops = {
+	.config_read = husk_config_read,
+	.config_write = husk_config_write,
+	.bar_read = husk_bar_read,
+	.bar_write = husk_bar_write,
+	.destroy = husk_destroy,
+};
+
+/* What is left of a function that was pulled: all its registers are 0. */
+static void leave_husk(struct slots *slots, const struct slot *slot)
+{
+	struct pci_dev *husk = &slots->husks[slot->number];
+
+	*husk = *slot->function;
+	husk->ops = &husk_ops;
+	slots->burnt |= 1u << slot->number;
+	pci_bus_leave_husk(slots->pci, slot->number, husk);
+}
+
+static void remove_husk(struct slots *slots, unsigned number)
+{
+	if (slots->burnt & (1u << number))
+		pci_bus_leave_husk(slots->pci, number, NULL);
+	slots->burnt &= ~(1u << number);
+}
+
 /* One that was emptied by force is taken last: a guest that did not notice would drive the new
  * function as the old one. */
 static int free_number(const struct slots *slots)
@@ -27,12 +83,10 @@ static int free_number(const struct slots *slots)
 	int burnt = -ENOSPC;
 
 	for (unsigned number = 1; number < PCI_SLOTS; number++) {
-		if (slots->pci->slots[number])
-			continue;
-		if (!(slots->burnt & (1u << number)))
+		if (slots->burnt & (1u << number))
+			burnt = burnt < 0 ? (int)number : burnt;
+		else if (!slots->pci->slots[number])
 			return (int)number;
-		if (burnt < 0)
-			burnt = (int)number;
 	}
 	return burnt;
 }
@@ -73,7 +127,7 @@ int slot_plug(struct slots *slots, struct slot *slot, struct virtio_dev *dev, bo
 	slot->state = SLOT_PLUGGED;
 	slot->next = slots->first;
 	slots->first = slot;
-	slots->burnt &= ~(1u << slot->number);
+	remove_husk(slots, slot->number);
 	slots->at[slot->number] = dev;
 	pci_bus_plug(slots->pci, slot->number, slot->function, hot);
 	if (hot)
@@ -135,8 +189,8 @@ static void pull(struct slot *slot)
 
 	log_warning("msg=\"guest did not let go, device taken away\" dev=%s slot=%u",
 		    slot->dev->ops->name, slot->number);
-	slots->burnt |= 1u << slot->number;
 	pci_bus_unplug(slots->pci, slot->number);
+	leave_husk(slots, slot);
 	pci_bus_event(slots->pci, PCI_EVENT_BUS_CHECK);
 	leave(slot);
 }

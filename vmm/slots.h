@@ -50,7 +50,9 @@ struct slots {
 	void *host;
 	struct slot *first;
 	struct virtio_dev *at[PCI_SLOTS]; /* what is on the bus */
-	uint32_t burnt; /* emptied by force: the guest may still believe in what was there */
+	/* Emptied by force: the guest may still believe in what was there, and finds a husk. */
+	uint32_t burnt;
+	struct pci_dev husks[PCI_SLOTS];
 };
 
 /* All borrowed; they outlive it. */
@@ -71,9 +73,12 @@ int slots_plug_fixed(struct slots *slots, unsigned number, struct virtio_dev *de
 
 /*
  * Asks the guest to let go, again every second until it does or timeout_ms passed. Then, with
- * force, the function is taken away as if its card was pulled: the guest reads all ones from it and
- * is told to look. At last detached(user, 0 or -ETIMEDOUT), once. Returns 0, -EBUSY (asked
- * already) or -EPERM (not removable).
+ * force, the function is taken away as if its card was pulled: the guest finds nobody in its
+ * configuration space and is told to look; its registers read as zeroes, not as ones, because Linux
+ * waits for ever for a status of 0 (vp_reset()). Force is the last resort all the same: Linux
+ * before 6.16 waits for ever for requests that it sent to a virtio-blk which was gone. At last
+ * detached(user, 0 or -ETIMEDOUT), once. Returns 0, -EBUSY (asked already) or -EPERM (not
+ * removable).
  */
 int slot_detach(struct slot *slot, uint32_t timeout_ms, bool force, slot_detached_fn *detached,
 		void *user);
