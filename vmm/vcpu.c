@@ -93,33 +93,6 @@ static void sleep_while_parked(struct vcpu *vcpu)
 	atomic_store(&vcpu->parked, false);
 }
 
-/*
- * As one that was never started: what the guest sent it meanwhile is forgotten, and it waits for
- * the next INIT, which resets the rest. Where KVM cannot do that, it goes on as it was left, which
- * is the guest's own affair.
- */
-static void reset(struct vcpu *vcpu)
-{
-	struct kvm_mp_state waiting = {.mp_state = KVM_MP_STATE_UNINITIALIZED};
-	struct kvm_vcpu_events events;
-
-	if (ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events) == 0) {
-		events.flags = KVM_VCPUEVENT_VALID_SMM;
-		memset(&events.smi, 0, sizeof(events.smi)); /* latched_init is among it */
-		(void)ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
-	}
-	(void)ioctl(vcpu->fd, KVM_SET_MP_STATE, &waiting);
-}
-
-static void after_park(struct vcpu *vcpu)
-{
-	if (vcpu->begin_anew)
-		reset(vcpu);
-	else
-		(void)ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0); /* fails without kvm-clock: fine */
-	vcpu->begin_anew = false;
-}
-
 /* Does what `want` says; false: the thread is to end. */
 static bool heed(struct vcpu *vcpu)
 {
@@ -130,8 +103,8 @@ static bool heed(struct vcpu *vcpu)
 			return true;
 		case VCPU_PARK:
 			sleep_while_parked(vcpu);
-			if (atomic_load(&vcpu->want) == VCPU_RUN)
-				after_park(vcpu);
+			/* Fails where the guest does not use kvm-clock: nothing is lost. */
+			(void)ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
 			break;
 		default:
 			return false;
@@ -221,10 +194,17 @@ void vcpu_unpark(struct vcpu *vcpu)
 	want(vcpu, VCPU_RUN);
 }
 
-/* The thread reads it once it has seen the `want` that is stored later. */
 void vcpu_begin_anew(struct vcpu *vcpu)
 {
-	vcpu->begin_anew = true;
+	struct kvm_mp_state waiting = {.mp_state = KVM_MP_STATE_UNINITIALIZED};
+	struct kvm_vcpu_events events;
+
+	if (ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events) == 0) {
+		events.flags = KVM_VCPUEVENT_VALID_SMM;
+		memset(&events.smi, 0, sizeof(events.smi)); /* latched_init is among it */
+		(void)ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
+	}
+	(void)ioctl(vcpu->fd, KVM_SET_MP_STATE, &waiting);
 }
 
 int vcpu_registers(const struct vcpu *vcpu, struct vcpu_registers *registers)

@@ -42,7 +42,6 @@ struct vcpu {
 	bool started;
 	_Atomic uint32_t want; /* enum vcpu_want; a futex */
 	atomic_bool parked;    /* out of the guest until `want` changes, or ended for good */
-	bool begin_anew;       /* see vcpu_begin_anew() */
 	struct vcpu_counters counters;
 };
 
@@ -82,7 +81,12 @@ bool vcpu_is_parked(const struct vcpu *vcpu);
  */
 void vcpu_unpark(struct vcpu *vcpu);
 
-/* A parked vCPU will go on as one that was never started, waiting for INIT and SIPI. */
+/*
+ * Makes a parked vCPU one that was never started: what the guest sent it is forgotten, and it waits
+ * for the next INIT, which resets the rest. Before the guest is told of it: an INIT that comes
+ * earlier is lost. Where KVM cannot do that, the vCPU goes on as it was left, which is the guest's
+ * own affair.
+ */
 void vcpu_begin_anew(struct vcpu *vcpu);
 
 /* Reads registers; -EBUSY while it is not parked. */
