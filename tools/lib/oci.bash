@@ -38,16 +38,18 @@ oci_add_tar_layer() {
 	rm -f "$tar"
 }
 
-# oci_write_image LAYOUT TAG CONFIG: CONFIG is the JSON of the image's `config` (User, Env, Entrypoint, …).
+# oci_write_image LAYOUT TAG CONFIG [ANNOTATIONS]: CONFIG is the JSON of the image's `config` (User, Env, Entrypoint, …),
+# ANNOTATIONS that of the manifest's.
 oci_write_image() {
-	local layout=$1 tag=$2 config=$3 layers config_descriptor manifest
+	local layout=$1 tag=$2 config=$3 annotations=${4:-null} layers config_descriptor manifest
 	layers=$(jq -cs . "$layout/.layers")
 	rm -f "$layout/.layers"
 	config_descriptor=$(jq -cn --argjson c "$config" --argjson l "$layers" '{architecture: "amd64", os: "linux",
 		config: $c, rootfs: {type: "layers", diff_ids: [$l[].diff_id]}}' |
 		oci_put_blob "$layout" application/vnd.oci.image.config.v1+json)
-	manifest=$(jq -cn --argjson c "$config_descriptor" --argjson l "$layers" '{schemaVersion: 2,
-		mediaType: "application/vnd.oci.image.manifest.v1+json", config: $c, layers: [$l[].layer]}' |
+	manifest=$(jq -cn --argjson c "$config_descriptor" --argjson l "$layers" --argjson a "$annotations" '{schemaVersion: 2,
+		mediaType: "application/vnd.oci.image.manifest.v1+json", config: $c, layers: [$l[].layer]} +
+		if $a then {annotations: $a} else {} end' |
 		oci_put_blob "$layout" application/vnd.oci.image.manifest.v1+json)
 	jq -c --argjson m "$manifest" --arg t "$tag" '.manifests = [.manifests[] |
 		select(.annotations["org.opencontainers.image.ref.name"] != $t)] +

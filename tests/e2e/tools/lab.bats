@@ -60,6 +60,8 @@ lab() {
 	grep -qx KERNEL_ARCH=x86_64 "$root/kernel/metadata"
 	grep -q '^KERNEL_VERSION=6\.1\.' "$root/kernel/metadata"
 	grep -qx KERNEL_FLAVOR=cloud "$root/kernel/metadata"
+	jq -e '.annotations["dev.protect.kernel.variant"] == "cloud"' \
+		"$layout/blobs/sha256/$(jq -r '.manifests[0].digest | ltrimstr("sha256:")' "$layout/index.json")"
 	[ "$(dd if="$root/kernel/image" bs=1 skip=514 count=4 status=none)" = HdrS ]
 	zcat "$root/kernel/config.gz" | grep -qx CONFIG_PVH=y
 	unsquashfs -cat "$root/kernel/addons.squashfs" modules/modules.dep | grep -q '^kernel/drivers/virtio/virtio_pci.ko:'
