@@ -251,10 +251,10 @@ static int start_plain(struct blk_request *request, void *memory, size_t len)
 	struct loop *loop = blk_of(request)->loop;
 
 	if (request->kind == BLK_READ)
-		return loop_read(loop, &request->op, request->file->slot, memory, (uint32_t)len,
-				 request->offset);
-	return loop_write(loop, &request->op, request->file->slot, memory, (uint32_t)len,
-			  request->offset);
+		return loop_pread(loop, &request->op, request->file->slot, memory, (uint32_t)len,
+				  request->offset);
+	return loop_pwrite(loop, &request->op, request->file->slot, memory, (uint32_t)len,
+			   request->offset);
 }
 
 static int start_transfer(struct blk_request *request)
