@@ -20,10 +20,25 @@
 #define CR0_ET		0x10u
 #define RFLAGS_RESERVED 2u
 
+/*
+ * KVM makes its map of APIC ids before a new vCPU counts, and again only when some APIC changes: one
+ * that is plugged into a running zone would never hear of INIT. Setting its APIC to what it is makes
+ * the map anew.
+ */
+static int announce_apic(int fd)
+{
+	struct kvm_lapic_state state;
+
+	if (ioctl(fd, KVM_GET_LAPIC, &state) < 0 || ioctl(fd, KVM_SET_LAPIC, &state) < 0)
+		return -errno;
+	return 0;
+}
+
 int vcpu_init(struct vcpu *vcpu, struct kvm *kvm, struct bus *bus, const struct cpuid *cpuid,
 	      unsigned index, unsigned n_max, struct error *err)
 {
 	void *run;
+	int r;
 
 	memset(vcpu, 0, sizeof(*vcpu));
 	vcpu->index = index;
@@ -36,6 +51,9 @@ int vcpu_init(struct vcpu *vcpu, struct kvm *kvm, struct bus *bus, const struct 
 	if (run == MAP_FAILED)
 		return error_set_errno(err, -errno, "cannot map the area of vCPU %u", index);
 	vcpu->run = run;
+	r = announce_apic(vcpu->fd);
+	if (r < 0)
+		return error_set_errno(err, r, "KVM does not take the APIC of vCPU %u", index);
 	return cpuid_apply(cpuid, vcpu->fd, index, n_max, err);
 }
 
