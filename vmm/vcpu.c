@@ -21,9 +21,9 @@
 #define RFLAGS_RESERVED 2u
 
 /*
- * KVM makes its map of APIC ids before a new vCPU counts, and again only when some APIC changes: one
- * that is plugged into a running zone would never hear of INIT. Setting its APIC to what it is makes
- * the map anew.
+ * KVM makes its map of APIC ids before a new vCPU counts, and again only when some APIC changes:
+ * one that is plugged into a running zone would never hear of INIT. Setting its APIC to what it is
+ * makes the map anew.
  */
 static int announce_apic(int fd)
 {
