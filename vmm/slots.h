@@ -75,8 +75,8 @@ int slots_plug_fixed(struct slots *slots, unsigned number, struct virtio_dev *de
  * Asks the guest to let go, again every second until it does or timeout_ms passed. Then, with
  * force, the function is taken away as if its card was pulled: the guest finds nobody in its
  * configuration space and is told to look; its registers read as zeroes, not as ones, because Linux
- * waits for ever for a status of 0 (vp_reset()). Force is the last resort all the same: Linux
- * before 6.16 waits for ever for requests that it sent to a virtio-blk which was gone. At last
+ * waits for ever for a status of 0 (vp_reset()). Force is the last resort all the same:
+ * requests under way are never answered, and a driver may wait for them. At last
  * detached(user, 0 or -ETIMEDOUT), once. Returns 0, -EBUSY (asked already) or -EPERM (not
  * removable).
  */
