@@ -51,7 +51,7 @@ teardown_file() {
 	echo "$output"
 	[ "$status" -eq 0 ]
 	[[ $output == *"hello from process 1 on Linux"* ]]
-	protect workload destroy say
+	protect workload destroy -W say
 }
 
 @test "the image's user, environment, folder, entrypoint and whiteouts hold" {
@@ -60,7 +60,7 @@ teardown_file() {
 	[ "$status" -eq 0 ]
 	[[ $output == *"uid=1234 gid=4321 cwd=/app color=blue data=/data/new removed=yes"* ]]
 	[[ $output == *"custom done"* ]]
-	protect workload destroy cfg
+	protect workload destroy -W cfg
 }
 
 @test "environment and folder given at launch win" {
@@ -68,7 +68,7 @@ teardown_file() {
 	echo "$output"
 	[ "$status" -eq 0 ]
 	[[ $output == *"cwd=/tmp color=red"* ]]
-	protect workload destroy env
+	protect workload destroy -W env
 }
 
 @test "exit statuses: 0 and 7" {
@@ -78,8 +78,8 @@ teardown_file() {
 	[ "$status" -eq 7 ]
 	[ "$(workload_field code0 exit_code)" -eq 0 ]
 	[ "$(workload_field code7 exit_code)" -eq 7 ]
-	protect workload destroy code0
-	protect workload destroy code7
+	protect workload destroy -W code0
+	protect workload destroy -W code7
 }
 
 @test "a program killed by signal 9 ends with 137" {
@@ -94,7 +94,7 @@ teardown_file() {
 		tr "\0" " " </proc/$p/cmdline | grep -qx "sleep 77777 " && kill -9 "$p"; done; true'
 	wait_until 20 workload_is victim exited
 	[ "$(workload_field victim exit_code)" -eq 137 ]
-	protect workload destroy victim
+	protect workload destroy -W victim
 }
 
 @test "exec exits with the command's status" {
@@ -145,7 +145,7 @@ teardown_file() {
 	protect workload launch --zone z1 --name logs --wait "$HELLO_IMAGE" -- sh -c 'echo to-the-log'
 	wait_until 20 workload_is logs exited
 	protect workload logs logs | grep -qx to-the-log
-	protect workload destroy logs
+	protect workload destroy -W logs
 }
 
 @test "zone metrics and resolve answer for names and UUIDs" {
@@ -173,7 +173,7 @@ teardown_file() {
 	protect workload launch --zone z1 --name stopper --wait "$HELLO_IMAGE" -- sh -c 'trap "exit 5" TERM; while :; do sleep 1; done'
 	protect workload stop stopper
 	workload_is stopper exited
-	protect workload destroy stopper
+	protect workload destroy -W stopper
 	run workload_field stopper uuid
 	[ "$status" -ne 0 ]
 }

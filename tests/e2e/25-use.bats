@@ -33,7 +33,7 @@ on_terminal() {
 	echo "$output"
 	[ "$status" -eq 4 ]
 	[[ $output == */dev/*"33 111"* ]]
-	protect workload destroy tty
+	protect workload destroy -W tty
 }
 
 @test "a terminal that is resized, and control-C" {
@@ -58,10 +58,10 @@ on_terminal() {
 @test "input and 10 MiB of output through an attached workload" {
 	local sum
 	[ "$(echo "in and out" | protect workload launch --zone use --name cat --attach "$HELLO_IMAGE" -- cat)" = "in and out" ]
-	protect workload destroy cat
+	protect workload destroy -W cat
 	sum=$(protect workload launch --zone use --name much --attach "$HELLO_IMAGE" -- sh -c 'yes 0123456789abcde | head -c 10485760' | md5sum)
 	[ "$sum" = "$(yes 0123456789abcde | head -c 10485760 | md5sum)" ]
-	protect workload destroy much
+	protect workload destroy -W much
 }
 
 @test "workload logs -f shows what comes, and ends with the workload" {
@@ -71,7 +71,7 @@ on_terminal() {
 	timeout 60 protect workload logs -f ticks >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err"
 	[ "$(grep -c '^tick' "$BATS_TEST_TMPDIR/out")" -eq 6 ]
 	grep -qx to-stderr "$BATS_TEST_TMPDIR/err"
-	protect workload destroy ticks
+	protect workload destroy -W ticks
 }
 
 @test "zone logs -f shows what the console gets" {
@@ -98,7 +98,7 @@ on_terminal() {
 	[[ $load =~ ^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$ ]]
 	protect workload stop "$load" --timeout 1
 	[ "$(workload_field "$load" exit_code)" -eq 137 ] # PID 1 without a handler: the kernel drops SIGTERM
-	protect workload destroy "$load"
+	protect workload destroy -W "$load"
 }
 
 @test "the fields of lists" {

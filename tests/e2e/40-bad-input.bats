@@ -63,7 +63,7 @@ teardown() {
 	fails_with_line bad protect zone launch --name bad
 	protect workload launch --zone bad --name taken --wait "$HELLO_IMAGE" -- sleep 100000
 	fails_with_line taken protect workload launch --zone bad --name taken "$HELLO_IMAGE"
-	protect workload destroy taken
+	protect workload destroy -W taken
 }
 
 @test "memory that does not fit" {

@@ -48,11 +48,11 @@ readonly custom_says="uid=1234 gid=4321 cwd=/app color=blue data=/data/new remov
 	echo "$output"
 	[ "$status" -eq 0 ]
 	[[ $output == *"$custom_says"* ]]
-	protect workload destroy pulled
+	protect workload destroy -W pulled
 	run protect workload launch --zone img --name pulled --attach "$registry/team/custom@$digest"
 	[ "$status" -eq 0 ]
 	[[ $output == *"$custom_says"* ]]
-	protect workload destroy pulled
+	protect workload destroy -W pulled
 }
 
 @test "a digest or tag that the registry does not have" {
@@ -84,7 +84,7 @@ readonly custom_says="uid=1234 gid=4321 cwd=/app color=blue data=/data/new remov
 	[[ $output == *web/hello:2*sha256:* ]]
 	run protect workload launch --zone img --name archived --attach "docker-archive:$IMAGES/hello.tar"
 	[[ $output == *"hello from process 1"* ]]
-	protect workload destroy archived
+	protect workload destroy -W archived
 	# shellcheck disable=SC2002 # a pipe is the point
 	cat "$IMAGES/hello.tar" | protect image import docker-archive:/dev/stdin --name piped:1
 	protect image list | grep -q piped
@@ -101,7 +101,7 @@ readonly custom_says="uid=1234 gid=4321 cwd=/app color=blue data=/data/new remov
 	echo "$output"
 	[ "$status" -eq 0 ]
 	[[ $output == *"$custom_says"* ]]
-	protect workload destroy archived2
+	protect workload destroy -W archived2
 }
 
 @test "an archive that ends early, or is none" {
@@ -120,7 +120,7 @@ readonly custom_says="uid=1234 gid=4321 cwd=/app color=blue data=/data/new remov
 	run protect image remove gone:1
 	echo "$output"
 	protect workload exec user -- true
-	protect workload destroy user
+	protect workload destroy -W user
 	protect image remove gone:1 2>/dev/null || true
 	fails_with_line 'gone' protect image remove gone:1
 }
