@@ -370,7 +370,12 @@ static int receive_frames(struct net_pair *pair)
 		if (n % FLUSH_FRAMES == FLUSH_FRAMES - 1)
 			vq_flush(net_rx_vq(pair));
 	}
-	arm(pair);
+	/* Buffers for the present frame came just now: no poll tells of them, nor a notification.
+	 */
+	if (rx->frame_len)
+		pair->net->dev.kick_again(&pair->net->dev, 2 * pair->index);
+	else
+		arm(pair);
 	return STEP_WAIT;
 }
 
@@ -413,7 +418,10 @@ static void on_poll(struct loop_op *op, int res, uint32_t flags)
 
 	(void)flags;
 	rx->armed = rx->deferred = false;
-	tell_drained(pair);
+	if (rx->drained) {
+		tell_drained(pair); /* who may free the device */
+		return;
+	}
 	if (pair->net->resetting) {
 		net_maybe_drained(pair->net);
 		return;

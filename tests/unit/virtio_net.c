@@ -448,6 +448,21 @@ Test(virtio_net, reset_of_one_queue)
 	wire_close(&wire);
 }
 
+/* A function that goes while a queue of it is being reset: the end of the poll is the end of it. */
+Test(virtio_net, taken_away_in_a_queue_reset)
+{
+	for (unsigned round = 0; round < 4; round++) {
+		struct wire wire;
+
+		start(&wire, &plain, WIRE_MERGE | 1ull << VIRTIO_F_RING_RESET, 8);
+		wire_give_buffers(&wire, 2, 1536, true);
+		driver_run(&wire.d, 2);
+		driver_reg_write(&wire.d, 22, 2, WIRE_RX); /* queue_select */
+		driver_reg_write(&wire.d, 58, 2, 1);	   /* queue_reset */
+		wire_close(&wire);
+	}
+}
+
 static void expect_broken(struct wire *wire, unsigned queue, const struct segment *segments,
 			  unsigned n)
 {
