@@ -195,11 +195,14 @@ static void on_rate_ready(void *user)
 	blk->held = NULL;
 	if (request)
 		start_limited(blk, request);
+	blk->first++;
 	for (unsigned i = 0; i < blk->dev.n_queues && !blk->held; i++) {
-		if (!blk->queues[i].starved)
+		struct blk_queue *queue = &blk->queues[(blk->first + i) % blk->dev.n_queues];
+
+		if (!queue->starved)
 			continue;
-		blk->queues[i].starved = false;
-		blk->dev.kick_again(&blk->dev, i);
+		queue->starved = false;
+		blk->dev.kick_again(&blk->dev, queue->index);
 	}
 }
 

@@ -92,6 +92,7 @@ struct blk {
 	struct rate_limit limit;
 	bool limited;
 	struct blk_request *held; /* by the rate limit; meanwhile nothing is popped */
+	unsigned first;		  /* queues take turns at what the limit lets pass */
 	void (*drained)(void *user);
 	void *drained_user;
 	struct blk_queue queues[VIRTIO_BLK_QUEUES_MAX];

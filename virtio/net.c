@@ -179,22 +179,29 @@ static void on_rx_ready(void *user)
 
 	if (net->resetting)
 		net_maybe_drained(net);
-	else if (net->dev.active)
+	else if (net->dev.active) {
+		unsigned first = ++net->first_rx;
+
 		for (unsigned i = 0; i < net->n_active; i++)
-			net_rx_run(&net->pairs[i]);
+			net_rx_run(&net->pairs[(first + i) % net->n_active]);
+	}
 }
 
 static void on_tx_ready(void *user)
 {
 	struct net *net = user;
+	unsigned first = ++net->first_tx;
 
 	if (net->resetting) {
 		net_maybe_drained(net);
 		return;
 	}
-	for (unsigned i = 0; i < net->n_pairs && net->dev.active && !net->dev.broken; i++)
-		if (net->pairs[i].tx.waiting)
-			net_tx_run(&net->pairs[i]);
+	for (unsigned i = 0; i < net->n_pairs && net->dev.active && !net->dev.broken; i++) {
+		struct net_pair *pair = &net->pairs[(first + i) % net->n_pairs];
+
+		if (pair->tx.waiting)
+			net_tx_run(pair);
+	}
 }
 
 static void on_ctrl_ready(void *user)

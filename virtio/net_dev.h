@@ -108,6 +108,7 @@ struct net {
 	uint64_t offloads;     /* VIRTIO_NET_F_GUEST_*: in force */
 	bool rx_limited, tx_limited;
 	struct rate_limit rx_limit, tx_limit;
+	unsigned first_rx, first_tx; /* pairs take turns at what a limit lets pass */
 	bool resetting;
 	void (*drained)(void *user);
 	void *drained_user;

@@ -359,6 +359,26 @@ Test(virtio_blk_queues, operations_are_limited)
 	end(&disk);
 }
 
+/* A queue with much to do leaves the others their share. */
+Test(virtio_blk_queues, queues_share_a_limit)
+{
+	struct disk disk;
+	unsigned n = 0;
+
+	start(&disk, &(struct virtio_blk_params){.n_queues = 2,
+						 .rate = {.ops_per_s = 200, .burst_ops = 2}});
+	for (unsigned i = 0; i < 54; i++)
+		add(&disk, i < 50 ? 0 : 1, VIRTIO_BLK_T_IN, i, DATA, 512);
+	driver_kick(&disk.d, 0);
+	driver_kick(&disk.d, 1);
+	for (unsigned i = 0; i < 4; i++)
+		cr_assert(driver_wait_used(&disk.d, 1, NULL, NULL));
+	while (driver_take_used(&disk.d, 0, NULL, NULL))
+		n++;
+	cr_assert_lt(n, 25, "%u", n);
+	end(&disk);
+}
+
 Test(virtio_blk_queues, bytes_are_limited)
 {
 	struct disk disk;

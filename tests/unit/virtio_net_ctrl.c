@@ -329,6 +329,27 @@ Test(virtio_net_ctrl, queue_pairs)
 }
 
 /* A driver that knows of one pair finds its control queue behind that (§5.1.2). */
+/* A pair with much to send leaves the others their share of the limit. */
+Test(virtio_net_ctrl, pairs_share_a_limit)
+{
+	struct virtio_net_config config = {.n_pairs = 2, .tx = {.ops_per_s = 200, .burst_ops = 2}};
+	struct wire wire;
+
+	start(&wire, &config, CTRL | BIT(VIRTIO_NET_F_MQ));
+	cr_assert_eq(wire_command(&wire, 4, 0, "\2\0", 2), VIRTIO_NET_OK);
+	for (unsigned queue = 1; queue <= 3; queue += 2) {
+		const struct segment segment = {wire.buffers, 12 + 60, false};
+
+		for (unsigned i = 0; i < (queue == 1 ? 60 : 4); i++)
+			driver_add(&wire.d, queue, &segment, 1);
+		driver_kick(&wire.d, queue);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		cr_assert(driver_wait_used(&wire.d, 3, NULL, NULL));
+	cr_assert_lt(pairs_receive(&wire, 1), 30);
+	wire_close(&wire);
+}
+
 Test(virtio_net_ctrl, queue_pairs_not_negotiated)
 {
 	struct virtio_net_config config = {.n_pairs = 2};
