@@ -39,7 +39,7 @@ static void signal_queue(void *user)
 
 static void signal_config(struct virtio_regs *regs)
 {
-	regs->generation++;
+	regs->config_pending = false;
 	if (!regs->msix->enabled)
 		regs->isr |= ISR_CONFIG;
 	msix_signal(regs->msix, regs->config_vector);
@@ -49,8 +49,11 @@ static void on_config_changed(struct virtio_dev *dev)
 {
 	struct virtio_regs *regs = dev->transport;
 
+	regs->generation++;
 	if (regs->status & VIRTIO_CONFIG_S_DRIVER_OK)
 		signal_config(regs);
+	else /* it is told at DRIVER_OK, if it may have read what was there before */
+		regs->config_pending = regs->status != 0;
 }
 
 static void on_broken(struct virtio_dev *dev)
@@ -79,6 +82,7 @@ static void set_defaults(struct virtio_regs *regs)
 	regs->queue_select = 0;
 	regs->status = 0;
 	regs->isr = 0;
+	regs->config_pending = false;
 	for (unsigned i = 0; i < regs->dev->n_queues; i++) {
 		set_queue_defaults(regs, i);
 		regs->queue_info[i].reset_after = false;
@@ -299,8 +303,11 @@ static void write_status(struct virtio_regs *regs, uint8_t value)
 	if (!((regs->status | added) & VIRTIO_CONFIG_S_FEATURES_OK))
 		added &= (uint8_t)~VIRTIO_CONFIG_S_DRIVER_OK;
 	regs->status |= added;
-	if (added & VIRTIO_CONFIG_S_DRIVER_OK)
-		start_device(regs);
+	if (!(added & VIRTIO_CONFIG_S_DRIVER_OK))
+		return;
+	start_device(regs);
+	if (regs->config_pending)
+		signal_config(regs);
 }
 
 static void enable_queue(struct virtio_regs *regs, struct vq *vq)

@@ -33,7 +33,8 @@ struct virtio_regs {
 	uint64_t driver_features;
 	uint16_t config_vector, queue_select;
 	uint8_t status, generation;
-	uint8_t isr; /* bit 0: a queue, bit 1: the configuration */
+	uint8_t isr;	     /* bit 0: a queue, bit 1: the configuration */
+	bool config_pending; /* the configuration changed before DRIVER_OK */
 	bool draining;
 	unsigned n_queues_draining;
 	void (*idle)(void *user); /* a drain has ended; NULL: nobody waits */

@@ -362,6 +362,30 @@ Test(virtio_pci, notification_by_a_register_write_works_too)
 	driver_deinit(&d);
 }
 
+/* The driver reads the configuration before DRIVER_OK: what changes meanwhile it must hear of. */
+Test(virtio_pci, configuration_that_changes_before_driver_ok)
+{
+	struct driver d;
+	struct output output = {0};
+	uint64_t generation;
+
+	attach_console(&d, &output);
+	d.dev->config_changed(d.dev);
+	driver_start(&d, DRIVER_COMMON_FEATURES, 16);
+	driver_run(&d, 1);
+	cr_assert_eq(driver_interrupts(&d, 0), 0, "nobody had read it");
+	cr_assert(driver_reset(&d));
+	driver_set_status(&d, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
+	generation = driver_reg_read(&d, VIRTIO_PCI_COMMON_CFGGENERATION, 1);
+	d.dev->config_changed(d.dev);
+	cr_assert_neq(driver_reg_read(&d, VIRTIO_PCI_COMMON_CFGGENERATION, 1), generation);
+	driver_run(&d, 1);
+	cr_assert_eq(driver_interrupts(&d, 0), 0);
+	driver_start(&d, DRIVER_COMMON_FEATURES, 16);
+	cr_assert_eq(driver_interrupts(&d, 0), 1);
+	driver_deinit(&d);
+}
+
 Test(virtio_pci, kicks_before_driver_ok_and_in_a_reset_do_nothing)
 {
 	struct driver d;
