@@ -94,7 +94,7 @@ static void run_step(struct fuzz *f, const struct step *step)
 		offer(f, step->odd & 1 ? step->value : PORT);
 		break;
 	case 1:
-		n = write(f->fd, bytes, step->len % sizeof(bytes));
+		n = send(f->fd, bytes, step->len % sizeof(bytes), MSG_NOSIGNAL);
 		break;
 	case 2:
 		n = read(f->fd, bytes, sizeof(bytes));
