@@ -361,11 +361,6 @@ static void on_transfer(struct blk_request *request, int res)
 {
 	struct blk *blk = blk_of(request);
 
-	restore_cut(request);
-	if (res == -EINTR) {
-		blk_request_start(request);
-		return;
-	}
 	if (res <= 0) { /* 0: the file became shorter than the device */
 		finish(request, VIRTIO_BLK_S_IOERR);
 		return;
@@ -406,9 +401,10 @@ static void on_done(struct loop_op *op, int res, uint32_t flags)
 	struct blk_request *request = container_of(op, struct blk_request, op);
 
 	(void)flags;
+	restore_cut(request);
 	if (request->queue->stopping) {
 		finish(request, VIRTIO_BLK_S_IOERR);
-	} else if (request->state == BLK_DEFERRED) {
+	} else if (request->state == BLK_DEFERRED || res == -EINTR) {
 		blk_request_start(request);
 	} else if (is_transfer(request)) {
 		on_transfer(request, res);
