@@ -283,7 +283,7 @@ static int lay_out(struct poll_ring *ring, unsigned *n, uint64_t *earliest_ns)
 						   sizeof(*ring->polls));
 
 			if (!grown)
-				return -ENOMEM;
+				return -EAGAIN;
 			ring->polls = grown;
 			ring->n_polls_max *= 2;
 		}
@@ -372,7 +372,7 @@ static int start(struct poll_ring *ring, const struct io_uring_sqe *entry)
 	}
 	task = calloc(1, sizeof(*task));
 	if (!task)
-		return -ENOMEM;
+		return -EAGAIN;
 	task->entry = *entry;
 	task->file =
 		needs_file && (unsigned)entry->fd < ring->n_slots ? ring->slots[entry->fd] : NULL;
@@ -387,7 +387,8 @@ static int start(struct poll_ring *ring, const struct io_uring_sqe *entry)
 	return 0;
 }
 
-/* Starts what was entered, as far as memory goes; the rest is tried again at the next turn. */
+/* Starts what was entered, as far as memory goes; the rest is tried again at the next turn (EAGAIN,
+ * as io_uring_enter(2) has it). */
 static int start_entered(struct poll_ring *ring)
 {
 	unsigned n = 0;
