@@ -121,8 +121,8 @@ static int grow(struct vcpus *vcpus, struct error *err)
 	return r;
 }
 
-/* Those the guest was not told of yet stay as if nothing had been; the others are announced again,
- * in case it has prepared to let go. */
+/* Those the guest was not asked for yet stay as if nothing had been; the others are announced
+ * again, in case it has prepared to let go. */
 static void ask_back(struct vcpus *vcpus)
 {
 	unsigned n = vcpus_plugged(vcpus) - (unsigned)__builtin_popcountll(vcpus->asked);
@@ -139,6 +139,7 @@ static void ask_back(struct vcpus *vcpus)
 	}
 }
 
+/* One the guest has not heard of stays in `up`, which it reads first: it may be called back. */
 static void shrink(struct vcpus *vcpus)
 {
 	unsigned n = vcpus_plugged(vcpus);
@@ -149,8 +150,13 @@ static void shrink(struct vcpus *vcpus)
 		n--;
 		vcpus->asked |= bit(i);
 		vcpus->down |= bit(i);
-		vcpus->up &= ~bit(i);
 	}
+}
+
+/* After vcpus_stop() requests may still come until the runner's socket is closed. */
+static bool is_over(const struct vcpus *vcpus)
+{
+	return atomic_load(&vcpus->bus->released);
 }
 
 int vcpus_set_target(struct vcpus *vcpus, unsigned n, struct error *err)
@@ -160,6 +166,8 @@ int vcpus_set_target(struct vcpus *vcpus, unsigned n, struct error *err)
 	if (n < 1 || n > vcpus->n_max)
 		return error_set(err, -ERANGE, "the zone can have 1 to %u vCPUs, not %u",
 				 vcpus->n_max, n);
+	if (is_over(vcpus))
+		return error_set(err, -ESHUTDOWN, "the zone has ended");
 	vcpus->target = n;
 	ask_back(vcpus);
 	r = grow(vcpus, err);
@@ -350,6 +358,8 @@ unsigned vcpus_target(const struct vcpus *vcpus)
 
 int vcpus_pause(struct vcpus *vcpus, void (*on_paused)(void *user, int code), void *user)
 {
+	if (is_over(vcpus))
+		return -ESHUTDOWN;
 	if (vcpus->on_paused)
 		return -EBUSY;
 	if (vcpus->paused && all_parked(vcpus))

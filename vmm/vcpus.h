@@ -68,14 +68,15 @@ void vcpus_deinit(struct vcpus *vcpus);
 int vcpus_start(struct vcpus *vcpus, struct error *err);
 
 /* Ends all threads; bus_release() happens within, and whoever waits for a pause gets -ECANCELED.
- * Afterwards nothing but vcpus_deinit(). May be called on zeroes. */
+ * Nothing runs again after it. May be called on zeroes. */
 void vcpus_stop(struct vcpus *vcpus);
 
 /*
  * How many vCPUs the guest is to have, 1 to n_max. More: plugged at once, from the lowest free
  * index on; the guest's kernel takes them into use when it likes. Fewer: the guest is asked to let
  * go of the highest ones, and asked again by each call. Returns 0, or a negative errno with *err
- * when a vCPU cannot be made (-ERANGE: n is out of range; nothing has changed).
+ * when a vCPU cannot be made (-ERANGE: n is out of range, -ESHUTDOWN: vcpus_stop() was called;
+ * nothing has changed).
  */
 int vcpus_set_target(struct vcpus *vcpus, unsigned n, struct error *err);
 
@@ -86,7 +87,7 @@ unsigned vcpus_target(const struct vcpus *vcpus);
 /*
  * Stops all vCPUs. Returns 0: on_paused(user, 0) follows once, from the loop, never from inside
  * this call; or with -ECANCELED if vcpus_resume() came first. 1: they are paused already, no call
- * follows. -EBUSY: another pause is under way.
+ * follows. -EBUSY: another pause is under way. -ESHUTDOWN: vcpus_stop() was called.
  */
 int vcpus_pause(struct vcpus *vcpus, void (*on_paused)(void *user, int code), void *user);
 

@@ -516,6 +516,38 @@ Test(vcpus, a_host_that_changes_its_mind_gets_what_it_last_wanted)
 	teardown(&f);
 }
 
+static void hears_late(struct fixture *f)
+{
+	host_wants(f, 3);
+	host_wants(f, 1);
+	host_wants(f, 2);
+	cr_expect(in(f, UP) & 0x2, "it is there to stay, and the guest has not heard of it");
+	cr_expect_eq(in(f, DOWN), 0x4);
+}
+
+Test(vcpus, one_that_was_called_back_before_the_guest_knew_is_told_of)
+{
+	struct fixture f;
+
+	play_vcpu(&f, hears_late);
+	teardown(&f);
+}
+
+Test(vcpus, after_the_end_nothing_starts)
+{
+	struct fixture f;
+	struct error err = ERROR_NULL;
+
+	setup(&f, counts, sizeof(counts), 1, 2);
+	cr_assert(count_on(&f));
+	vcpus_stop(&f.vcpus);
+	cr_expect_eq(vcpus_set_target(&f.vcpus, 2, &err), -ESHUTDOWN);
+	cr_expect_null(f.vcpus.all[1]);
+	cr_expect_eq(vcpus_pause(&f.vcpus, on_paused, &f), -ESHUTDOWN);
+	cr_expect_eq(f.paused_calls, 0);
+	teardown(&f);
+}
+
 Test(vcpus, targets_out_of_range_change_nothing)
 {
 	struct fixture f;
