@@ -211,6 +211,8 @@ static int irq_route(void *host, int irq, uint64_t address, uint32_t data)
 		this->data = data;
 		this->routed_once = true;
 		r = set_routes(kvm);
+		if (r < 0) /* the next try must not take it for done */
+			this->routed_once = false;
 	}
 	if (r == 0 && !this->attached) {
 		r = set_irqfd(kvm, IOAPIC_PINS + (unsigned)irq, this->eventfd, 0);

@@ -50,7 +50,7 @@ struct machine {
 
 /*
  * Builds the machine; kvm_fd (-1: open /dev/kvm) and what it needs of the spec's descriptors are
- * taken over. After a failure machine_free() still is due. Returns 0 or a negative errno with *err.
+ * taken over. After a failure machine_deinit() is due. Returns 0 or a negative errno with *err.
  */
 int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, struct error *err);
 

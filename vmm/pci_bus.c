@@ -193,14 +193,6 @@ void pci_bus_init(struct pci_bus *pci, struct bus *bus, int event_fd,
 					       .user = pci});
 }
 
-int pci_bus_free_slot(const struct pci_bus *pci)
-{
-	for (unsigned slot = 1; slot < PCI_SLOTS; slot++)
-		if (!pci->slots[slot])
-			return (int)slot;
-	return -ENOSPC;
-}
-
 static void interrupt(const struct pci_bus *pci)
 {
 	const uint64_t one = 1;
@@ -225,7 +217,7 @@ void pci_bus_plug(struct pci_bus *pci, unsigned slot, struct pci_dev *dev, bool 
 void pci_bus_request_eject(struct pci_bus *pci, unsigned slot)
 {
 	assert(pci->removable & (1u << slot));
-	pci->up &= ~(1u << slot);
+	/* What the guest has not heard of stays in `up`, which it reads first. */
 	pci->down |= 1u << slot;
 	interrupt(pci);
 }

@@ -45,9 +45,6 @@ struct pci_bus {
 void pci_bus_init(struct pci_bus *pci, struct bus *bus, int event_fd,
 		  void (*ejected)(void *user, unsigned slot, struct pci_dev *dev), void *user);
 
-/* A free slot from 1 on, or -ENOSPC. */
-int pci_bus_free_slot(const struct pci_bus *pci);
-
 /* Plugs dev (borrowed; it stays the caller's) into a free slot; hot tells the guest, and makes it
  * removable. */
 void pci_bus_plug(struct pci_bus *pci, unsigned slot, struct pci_dev *dev, bool hot);

@@ -122,8 +122,10 @@ int slot_plug(struct slots *slots, struct slot *slot, struct virtio_dev *dev, bo
 	}
 	*slot = (struct slot){.slots = slots, .number = (unsigned)number, .dev = dev, .gone = gone};
 	r = make_function(slots, slot->number, dev, &slot->function);
-	if (r < 0)
+	if (r < 0) {
+		*slot = (struct slot){.slots = slots};
 		return r;
+	}
 	slot->state = SLOT_PLUGGED;
 	slot->next = slots->first;
 	slots->first = slot;

@@ -207,6 +207,25 @@ Test(slots, a_guest_that_refuses_is_asked_again_and_keeps_it)
 	finish(&f);
 }
 
+Test(slots, a_guest_that_slept_over_all_of_it_finds_the_function)
+{
+	struct fixture f;
+	uint32_t bit;
+
+	make(&f);
+	plug(&f, &f.slot, true);
+	bit = 1u << f.slot.number;
+	cr_assert_eq(slot_detach(&f.slot, 10, false, detached, &f), 0);
+	run(&f, 50);
+	cr_assert_eq(f.n_answers, 1);
+	cr_assert_eq(f.answer, -ETIMEDOUT);
+	cr_expect_eq(guest(&f, UP, false, 0), bit, "it was never told of it");
+	cr_expect_eq(guest(&f, DOWN, false, 0), bit, "nor that it may let go");
+	guest(&f, EJECT, true, bit);
+	run(&f, 20);
+	finish(&f);
+}
+
 /* Every place but those that were emptied by force. */
 static void fill_bus(struct fixture *f)
 {
