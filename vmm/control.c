@@ -99,14 +99,28 @@ static uint32_t bounded_ms(uint32_t timeout_ms)
 	return timeout_ms < DETACH_TIMEOUT_MS_MAX ? timeout_ms : DETACH_TIMEOUT_MS_MAX;
 }
 
+/* A guest that stands still cannot let go, and should not lose for it what it may have mounted: it
+ * is asked only, and finds the request when it goes on. The requests behind this one do not wait.
+ */
+static void spare_paused(const struct machine *machine, uint32_t *timeout_ms, bool *force)
+{
+	if (!vcpus_are_paused(&machine->vcpus))
+		return;
+	*timeout_ms = 0;
+	*force = false;
+}
+
 static int disk_detach(struct request *request, const Protect__Runner__DiskDetach *body)
 {
 	_cleanup_(freep) struct waiter *waiter = waiter_new(request);
-	int r = waiter ? disks_detach(&request->machine->disks, body->serial,
-				      bounded_ms(body->timeout_ms), body->force, detached, waiter,
-				      &request->err)
-		       : -ENOMEM;
+	uint32_t timeout_ms = bounded_ms(body->timeout_ms);
+	bool force = body->force;
+	int r = -ENOMEM;
 
+	spare_paused(request->machine, &timeout_ms, &force);
+	if (waiter)
+		r = disks_detach(&request->machine->disks, body->serial, timeout_ms, force,
+				 detached, waiter, &request->err);
 	if (r < 0)
 		return r;
 	steal_ptr(&waiter);
@@ -156,11 +170,14 @@ static int nic_attach(struct request *request, const Protect__Runner__NicAttach 
 static int nic_detach(struct request *request, const Protect__Runner__NicDetach *body)
 {
 	_cleanup_(freep) struct waiter *waiter = waiter_new(request);
-	int r = waiter ? nics_detach(&request->machine->nics, body->name,
-				     bounded_ms(body->timeout_ms), body->force, detached, waiter,
-				     &request->err)
-		       : -ENOMEM;
+	uint32_t timeout_ms = bounded_ms(body->timeout_ms);
+	bool force = body->force;
+	int r = -ENOMEM;
 
+	spare_paused(request->machine, &timeout_ms, &force);
+	if (waiter)
+		r = nics_detach(&request->machine->nics, body->name, timeout_ms, force, detached,
+				waiter, &request->err);
 	if (r < 0)
 		return r;
 	steal_ptr(&waiter);

@@ -252,6 +252,28 @@ Test(control, disks_come_and_go_with_consent_and_without)
 	finish(&f);
 }
 
+Test(control, a_paused_guest_is_asked_but_loses_nothing)
+{
+	struct fixture f;
+	int fd = make_disk(1 << 20);
+
+	make(&f);
+	cr_assert_eq(attach(&f, "d", fd), 0, "%s", f.text);
+	f.machine->vcpus.paused = true;
+	detach(&f, "d", 10, true);
+	run(&f, 50);
+	cr_assert_eq(f.n_answers, 1);
+	cr_expect_eq(f.error, ETIMEDOUT);
+	cr_expect_eq(f.machine->disks.disks[0].slot.state, SLOT_PLUGGED);
+	cr_expect(f.machine->pci.down, "it finds the request when it goes on");
+	f.machine->vcpus.paused = false;
+	detach(&f, "d", 10, true);
+	run(&f, 50);
+	cr_expect_eq(f.error, 0, "%s", f.text);
+	close(fd);
+	finish(&f);
+}
+
 static uint32_t ask_status(struct fixture *f)
 {
 	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
