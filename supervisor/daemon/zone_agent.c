@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/runner.h"
 #include "proto/agent.pb-c.h"
+#include "base/util.h"
 #include "supervisor/daemon/exec.h"
 #include "supervisor/daemon/spec.h"
 #include "supervisor/daemon/workload.h"
@@ -307,6 +308,24 @@ struct idm *zone_session(const struct zone *zone)
 		       : NULL;
 }
 
+/* A daemon that ended between the runner's answer to an update and its own note of it knows them no
+ * better. A runner from before targets says 0. */
+static void take_targets(struct zone *zone, const Protect__Runner__StatusReply *status)
+{
+	uint64_t memory_mib = status->target_memory_bytes / MIB;
+	uint32_t vcpus = status->target_vcpus;
+	struct zone_row *row = &zone->row;
+	struct error err = ERROR_NULL;
+
+	if (!memory_mib || !vcpus ||
+	    (memory_mib == row->target_memory_mib && vcpus == row->target_vcpus) ||
+	    zone_check_targets(row, memory_mib, vcpus, &err) < 0)
+		return;
+	row->target_memory_mib = memory_mib;
+	row->target_vcpus = vcpus;
+	state_put_zone(zone->daemon->state, row);
+}
+
 static void got_status(void *user, int error, const char *text, const Protect__Runner__Reply *reply)
 {
 	struct zone *zone = user;
@@ -316,6 +335,7 @@ static void got_status(void *user, int error, const char *text, const Protect__R
 		return;
 	zone->pid = (pid_t)reply->status->pid;
 	zone->paused = reply->status->paused;
+	take_targets(zone, reply->status);
 }
 
 static void ask_status(struct zone *zone)

@@ -172,6 +172,8 @@ static void serve(int fd, const Protect__Runner__Request *request, int disk)
 
 	status.pid = (uint32_t)getpid();
 	status.paused = fake.paused;
+	status.target_memory_bytes = fake.memory_bytes;
+	status.target_vcpus = fake.vcpus;
 	if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DISK_ATTACH)
 		r = attach(request->disk_attach->serial, disk);
 	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DISK_DETACH)

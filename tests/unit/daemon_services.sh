@@ -213,9 +213,10 @@ a_pause() {
 	expect_error 'is paused' protect workload launch --zone grows "oci:$work/box"
 	expect_status 125 protect zone exec grows -- echo
 	grep -q 'is paused' "$work/output" || fail "$(cat "$work/output")"
-	# A daemon that comes later knows it from the runner.
+	# A daemon that comes later knows it from the runner, and targets that an earlier one could not note.
 	kill "$daemon"
 	wait "$daemon" || true
+	python3 -c 'import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute("UPDATE zones SET target_memory_mib = 190, target_vcpus = 2"); c.commit()' "$work/state/daemon.db"
 	start_daemon
 	wait_until is true zone_fields grows paused
 	expect '200 1' zone_fields grows target_memory_mib target_cpus
