@@ -28,14 +28,15 @@ diagnose() {
 	protect zone list -o json | jq . || true
 	uuid=$(zone_field "$1" uuid) || uuid=none
 	tail -n 30 "/run/protect/zones/$uuid/log" || true
-	protect zone logs "$1" | tail -n 30 || true
+	timeout 10 protect zone logs "$1" | tail -n 30 || true
 	tail -n 15 /var/log/protect/*.log || true
+	cat "$(find /sys/fs/cgroup -type d -name "*$uuid*" | head -n 1)/cpu.stat" || true
 	pid=$(zone_field "$1" pid) || pid=none
 	for task in "/proc/$pid/task"/*; do
 		echo "thread $(cat "$task/comm") state $(cut -d' ' -f3,14,15 "$task/stat"): $(tr '\n' ' ' <"$task/stack")" || true
 	done
-	protect host hv-debug-info "$1" || true
-	if protect zone pause "$1"; then # registers are there to see
+	timeout 10 protect host hv-debug-info "$1" || true
+	if timeout 10 protect zone pause "$1"; then # registers are there to see
 		protect host hv-debug-info "$1" | jq -c '.[0].vcpus' || true
 		protect zone resume "$1" || true
 	fi
