@@ -3,6 +3,7 @@
 add_library(fuzz_virtio_driver STATIC ${CMAKE_SOURCE_DIR}/tests/unit/virtio_driver.c)
 target_link_libraries(fuzz_virtio_driver PUBLIC virtio)
 protect_fuzz_target(virtio_queue SOURCES virtio_queue.c LIBS virtio)
+protect_fuzz_target(virtio_rng SOURCES virtio_rng.c LIBS fuzz_virtio_driver)
 protect_fuzz_target(virtio_pci SOURCES virtio_pci.c LIBS fuzz_virtio_driver)
 protect_fuzz_target(virtio_blk SOURCES virtio_blk.c LIBS fuzz_virtio_driver)
 protect_fuzz_target(virtio_balloon SOURCES virtio_balloon.c LIBS fuzz_virtio_driver)
