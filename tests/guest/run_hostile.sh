@@ -67,7 +67,7 @@ idle=$(($(loop_ticks) - before))
 [ $((own - own_before)) -le "$SLACK_KIB" ] || fail "it holds $own KiB of its own, $own_before before"
 [ $((peak - now)) -le "$SLACK_KIB" ] || fail "it held $peak KiB at its peak, $now now"
 [ "$idle" -le "$IDLE_TICKS" ] || fail "the loop took $idle ticks of a second in which the guest did nothing"
-[ "$(wc -c <"$dir/log")" -lt 65536 ] || fail "the log grew to $(wc -c <"$dir/log") bytes"
+[ "$(wc -c <"$dir/log")" -lt 16384 ] || fail "the log grew to $(wc -c <"$dir/log") bytes"
 cpu=$(loop_ticks)
 kill -TERM "$pid"
 status=0
