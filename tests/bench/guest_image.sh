@@ -4,7 +4,7 @@
 # guest_init.sh) and DIR/tools.squashfs (fio and iperf3 of this machine with their libraries). Does nothing when they are there and current.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
-# shellcheck source=../../tools/lib/common.bash
+# shellcheck source=tools/lib/common.bash
 . "$here/../../tools/lib/common.bash"
 to=$1
 mkdir -p "$to"
