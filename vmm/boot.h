@@ -9,9 +9,9 @@
 #include "vmm/guest_memory.h"
 
 struct boot_files {
-	int kernel_fd;	     /* borrowed: bzImage, or vmlinux (ELF) */
-	int initrd_fd;	     /* borrowed, -1 for none */
-	const char *cmdline; /* at most LAYOUT_CMDLINE_MAX - 1 bytes */
+	int kernel_fd;	      /* borrowed: bzImage, or vmlinux (ELF) */
+	int initrd_fd;	      /* borrowed, -1 for none */
+	const char *cmdline;  /* at most LAYOUT_CMDLINE_MAX - 1 bytes */
 	unsigned n_vcpus;     /* at the start */
 	unsigned n_vcpus_max; /* that may be plugged; 0: n_vcpus */
 };

@@ -129,7 +129,7 @@ static void open_disk(struct bench *bench, int fd)
 			&(struct virtio_blk_params){.fd = fd, .serial = "bench", .n_queues = 1});
 	if (r == 0)
 		r = driver_attach(&bench->d, dev);
-	if (r < 0)
+	if (r < 0 || !dev)
 		die("cannot make the device", r);
 	driver_start(&bench->d, FEATURES, QUEUE_SIZE);
 	if (!(driver_status(&bench->d) & VIRTIO_CONFIG_S_DRIVER_OK))
