@@ -10,7 +10,8 @@
 #define STEPS_MAX    100
 #define SEGMENTS_MAX 4u
 #define QUEUE_SIZE   16
-#define CANARY_GPA   (DRIVER_RAM_LEN - 4096u) /* never offered */
+#define CANARY_LEN   4096u
+#define MEMORY_END   (DRIVER_RAM_LEN - CANARY_LEN) /* what lies behind is no memory of the guest */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,6 +34,8 @@ static void run_step(struct driver *d, const struct step *step)
 			gpa = DRIVER_REGION_LEN - step->lens[i] / 2;
 		segments[i] = (struct segment){gpa, step->lens[i], !(step->writable & (1u << i))};
 	}
+	if (step->odd & 16)
+		segments[0].gpa = MEMORY_END - step->lens[0] / 2;
 	if (step->odd & 2)
 		segments[0].gpa = (gpa_t)DRIVER_RAM_LEN + ((gpa_t)step->places[0] << 32);
 	if (step->odd & 4)
@@ -65,6 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	dev->log_limit.used = UINT32_MAX / 2;
 	if (driver_attach(&d, dev) < 0)
 		abort();
+	d.mem.regions[1].len -= CANARY_LEN;
 	driver_start(&d, DRIVER_COMMON_FEATURES, QUEUE_SIZE);
 	for (unsigned n = 0; size >= sizeof(struct step) && n < STEPS_MAX; n++) {
 		struct step step;
@@ -81,8 +85,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			driver_start(&d, DRIVER_COMMON_FEATURES, QUEUE_SIZE);
 		}
 	}
-	for (unsigned i = 0; i < 4096; i++)
-		if (d.ram[CANARY_GPA + i])
+	for (unsigned i = 0; i < CANARY_LEN; i++)
+		if (d.ram[MEMORY_END + i])
 			abort();
 	driver_deinit(&d);
 	return 0;
