@@ -6,6 +6,7 @@
  * is killed.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,9 @@
 
 #include "base/clock.h"
 #include "zone.h"
+
+#define QUIET_MS_MAX                                                                               \
+	60000 /* then it will never come: an emulated host now and then loses a guest */
 
 static pid_t start(char **argv, int *output)
 {
@@ -43,7 +47,9 @@ static int wait_for(int fd, const char *marker)
 	char c;
 
 	while (matched < len) {
-		if (read(fd, &c, 1) != 1)
+		struct pollfd output = {.fd = fd, .events = POLLIN};
+
+		if (poll(&output, 1, QUIET_MS_MAX) != 1 || read(fd, &c, 1) != 1)
 			return -1;
 		matched = c == marker[matched] ? matched + 1 : c == marker[0] ? 1 : 0;
 	}
@@ -70,7 +76,8 @@ int main(int argc, char **argv)
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	if (r < 0) {
-		fprintf(stderr, "line_time: %s ended without '%s'\n", argv[3], argv[1]);
+		fprintf(stderr, "line_time: %s ended without '%s', or stood still\n", argv[3],
+			argv[1]);
 		return 1;
 	}
 	printf("{\"ms\": %.1f, \"pss_kib\": %llu}\n", (double)(after - before) / 1e6, kib);
