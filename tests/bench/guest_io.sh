@@ -37,7 +37,7 @@ peer=(qemu-system-x86_64 -M "microvm,accel=kvm,pcie=on,pit=off,pic=off,rtc=off,i
 run() {
 	local who=$1 word name value
 	shift
-	timeout 180 "$@" </dev/null 2>"$dir/log" | tr -d '\r' | tee "$dir/console" | while read -r word name value; do
+	timeout 75 "$@" </dev/null 2>"$dir/log" | tr -d '\r' | tee "$dir/console" | while read -r word name value; do
 		[ "$word" = BENCH ] || continue
 		[ "$name" != error ] || echo "guest_io.sh: $who: $value" >&2
 		echo "$value" >>"$dir/$name.$who"
