@@ -4,7 +4,7 @@
 setup_suite() {
 	local name
 	command -v protect >/dev/null || {
-		echo "no protect on PATH: run these with tools/lab run -- bats tests/e2e"
+		echo "no protect on PATH: run these with tools/lab run -- tests/e2e/run"
 		return 1
 	}
 	for name in hello custom; do
