@@ -341,7 +341,8 @@ static int serve(struct balloon *balloon, enum kind kind, struct vq *vq)
 	return 1;
 }
 
-/* Whether nothing is to be taken: a queue without a use, or the device has the statistics buffer. */
+/* Whether nothing is to be taken: a queue without a use, or the device has the statistics buffer.
+ */
 static bool is_waiting(const struct balloon *balloon, enum kind kind)
 {
 	return kind == KINDS || (kind == KIND_STATS && balloon->stats_held);
