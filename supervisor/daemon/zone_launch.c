@@ -295,10 +295,10 @@ static int spawn(struct zone *zone, const int *kernel_fds, struct error *err)
 	const uint64_t memory_mib = zone->row.memory_mib;
 	struct launch_request request = {
 		.op = LAUNCH_SPAWN,
-		.memory_bytes = (memory_mib + ledger_overhead_mib(memory_mib)) * MIB,
+		.limits.memory_bytes = (memory_mib + ledger_overhead_mib(memory_mib)) * MIB,
 		.slot = zone->row.slot,
-		.cpu_quota_us = cpu_quota_us(zone->row.vcpus),
-		.cpu_weight = CPU_WEIGHT,
+		.limits.cpu_quota_us = cpu_quota_us(zone->row.vcpus),
+		.limits.cpu_weight = CPU_WEIGHT,
 	};
 	int fds[LAUNCH_PLACE_FILES + KERNEL_FDS];
 	int r = make_files(zone, &files, err);

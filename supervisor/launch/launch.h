@@ -18,12 +18,13 @@
 
 #include "base/uuid.h"
 
-#define LAUNCH_VERSION	     1u
+#define LAUNCH_VERSION	     2u
 #define LAUNCH_SOCKET	     "/run/protect-launch/launch.sock"
 #define LAUNCH_TEXT_SIZE     256
 #define LAUNCH_UID_BASE	     200000u
 #define LAUNCH_UID_COUNT     4096u
 #define LAUNCH_CPU_PERIOD_US 100000u
+#define LAUNCH_CPUS_SIZE     64
 
 /* Descriptors of SPAWN, by place in the message. Files that the spec names follow. */
 enum launch_place {
@@ -56,19 +57,33 @@ enum launch_op {
 	LAUNCH_REAP = 3,
 	LAUNCH_LIST = 4, /* reply: the index-th known runner (uuid, pid, ended), -ENOENT behind the
 			    last */
+	LAUNCH_UPDATE = 5, /* new limits of a running zone: all of struct launch_limits */
+};
+
+/* For each block device on which a file of the zone lies. 0 = no limit. */
+struct launch_io {
+	uint64_t read_bytes_per_s, write_bytes_per_s;
+	uint64_t read_ops_per_s, write_ops_per_s;
+};
+
+struct launch_limits {
+	uint64_t memory_bytes;	     /* memory.max of the runner with all that belongs to it */
+	uint64_t memory_high_bytes;  /* above it the kernel slows the zone down; 0 = no such mark */
+	uint32_t cpu_quota_us;	     /* CPU time in LAUNCH_CPU_PERIOD_US; 0 = no limit */
+	uint32_t cpu_weight;	     /* 1 to 10000 */
+	char cpus[LAUNCH_CPUS_SIZE]; /* as cpuset.cpus ("0-3,8"), NUL-terminated; empty = all */
+	struct launch_io io;
 };
 
 struct launch_request {
 	uint32_t version;
 	uint32_t op;
 	struct uuid uuid;
-	uint64_t memory_bytes; /* SPAWN: limit of the runner with all that belongs to it */
-	uint32_t slot;	       /* SPAWN: runs as uid = gid = base + slot */
-	uint32_t cpu_quota_us; /* SPAWN: CPU time in LAUNCH_CPU_PERIOD_US; 0 = no limit */
-	uint32_t cpu_weight;   /* SPAWN: 1 to 10000 */
-	uint32_t n_fds;	       /* SPAWN: descriptors attached */
-	uint32_t signal;       /* SIGNAL */
-	uint32_t index;	       /* LIST */
+	struct launch_limits limits; /* SPAWN, UPDATE */
+	uint32_t slot;		     /* SPAWN: runs as uid = gid = base + slot */
+	uint32_t n_fds;		     /* SPAWN: descriptors attached */
+	uint32_t signal;	     /* SIGNAL */
+	uint32_t index;		     /* LIST */
 };
 
 struct launch_reply {
@@ -79,5 +94,9 @@ struct launch_reply {
 	int32_t wait_status; /* as of waitpid(2); -1 = not known, its parent was an earlier
 				protect-launch */
 	uint32_t ended;
+	uint32_t oom_kills; /* REAP: processes of the zone that were killed at its memory limit */
+	uint64_t memory_peak_bytes; /* REAP: 0 = not known */
+	/* SPAWN, LIST: where the zone's cgroup is below its tree's mount; empty = it has none. */
+	char cgroup[LAUNCH_TEXT_SIZE];
 	char text[LAUNCH_TEXT_SIZE]; /* one line for a person, if error */
 };

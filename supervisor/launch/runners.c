@@ -54,14 +54,14 @@ static int check_limits(const struct runners *runners, const struct launch_reque
 	if (request->slot >= runners->config.uid_count)
 		return error_set(err, -EINVAL, "uid slot %u of %u", request->slot,
 				 runners->config.uid_count);
-	if (request->memory_bytes < MEMORY_MIN_BYTES || request->memory_bytes > INT64_MAX)
+	if (request->limits.memory_bytes < MEMORY_MIN_BYTES || request->limits.memory_bytes > INT64_MAX)
 		return error_set(err, -EINVAL, "memory limit out of range");
-	if (request->cpu_weight < 1 || request->cpu_weight > WEIGHT_MAX)
+	if (request->limits.cpu_weight < 1 || request->limits.cpu_weight > WEIGHT_MAX)
 		return error_set(err, -EINVAL, "cpu weight %u is not within 1 and %u",
-				 request->cpu_weight, WEIGHT_MAX);
-	if (request->cpu_quota_us && request->cpu_quota_us < QUOTA_MIN_US)
+				 request->limits.cpu_weight, WEIGHT_MAX);
+	if (request->limits.cpu_quota_us && request->limits.cpu_quota_us < QUOTA_MIN_US)
 		return error_set(err, -EINVAL, "cpu quota %u us is below %u us",
-				 request->cpu_quota_us, QUOTA_MIN_US);
+				 request->limits.cpu_quota_us, QUOTA_MIN_US);
 	return 0;
 }
 
@@ -140,9 +140,9 @@ static int start(struct runners *runners, const struct launch_request *request, 
 		 unsigned n_fds, struct runner_record *record, struct error *err)
 {
 	const struct runners_config *config = &runners->config;
-	const struct cgroup_limits limits = {.memory_bytes = request->memory_bytes,
-					     .cpu_quota_us = request->cpu_quota_us,
-					     .cpu_weight = request->cpu_weight};
+	const struct cgroup_limits limits = {.memory_bytes = request->limits.memory_bytes,
+					     .cpu_quota_us = request->limits.cpu_quota_us,
+					     .cpu_weight = request->limits.cpu_weight};
 	_cleanup_(close_fdp) int kvm = kvm_open(config->kvm, err);
 	_cleanup_(close_fdp) int group = -1;
 	struct spawn spawn = {.runner = config->runner,

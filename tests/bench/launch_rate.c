@@ -139,9 +139,9 @@ static void spawn(struct bench *bench, struct life *life)
 {
 	struct launch_request request = {.version = LAUNCH_VERSION,
 					 .op = LAUNCH_SPAWN,
-					 .memory_bytes = (MEMORY_MIB + 16) * MIB,
+					 .limits.memory_bytes = (MEMORY_MIB + 16) * MIB,
 					 .slot = life->slot,
-					 .cpu_weight = 100,
+					 .limits.cpu_weight = 100,
 					 .n_fds = 5};
 	int fds[5];
 	struct launch_reply reply;

@@ -71,9 +71,9 @@ static struct launch_request good_request(void)
 {
 	struct launch_request request = {.version = LAUNCH_VERSION,
 					 .op = LAUNCH_SPAWN,
-					 .memory_bytes = 256 * MIB,
+					 .limits.memory_bytes = 256 * MIB,
 					 .slot = 1,
-					 .cpu_weight = 100,
+					 .limits.cpu_weight = 100,
 					 .n_fds = N_FDS};
 
 	uuid_generate(&request.uuid);
@@ -149,13 +149,13 @@ Test(launch_request, refuses_what_is_out_of_range)
 	cr_expect_eq(spawn(&f, &bad).error, -EINVAL);
 	bad = good, bad.slot = 4;
 	cr_expect_eq(spawn(&f, &bad).error, -EINVAL);
-	bad = good, bad.memory_bytes = 1;
+	bad = good, bad.limits.memory_bytes = 1;
 	cr_expect_eq(spawn(&f, &bad).error, -EINVAL);
-	bad = good, bad.memory_bytes = UINT64_MAX;
+	bad = good, bad.limits.memory_bytes = UINT64_MAX;
 	cr_expect_eq(spawn(&f, &bad).error, -EINVAL);
-	bad = good, bad.cpu_weight = 0;
+	bad = good, bad.limits.cpu_weight = 0;
 	cr_expect_eq(spawn(&f, &bad).error, -EINVAL);
-	bad = good, bad.cpu_quota_us = 1;
+	bad = good, bad.limits.cpu_quota_us = 1;
 	cr_expect_eq(spawn(&f, &bad).error, -EINVAL);
 	bad = good, bad.op = LAUNCH_SIGNAL, bad.n_fds = 0, bad.signal = SIGSTOP;
 	cr_expect_eq(ask(&f, &bad, NULL).error, -EINVAL);
