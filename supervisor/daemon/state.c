@@ -22,7 +22,8 @@ enum statement {
 
 #define ZONE_COLUMNS                                                                               \
 	"uuid, name, state, reason, kernel, kernel_digest, memory_mib, vcpus, slot, env, "         \
-	"kernel_release, created_unix_ms, create_ms, ready_ms, target_memory_mib, target_vcpus"
+	"kernel_release, created_unix_ms, create_ms, ready_ms, target_memory_mib, target_vcpus, "  \
+	"policy, min_memory_mib, squeezed, cgroup"
 #define WORKLOAD_COLUMNS                                                                           \
 	"uuid, name, zone, state, reason, image, image_digest, stop_signal, terminal, exit_code, " \
 	"created_unix_ms"
@@ -51,16 +52,24 @@ static const char *const migrations[] = {
 	"UPDATE zones SET target_memory_mib = memory_mib, target_vcpus = vcpus;"
 	"PRAGMA user_version = 2;"
 	"COMMIT;",
+	"BEGIN IMMEDIATE;"
+	"ALTER TABLE zones ADD COLUMN policy INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE zones ADD COLUMN min_memory_mib INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE zones ADD COLUMN squeezed INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE zones ADD COLUMN cgroup TEXT NOT NULL DEFAULT '';"
+	"PRAGMA user_version = 3;"
+	"COMMIT;",
 };
 
 static const char *const sql[N_STATEMENTS] = {
 	[PUT_ZONE] =
 		"INSERT INTO zones (" ZONE_COLUMNS
-		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)"
+		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)"
 		" ON CONFLICT (uuid) DO UPDATE SET name=?2, state=?3, reason=?4, kernel=?5,"
 		" kernel_digest=?6, memory_mib=?7, vcpus=?8, slot=?9, env=?10, kernel_release=?11,"
 		" created_unix_ms=?12, create_ms=?13, ready_ms=?14,"
-		" target_memory_mib=?15, target_vcpus=?16",
+		" target_memory_mib=?15, target_vcpus=?16, policy=?17, min_memory_mib=?18,"
+		" squeezed=?19, cgroup=?20",
 	[PUT_WORKLOAD] =
 		"INSERT INTO workloads (" WORKLOAD_COLUMNS
 		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)"
@@ -175,6 +184,10 @@ int state_put_zone(struct state *state, const struct zone_row *row)
 	sqlite3_bind_int64(s, 14, (sqlite3_int64)row->ready_ms);
 	sqlite3_bind_int64(s, 15, (sqlite3_int64)row->target_memory_mib);
 	sqlite3_bind_int64(s, 16, row->target_vcpus);
+	sqlite3_bind_int64(s, 17, row->policy);
+	sqlite3_bind_int64(s, 18, (sqlite3_int64)row->min_memory_mib);
+	sqlite3_bind_int64(s, 19, row->squeezed);
+	bind_text(s, 20, row->cgroup);
 	return run(state, s);
 }
 
@@ -248,6 +261,10 @@ static void read_zone(sqlite3_stmt *s, struct zone_row *row)
 	row->ready_ms = get_u64(s, 13);
 	row->target_memory_mib = get_u64(s, 14);
 	row->target_vcpus = (uint32_t)get_u64(s, 15);
+	row->policy = (uint32_t)get_u64(s, 16);
+	row->min_memory_mib = get_u64(s, 17);
+	row->squeezed = get_u64(s, 18) != 0;
+	get_text(s, 19, row->cgroup, sizeof(row->cgroup));
 }
 
 static void read_workload(sqlite3_stmt *s, struct workload_row *row)

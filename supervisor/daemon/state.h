@@ -19,6 +19,7 @@
 #define REASON_SIZE  256
 #define RELEASE_SIZE 96
 #define SIGNAL_SIZE  32
+#define CGROUP_SIZE  256
 #define SLOT_NONE    UINT32_MAX
 
 struct zone_row {
@@ -30,8 +31,12 @@ struct zone_row {
 	char kernel_digest[DIGEST_SIZE];
 	uint64_t memory_mib, target_memory_mib; /* the maximum, and what it is meant to have now */
 	uint32_t vcpus, target_vcpus;		/* the same */
-	uint32_t slot;	/* uid slot; SLOT_NONE once its resources are given back */
-	char *env_json; /* array of K=V; owned by whoever has the row; NULL = none */
+	uint32_t policy;			/* protect.control.ResourcePolicy */
+	uint64_t min_memory_mib; /* that a policy leaves it; 0 = what zones need at least */
+	bool squeezed;		 /* the runner was told of less than the target (policy_driver.h) */
+	char cgroup[CGROUP_SIZE]; /* as launch named it; empty = not known */
+	uint32_t slot;		  /* uid slot; SLOT_NONE once its resources are given back */
+	char *env_json;		  /* array of K=V; owned by whoever has the row; NULL = none */
 	char kernel_release[RELEASE_SIZE];
 	uint64_t created_unix_ms, create_ms, ready_ms;
 };

@@ -156,6 +156,10 @@ static void write_and_die(const char *path)
 				.target_memory_mib = 128,
 				.vcpus = 2,
 				.target_vcpus = 1,
+				.policy = 1,
+				.min_memory_mib = 96,
+				.squeezed = true,
+				.cgroup = "protect/z",
 				.slot = 7};
 	struct workload_row workload = {.uuid = "00000000-0000-4000-8000-000000000002",
 					.name = "w",
@@ -196,6 +200,8 @@ Test(daemon_parts, state_is_there_after_a_kill)
 	cr_expect_eq(row.slot, 7);
 	cr_expect(row.memory_mib == 256 && row.target_memory_mib == 128);
 	cr_expect(row.vcpus == 2 && row.target_vcpus == 1);
+	cr_expect(row.policy == 1 && row.min_memory_mib == 96 && row.squeezed);
+	cr_expect_str_eq(row.cgroup, "protect/z");
 	cr_assert_not_null(row.env_json);
 	cr_expect_str_eq(row.env_json, "[\"A=1\"]");
 	free(row.env_json);
