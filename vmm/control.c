@@ -15,6 +15,7 @@
 #include "virtio/blk.h"
 #include "vmm/debug.h"
 #include "vmm/machine.h"
+#include "vmm/stats.h"
 
 #define DETACH_TIMEOUT_MS_MAX 600000u
 
@@ -290,6 +291,17 @@ static int debug_info(struct request *request)
 	return LATER;
 }
 
+static int stats(struct request *request)
+{
+	Protect__Runner__Reply message = PROTECT__RUNNER__REPLY__INIT;
+	struct stats stats;
+
+	stats_take(request->machine, &stats);
+	message.stats = &stats.reply;
+	request->reply(request->user, &message);
+	return LATER;
+}
+
 static int serve_device(struct request *request, const Protect__Runner__Request *what)
 {
 	switch (what->what_case) {
@@ -333,6 +345,8 @@ static int serve(struct request *request, const Protect__Runner__Request *what)
 		return 0;
 	case PROTECT__RUNNER__REQUEST__WHAT_DEBUG_INFO:
 		return debug_info(request);
+	case PROTECT__RUNNER__REQUEST__WHAT_STATS:
+		return stats(request);
 	default:
 		return serve_device(request, what);
 	}
