@@ -17,34 +17,42 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/runner.h"
 #include "base/util.h"
 #include "vmm/machine.h"
-#include "vmm/notify.h"
+#include "vmm/shutdown.h"
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE	 2
+#define STOP_TIMEOUT_S	 30 /* less than the 90 s that systemd waits */
+#define STOP_TIMEOUT_MAX 86400
 
 static const char usage[] =
-	"Usage: zone-vmm --spec FILE | --spec-fd N [--kvm-fd N]\n"
+	"Usage: zone-vmm --spec FILE | --spec-fd N [--kvm-fd N] [--stop-timeout SEC]\n"
 	"\n"
 	"Runs one zone, a light virtual machine, from its spec (JSON, docs/zone-spec.md) to its "
 	"end.\n"
 	"\n"
-	"  --spec FILE   read the spec from FILE\n"
-	"  --spec-fd N   read it from descriptor N\n"
-	"  --kvm-fd N    use descriptor N as /dev/kvm\n"
-	"  -h, --help    this text\n"
-	"  --version     the version\n"
+	"  --spec FILE         read the spec from FILE\n"
+	"  --spec-fd N         read it from descriptor N\n"
+	"  --kvm-fd N          use descriptor N as /dev/kvm\n"
+	"  --stop-timeout SEC  how long the guest may take to power off after SIGTERM (30)\n"
+	"  -h, --help          this text\n"
+	"  --version           the version\n"
+	"\n"
+	"SIGTERM and SIGINT press the guest's power button; the second one, or the end of the\n"
+	"time, ends the zone at once. Tells systemd when it is ready (Type=notify).\n"
 	"\n"
 	"Exit status: 0 power-off, 1 error, 2 usage, 3 reboot, 4 kernel panic, 5 triple fault,\n"
-	"6 killed on request (SIGTERM or the control socket).\n"
+	"6 killed on request (the control socket, or a signal that the guest did not follow).\n"
 	"\n"
 	"Example:\n"
-	"  systemd-run --unit=zone-a zone-vmm --spec a.json\n";
+	"  systemd-run --unit=zone-a -p Type=notify -p MemoryMax=300M zone-vmm --spec a.json\n";
 
 struct options {
 	const char *spec_path;
 	int spec_fd, kvm_fd;
+	unsigned stop_timeout_s;
 };
 
 static const struct {
@@ -68,13 +76,27 @@ static int parse_fd(const char *text)
 	return (int)number;
 }
 
+static unsigned parse_seconds(const char *text)
+{
+	char *end;
+	long number = strtol(text, &end, 10);
+
+	if (*end || end == text || number < 0 || number > STOP_TIMEOUT_MAX) {
+		fprintf(stderr, "zone-vmm: '%s' is not a number of seconds up to %d\n", text,
+			STOP_TIMEOUT_MAX);
+		exit(EXIT_USAGE);
+	}
+	return (unsigned)number;
+}
+
 static void parse_options(int argc, char **argv, struct options *options)
 {
-	enum { SPEC = 256, SPEC_FD, KVM_FD, VERSION };
+	enum { SPEC = 256, SPEC_FD, KVM_FD, STOP_TIMEOUT, VERSION };
 	static const struct option long_options[] = {
 		{"spec", required_argument, NULL, SPEC},
 		{"spec-fd", required_argument, NULL, SPEC_FD},
 		{"kvm-fd", required_argument, NULL, KVM_FD},
+		{"stop-timeout", required_argument, NULL, STOP_TIMEOUT},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, VERSION},
 		{NULL, 0, NULL, 0},
@@ -91,6 +113,9 @@ static void parse_options(int argc, char **argv, struct options *options)
 			break;
 		case KVM_FD:
 			options->kvm_fd = parse_fd(optarg);
+			break;
+		case STOP_TIMEOUT:
+			options->stop_timeout_s = parse_seconds(optarg);
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -127,24 +152,37 @@ static int read_spec(const struct options *options, struct zone_spec *spec, stru
 }
 
 struct signals {
-	struct machine *machine;
+	struct shutdown *shutdown;
+	struct loop *loop;
 	int fd, slot;
 	struct loop_op op;
 	struct signalfd_siginfo info;
 };
+
+static void await_signal(struct signals *signals);
 
 static void signal_came(struct loop_op *op, int res, uint32_t cqe_flags)
 {
 	struct signals *signals = container_of(op, struct signals, op);
 
 	(void)cqe_flags;
-	if (res == (int)sizeof(signals->info))
-		machine_end(signals->machine, RUNNER_EXIT_KILLED,
-			    strsignal((int)signals->info.ssi_signo));
+	if (res != (int)sizeof(signals->info))
+		return;
+	shutdown_request(signals->shutdown, strsignal((int)signals->info.ssi_signo));
+	await_signal(signals);
+}
+
+static void await_signal(struct signals *signals)
+{
+	int r = loop_read(signals->loop, &signals->op, signals->slot, &signals->info,
+			  sizeof(signals->info), 0);
+
+	if (r < 0)
+		log_error("msg=\"signals are no longer heard\" err=%d", -r);
 }
 
 /* Before any thread is started: all of them inherit the blocked signals. */
-static int watch_signals(struct signals *signals, struct machine *machine)
+static int watch_signals(struct signals *signals, struct loop *loop, struct shutdown *shutdown)
 {
 	sigset_t set;
 
@@ -153,16 +191,17 @@ static int watch_signals(struct signals *signals, struct machine *machine)
 	sigaddset(&set, SIGINT);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	signals->machine = machine;
+	signals->loop = loop;
+	signals->shutdown = shutdown;
 	signals->op.done = signal_came;
 	signals->fd = signalfd(-1, &set, SFD_CLOEXEC);
 	if (signals->fd < 0)
 		return -errno;
-	signals->slot = loop_slot_add(machine->loop, signals->fd);
+	signals->slot = loop_slot_add(loop, signals->fd);
 	if (signals->slot < 0)
 		return signals->slot;
-	return loop_read(machine->loop, &signals->op, signals->slot, &signals->info,
-			 sizeof(signals->info), 0);
+	await_signal(signals);
+	return 0;
 }
 
 static void write_exit_record(int fd, const char *reason, const char *detail)
@@ -226,11 +265,12 @@ static void log_end(const struct machine *machine, const char *reason, const cha
 		 (unsigned long long)exits);
 }
 
-static int run(struct zone_spec *spec, int kvm_fd, struct error *err)
+static int run(struct zone_spec *spec, const struct options *options, int notify, struct error *err)
 {
 	_cleanup_(freep) struct machine *machine = calloc(1, sizeof(*machine));
 	_cleanup_(close_fdp) int exit_fd = steal_fd(&spec->exit_fd);
 	struct signals signals = {.fd = -1};
+	struct shutdown shutdown;
 	const char *reason = RUNNER_EXIT_ERROR, *detail;
 	char kernel[64];
 	int r;
@@ -238,13 +278,14 @@ static int run(struct zone_spec *spec, int kvm_fd, struct error *err)
 	if (!machine)
 		return -ENOMEM;
 	read_kernel_version(spec->kernel_fd, kernel, sizeof(kernel));
-	r = machine_init(machine, spec, kvm_fd, err);
+	r = machine_init(machine, spec, options->kvm_fd, err);
 	spec_close(spec);
+	shutdown_init(&shutdown, machine, options->stop_timeout_s * NS_PER_S, notify);
 	if (r == 0)
-		r = watch_signals(&signals, machine);
+		r = watch_signals(&signals, machine->loop, &shutdown);
 	if (r == 0) {
 		log_start(machine, spec, kernel);
-		notify_ready();
+		notify_send(notify, "READY=1");
 		r = machine_run(machine, err);
 	}
 	if (r == 0)
@@ -261,7 +302,8 @@ static int run(struct zone_spec *spec, int kvm_fd, struct error *err)
 
 int main(int argc, char **argv)
 {
-	struct options options = {.spec_fd = -1, .kvm_fd = -1};
+	struct options options = {.spec_fd = -1, .kvm_fd = -1, .stop_timeout_s = STOP_TIMEOUT_S};
+	_cleanup_(close_fdp) int notify = notify_open();
 	struct error err = ERROR_NULL;
 	struct zone_spec spec;
 	int r;
@@ -269,7 +311,7 @@ int main(int argc, char **argv)
 	parse_options(argc, argv, &options);
 	r = read_spec(&options, &spec, &err);
 	if (r == 0)
-		r = run(&spec, options.kvm_fd, &err);
+		r = run(&spec, &options, notify, &err);
 	if (r < 0) {
 		fprintf(stderr, "zone-vmm: %s\n", err.code ? err.text : strerror(-r));
 		return EXIT_FAILURE;

@@ -55,7 +55,7 @@ cat >"$dir/spec.json" <<SPEC
  "console": {"path": "$dir/console"}, "exit": {"path": "$dir/exit"}, "socket": {"path": "$dir/socket"}}
 SPEC
 : >"$dir/console"
-${under:+"$under"} "$vmm" --spec "$dir/spec.json" >"$dir/out" 2>"$dir/log" &
+${under:+"$under"} "$vmm" --stop-timeout 0 --spec "$dir/spec.json" >"$dir/out" 2>"$dir/log" &
 pid=$!
 wait_for READY
 own_before=$(own_kib)
