@@ -18,6 +18,7 @@
  */
 #pragma once
 
+#include <linux/securebits.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
