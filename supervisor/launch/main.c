@@ -30,7 +30,7 @@
 #define RETRY_MS    100 /* a cgroup that is not empty yet is looked at again */
 
 struct options {
-	const char *socket, *cgroup_root;
+	const char *socket, *cgroup_root, *cgroup_driver;
 	bool require_cgroup;
 	uid_t allow_uid;
 	struct runners_config config;
@@ -52,7 +52,9 @@ static const struct option_entry option_table[] = {
 	{"runner", OPTION_TEXT, AT(config.runner), "PATH",
 	 "the program that is one zone (/usr/local/bin/zone-vmm)", 0, 0},
 	{"cgroup-root", OPTION_TEXT, AT(cgroup_root), "DIR",
-	 "cgroup v2 directory of all zones (" CGROUP_ROOT ")", 0, 0},
+	 "cgroup directory of all zones (" CGROUP_ROOT ")", 0, 0},
+	{"cgroup-driver", OPTION_TEXT, AT(cgroup_driver), "NAME",
+	 "auto, unified (v2), legacy (v1) or systemd (auto: v2, else v1)", 0, 0},
 	{"require-cgroup", OPTION_SET, AT(require_cgroup), NULL,
 	 "fail where zones cannot be limited", 0, 0},
 	{"kvm", OPTION_TEXT, AT(config.kvm), "PATH", "the KVM device (/dev/kvm)", 0, 0},
@@ -85,19 +87,36 @@ static int parse_options(int argc, char **argv, struct options *o)
 	return 0;
 }
 
-static int open_cgroups(const struct options *o, int *root)
+static int parse_driver(const char *name, enum cgroup_kind *kind)
 {
-	struct error err = ERROR_NULL;
+	static const char *const names[] = {[CGROUP_AUTO] = "auto",
+					    [CGROUP_UNIFIED] = "unified",
+					    [CGROUP_LEGACY] = "legacy",
+					    [CGROUP_SYSTEMD] = "systemd"};
 
-	*root = cgroup_open_root(o->cgroup_root, &err);
-	if (*root >= 0)
-		return 0;
-	if (o->require_cgroup) {
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(name, names[i]) == 0) {
+			*kind = (enum cgroup_kind)i;
+			return 0;
+		}
+	log_error("cgroup_driver=%s err=\"auto, unified, legacy and systemd are known\"", name);
+	return -EINVAL;
+}
+
+static int open_cgroups(const struct options *o, struct cgroups **cgroups)
+{
+	struct cgroup_config config = {.root = o->cgroup_root};
+	struct error err = ERROR_NULL;
+	int r = parse_driver(o->cgroup_driver, &config.kind);
+
+	*cgroups = NULL;
+	if (r < 0 || cgroups_open(cgroups, &config, &err) == 0)
+		return r;
+	if (o->require_cgroup || config.kind != CGROUP_AUTO) {
 		log_error("err=\"%s\"", err.text);
 		return err.code;
 	}
 	log_warning("zones run without limits: %s", err.text);
-	*root = -1;
 	return 0;
 }
 
@@ -211,6 +230,7 @@ int main(int argc, char **argv)
 {
 	struct options o = {.socket = LAUNCH_SOCKET,
 			    .cgroup_root = CGROUP_ROOT,
+			    .cgroup_driver = "auto",
 			    .config = {.runner = "/usr/local/bin/zone-vmm",
 				       .kvm = "/dev/kvm",
 				       .change_ids = true,
@@ -222,7 +242,7 @@ int main(int argc, char **argv)
 	if (r < 0)
 		return EXIT_FAILURE;
 	o.config.null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	r = o.config.null < 0 ? -errno : open_cgroups(&o, &o.config.cgroup_root);
+	r = o.config.null < 0 ? -errno : open_cgroups(&o, &o.config.cgroups);
 	if (r == 0)
 		r = runners_init(&launch.runners, &o.config);
 	if (r < 0)
@@ -236,9 +256,10 @@ int main(int argc, char **argv)
 			  strerror(launch.listener < 0 ? -launch.listener : -launch.signals));
 		return EXIT_FAILURE;
 	}
-	log_info("socket=%s runner=%s cgroups=%s ready", o.socket, o.config.runner,
-		 o.config.cgroup_root >= 0 ? o.cgroup_root : "none");
+	log_info("socket=%s runner=%s cgroups=\"%s\" ready", o.socket, o.config.runner,
+		 o.config.cgroups ? cgroups_describe(o.config.cgroups) : "none");
 	r = run(&launch);
 	runners_deinit(&launch.runners);
+	cgroups_close(o.config.cgroups);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

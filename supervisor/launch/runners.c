@@ -13,9 +13,11 @@
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
+#include "base/cpu_list.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "supervisor/launch/cgroup.h"
+#include "supervisor/launch/devices.h"
 #include "supervisor/launch/kvm.h"
 #include "supervisor/launch/spawn.h"
 #include "supervisor/launch/uids.h"
@@ -48,20 +50,22 @@ static struct runner_record *find(struct runners *runners, const struct uuid *uu
 	return NULL;
 }
 
-static int check_limits(const struct runners *runners, const struct launch_request *request,
-			struct error *err)
+static int check_limits(const struct launch_limits *limits, struct error *err)
 {
-	if (request->slot >= runners->config.uid_count)
-		return error_set(err, -EINVAL, "uid slot %u of %u", request->slot,
-				 runners->config.uid_count);
-	if (request->limits.memory_bytes < MEMORY_MIN_BYTES || request->limits.memory_bytes > INT64_MAX)
+	if (limits->memory_bytes < MEMORY_MIN_BYTES || limits->memory_bytes > INT64_MAX)
 		return error_set(err, -EINVAL, "memory limit out of range");
-	if (request->limits.cpu_weight < 1 || request->limits.cpu_weight > WEIGHT_MAX)
+	if (limits->memory_high_bytes && (limits->memory_high_bytes < MEMORY_MIN_BYTES ||
+					  limits->memory_high_bytes > limits->memory_bytes))
+		return error_set(err, -EINVAL, "the mark of high memory is above the limit");
+	if (limits->cpu_weight < 1 || limits->cpu_weight > WEIGHT_MAX)
 		return error_set(err, -EINVAL, "cpu weight %u is not within 1 and %u",
-				 request->limits.cpu_weight, WEIGHT_MAX);
-	if (request->limits.cpu_quota_us && request->limits.cpu_quota_us < QUOTA_MIN_US)
+				 limits->cpu_weight, WEIGHT_MAX);
+	if (limits->cpu_quota_us && limits->cpu_quota_us < QUOTA_MIN_US)
 		return error_set(err, -EINVAL, "cpu quota %u us is below %u us",
-				 request->limits.cpu_quota_us, QUOTA_MIN_US);
+				 limits->cpu_quota_us, QUOTA_MIN_US);
+	if (!memchr(limits->cpus, '\0', sizeof(limits->cpus)) ||
+	    (*limits->cpus && !cpu_list_valid(limits->cpus)))
+		return error_set(err, -EINVAL, "the list of CPUs is not like '0-3,8'");
 	return 0;
 }
 
@@ -136,13 +140,43 @@ static struct runner_record *find_place(struct runners *runners,
 	return place;
 }
 
+/* Makes the zone's group. *dir is where the runner is cloned into; -1: it is put in afterwards. */
+static int make_group(const struct runners *runners, const struct launch_request *request,
+		      const int *fds, unsigned n_fds, int *dir, struct error *err)
+{
+	dev_t devices[LAUNCH_FDS_MAX];
+	unsigned n = devices_of(fds, n_fds, devices, ARRAY_SIZE(devices));
+
+	if (!runners->config.cgroups)
+		return 0;
+	return cgroups_make(runners->config.cgroups, &request->uuid, &request->limits, devices, n,
+			    dir, err);
+}
+
+static pid_t spawn_into(const struct runners *runners, const struct uuid *uuid, struct spawn *spawn,
+			int *pidfd, struct error *err)
+{
+	struct cgroups *cgroups = runners->config.cgroups;
+	pid_t pid = spawn_runner(spawn, pidfd, err);
+	int r = 0;
+
+	if (pid >= 0 && cgroups && spawn->cgroup < 0)
+		r = cgroups_enter(cgroups, uuid, pid, err);
+	if (r < 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		close_fdp(pidfd);
+		pid = r;
+	}
+	if (pid < 0 && cgroups)
+		cgroups_remove(cgroups, uuid);
+	return pid;
+}
+
 static int start(struct runners *runners, const struct launch_request *request, const int *fds,
 		 unsigned n_fds, struct runner_record *record, struct error *err)
 {
 	const struct runners_config *config = &runners->config;
-	const struct cgroup_limits limits = {.memory_bytes = request->limits.memory_bytes,
-					     .cpu_quota_us = request->limits.cpu_quota_us,
-					     .cpu_weight = request->limits.cpu_weight};
 	_cleanup_(close_fdp) int kvm = kvm_open(config->kvm, err);
 	_cleanup_(close_fdp) int group = -1;
 	struct spawn spawn = {.runner = config->runner,
@@ -153,6 +187,7 @@ static int start(struct runners *runners, const struct launch_request *request, 
 			      .change_ids = config->change_ids,
 			      .id = config->uid_base + request->slot};
 	pid_t pid;
+	int r;
 
 	if (kvm < 0)
 		return kvm;
@@ -161,26 +196,29 @@ static int start(struct runners *runners, const struct launch_request *request, 
 				 "user id %u has processes already, of an earlier zone or of "
 				 "someone else; see protect-launch's --uid-base",
 				 (unsigned)spawn.id);
-	if (config->cgroup_root >= 0) {
-		group = cgroup_make(config->cgroup_root, &request->uuid, &limits, err);
-		if (group < 0)
-			return group;
-	}
+	r = make_group(runners, request, fds, n_fds, &group, err);
+	if (r < 0)
+		return r;
 	spawn.cgroup = group;
-	pid = spawn_runner(&spawn, &record->pidfd, err);
-	if (pid < 0) {
-		if (group >= 0)
-			cgroup_remove(config->cgroup_root, &request->uuid);
+	pid = spawn_into(runners, &request->uuid, &spawn, &record->pidfd, err);
+	if (pid < 0)
 		return pid;
-	}
 	record->pid = pid;
 	record->uuid = request->uuid;
 	record->slot = request->slot;
 	record->wait_status = -1;
 	record->ended = false;
-	record->group_left = group >= 0;
+	record->report = (struct cgroup_report){0};
+	record->group_left = config->cgroups != NULL;
 	record->used = true;
 	return 0;
+}
+
+static void tell_cgroup(const struct runners *runners, const struct uuid *uuid,
+			struct launch_reply *reply)
+{
+	if (runners->config.cgroups)
+		cgroups_path(runners->config.cgroups, uuid, reply->cgroup, sizeof(reply->cgroup));
 }
 
 static int op_spawn(struct runners *runners, const struct launch_request *request, const int *fds,
@@ -188,8 +226,11 @@ static int op_spawn(struct runners *runners, const struct launch_request *reques
 {
 	struct runner_record *record;
 	char text[UUID_TEXT_SIZE];
-	int r = check_limits(runners, request, err);
+	int r = check_limits(&request->limits, err);
 
+	if (r == 0 && request->slot >= runners->config.uid_count)
+		r = error_set(err, -EINVAL, "uid slot %u of %u", request->slot,
+			      runners->config.uid_count);
 	if (r == 0)
 		r = check_fds(fds, n_fds, err);
 	if (r < 0)
@@ -202,6 +243,7 @@ static int op_spawn(struct runners *runners, const struct launch_request *reques
 		return r;
 	*pidfd = fcntl(record->pidfd, F_DUPFD_CLOEXEC, 0);
 	reply->pid = record->pid;
+	tell_cgroup(runners, &record->uuid, reply);
 	uuid_format(&record->uuid, text);
 	log_info("zone=%s runner=%d slot=%u started", text, (int)record->pid, record->slot);
 	return 0;
@@ -216,8 +258,8 @@ static int op_signal(struct runners *runners, const struct launch_request *reque
 	if (request->signal != SIGTERM && request->signal != SIGKILL)
 		return error_set(err, -EINVAL, "signal %u; only SIGTERM and SIGKILL are sent",
 				 request->signal);
-	if (request->signal == SIGKILL && runners->config.cgroup_root >= 0)
-		r = cgroup_kill(runners->config.cgroup_root, &request->uuid);
+	if (request->signal == SIGKILL && runners->config.cgroups)
+		r = cgroups_kill(runners->config.cgroups, &request->uuid);
 	if (r < 0 && record && !record->ended)
 		r = syscall(SYS_pidfd_send_signal, record->pidfd, (int)request->signal, NULL, 0) < 0
 			    ? -errno
@@ -227,20 +269,33 @@ static int op_signal(struct runners *runners, const struct launch_request *reque
 	return r < 0 ? error_set_errno(err, r, "the runner cannot be signalled") : 0;
 }
 
+/* Removes the zone's group; what happened in it is asked before. */
+static int remove_group(const struct runners *runners, const struct uuid *uuid,
+			struct cgroup_report *report)
+{
+	cgroups_report(runners->config.cgroups, uuid, report);
+	return cgroups_remove(runners->config.cgroups, uuid);
+}
+
 static int op_reap(struct runners *runners, const struct launch_request *request,
 		   struct launch_reply *reply, struct error *err)
 {
 	struct runner_record *record = find(runners, &request->uuid);
+	struct cgroup_report report = {0};
+	int r = 0;
 
 	runners_collect(runners);
 	if (record && !record->ended)
 		return error_set(err, -EBUSY, "the runner has not ended");
-	if (runners->config.cgroup_root >= 0) {
-		int r = cgroup_remove(runners->config.cgroup_root, &request->uuid);
-
-		if (r < 0)
-			return error_set_errno(err, r, "the zone's cgroup cannot be removed yet");
-	}
+	if (record && !record->group_left)
+		report = record->report;
+	else if (runners->config.cgroups)
+		r = remove_group(runners, &request->uuid, &report);
+	if (r < 0)
+		return error_set_errno(err, r, "the zone's cgroup cannot be removed yet");
+	/* Also of a zone that an earlier protect-launch started. */
+	reply->oom_kills = report.oom_kills;
+	reply->memory_peak_bytes = report.memory_peak_bytes;
 	if (!record)
 		return error_set(err, -ENOENT, "no runner of this zone");
 	reply->pid = record->pid;
@@ -249,6 +304,18 @@ static int op_reap(struct runners *runners, const struct launch_request *request
 	close_fdp(&record->pidfd);
 	record->used = false;
 	return 0;
+}
+
+static int op_update(struct runners *runners, const struct launch_request *request,
+		     struct error *err)
+{
+	int r = check_limits(&request->limits, err);
+
+	if (r < 0)
+		return r;
+	if (!runners->config.cgroups)
+		return error_set(err, -ENOTSUP, "zones have no limits on this host");
+	return cgroups_update(runners->config.cgroups, &request->uuid, &request->limits, err);
 }
 
 static int op_list(struct runners *runners, const struct launch_request *request,
@@ -265,6 +332,7 @@ static int op_list(struct runners *runners, const struct launch_request *request
 		reply->pid = r->pid;
 		reply->ended = r->ended;
 		reply->wait_status = r->wait_status;
+		tell_cgroup(runners, &r->uuid, reply);
 		return 0;
 	}
 	return error_set(err, -ENOENT, "no further runner");
@@ -288,6 +356,8 @@ static int dispatch(struct runners *runners, const struct launch_request *reques
 		return op_reap(runners, request, reply, err);
 	case LAUNCH_LIST:
 		return op_list(runners, request, reply, err);
+	case LAUNCH_UPDATE:
+		return op_update(runners, request, err);
 	default:
 		return error_set(err, -ENOSYS, "unknown operation %u", request->op);
 	}
@@ -348,8 +418,8 @@ bool runners_collect(struct runners *runners)
 
 		if (!r->used || !r->ended || !r->group_left)
 			continue;
-		cgroup_kill(runners->config.cgroup_root, &r->uuid);
-		r->group_left = cgroup_remove(runners->config.cgroup_root, &r->uuid) < 0;
+		cgroups_kill(runners->config.cgroups, &r->uuid);
+		r->group_left = remove_group(runners, &r->uuid, &r->report) < 0;
 		left |= r->group_left;
 	}
 	return left;

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "supervisor/launch/cgroup.h"
 #include "supervisor/launch/launch.h"
 
 struct runner_record {
@@ -21,12 +22,13 @@ struct runner_record {
 	int pidfd;
 	int wait_status;
 	bool used, ended, group_left;
+	struct cgroup_report report; /* once the group is gone */
 };
 
 struct runners_config {
 	const char *runner;
 	const char *kvm;
-	int cgroup_root; /* -1 = no cgroups */
+	struct cgroups *cgroups; /* borrowed; NULL = zones have no limits */
 	int null;
 	bool change_ids;
 	uid_t uid_base;

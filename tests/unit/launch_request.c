@@ -34,7 +34,6 @@ static void setup(struct fixture *f, const char *script)
 {
 	struct runners_config config = {.runner = f->runner,
 					.kvm = "/dev/null",
-					.cgroup_root = -1,
 					.null = open("/dev/null", O_RDWR | O_CLOEXEC),
 					.change_ids = geteuid() == 0,
 					/* Tests run side by side. */
