@@ -30,6 +30,7 @@ static void fill(const struct daemon *d, Protect__Control__HostStatus *status)
 	status->vcpus_committed = d->ledger.vcpus_used;
 	status->workloads = d->n_workloads;
 	status->pid = (uint32_t)getpid();
+	status->memory_pressure_percent = (uint32_t)d->pressure.percent;
 	for (const struct zone *z = d->zones; z; z = z->next)
 		status->zones++;
 }

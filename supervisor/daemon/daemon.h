@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "supervisor/daemon/hub.h"
 #include "supervisor/daemon/ledger.h"
+#include "supervisor/daemon/pressure.h"
 #include "supervisor/daemon/state.h"
 
 struct client;
@@ -35,6 +36,8 @@ struct zone;
 
 struct daemon_options {
 	const char *socket, *state_dir, *run_dir, *launch_socket, *storage_socket;
+	const char *metrics;	    /* where /metrics is: ADDRESS:PORT, or "off" */
+	const char *pressure_file;  /* as PRESSURE_FILE */
 	const char *kernel_cmdline; /* added to the default one; may be NULL */
 	uint64_t default_memory_mib;
 	uint32_t default_cpus;
@@ -78,6 +81,10 @@ struct daemon {
 	struct watch *listener_watch;
 	struct timer listener_pause;
 	struct timer trim; /* of runners' logs */
+	struct pressure pressure;
+	struct timer policy_tick;
+	struct log_limit policy_limit;
+	uint64_t read_ns; /* when somebody last read figures; 0 = nobody did */
 };
 
 /* The wall clock in milliseconds since 1970. */

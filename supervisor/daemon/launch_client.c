@@ -40,6 +40,7 @@ static bool answered(void *user, int error, const void *data, size_t len, int *f
 	if (!error) {
 		memcpy(&reply, data, sizeof(reply));
 		reply.text[sizeof(reply.text) - 1] = '\0';
+		reply.cgroup[sizeof(reply.cgroup) - 1] = '\0';
 		error = reply.version == LAUNCH_VERSION ? 0 : -EPROTO;
 	}
 	while (n_fds > 1)

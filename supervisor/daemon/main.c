@@ -21,6 +21,7 @@
 #include "base/util.h"
 #include "supervisor/daemon/exec.h"
 #include "supervisor/daemon/keep.h"
+#include "supervisor/daemon/policy_driver.h"
 #include "supervisor/daemon/server.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
@@ -49,6 +50,8 @@ static const struct option_entry option_table[] = {
 	 "added to the kernel command line of zones", 0, 0},
 	{"uid-count", OPTION_U32, AT(options.uid_count), "N", "user ids of protect-launch (4096)",
 	 1, 65536},
+	{"pressure-file", OPTION_TEXT, AT(options.pressure_file), "PATH",
+	 "the host's memory pressure (" PRESSURE_FILE ")", 0, 0},
 	{"boot-timeout", OPTION_U32, AT(options.boot_timeout_s), "SEC",
 	 "for a zone to report ready (300)", 1, 86400},
 };
@@ -196,6 +199,7 @@ int main(int argc, char **argv)
 					      .run_dir = "/run/protect",
 					      .launch_socket = LAUNCH_SOCKET,
 					      .storage_socket = "/run/protect-storage/storage.sock",
+					      .pressure_file = PRESSURE_FILE,
 					      .default_memory_mib = 256,
 					      .default_cpus = 1,
 					      .uid_count = LAUNCH_UID_COUNT,
@@ -223,6 +227,7 @@ int main(int argc, char **argv)
 	}
 	if (r == 0) {
 		zones_trim_logs(&d);
+		policy_start(&d);
 		log_info("socket=%s memory_mib=%llu vcpus=%u ready", d.options.socket,
 			 (unsigned long long)d.ledger.memory_total_mib, d.ledger.vcpus_total);
 		r = loop_run(d.hub.loop);

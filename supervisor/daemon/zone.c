@@ -135,6 +135,8 @@ void zone_message(const struct zone *zone, Protect__Control__Zone *out)
 	out->ready_ms = row->ready_ms;
 	out->pid = zone->phase == ZONE_PHASE_ENDED ? 0 : (uint32_t)zone->pid;
 	out->workloads = workloads_in_zone(zone);
+	out->policy = row->policy;
+	out->min_memory_mib = row->min_memory_mib;
 }
 
 int zone_path(const struct zone *zone, const char *file, char *out, size_t size)

@@ -18,6 +18,7 @@
 #include "supervisor/daemon/follow.h"
 #include "supervisor/daemon/launch_client.h"
 #include "supervisor/daemon/link.h"
+#include "supervisor/daemon/policy.h"
 #include "supervisor/daemon/runner_client.h"
 #include "supervisor/daemon/server.h"
 #include "supervisor/daemon/storage_client.h"
@@ -70,6 +71,10 @@ struct zone {
 	struct watch *console;
 	struct ring *log;
 	struct followers followers;
+
+	struct zone_stats *stats; /* NULL: its runner was never asked */
+	struct policy_memory policy;
+	uint64_t told_mib, told_ns; /* memory, that the policy told its runner; 0 = nothing yet */
 };
 
 /* zone.c */

@@ -22,7 +22,9 @@
 #include "proto/agent.pb-c.h"
 #include "base/util.h"
 #include "supervisor/daemon/exec.h"
+#include "supervisor/daemon/policy_driver.h"
 #include "supervisor/daemon/spec.h"
+#include "supervisor/daemon/stats.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
@@ -296,6 +298,7 @@ void zone_disconnect(struct zone *zone)
 	zone->console = watch_free(zone->console);
 	close_fdp(&zone->console_fd);
 	zone_ops_fail(zone);
+	stats_close(zone);
 	zone->control = runner_close(zone->control);
 	if (zone->agent)
 		link_close(zone->agent);
@@ -317,6 +320,8 @@ static void take_targets(struct zone *zone, const Protect__Runner__StatusReply *
 	struct zone_row *row = &zone->row;
 	struct error err = ERROR_NULL;
 
+	if (!policy_takes_target(zone))
+		memory_mib = row->target_memory_mib;
 	if (!memory_mib || !vcpus ||
 	    (memory_mib == row->target_memory_mib && vcpus == row->target_vcpus) ||
 	    zone_check_targets(row, memory_mib, vcpus, &err) < 0)

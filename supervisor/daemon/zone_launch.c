@@ -20,6 +20,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "supervisor/daemon/policy_driver.h"
 #include "supervisor/daemon/spec.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
@@ -98,7 +99,11 @@ static int check_sizes(const struct daemon *d, const Protect__Control__ZoneLaunc
 	row->target_memory_mib =
 		request->target_memory_mib ? request->target_memory_mib : row->memory_mib;
 	row->target_vcpus = request->target_cpus ? request->target_cpus : row->vcpus;
-	return zone_check_targets(row, row->target_memory_mib, row->target_vcpus, err);
+	row->policy = request->policy;
+	row->min_memory_mib = request->min_memory_mib;
+	if (zone_check_targets(row, row->target_memory_mib, row->target_vcpus, err) < 0)
+		return err->code;
+	return policy_check(row, row->policy, row->min_memory_mib, err);
 }
 
 static int check_kernel(const Protect__Control__ZoneLaunch *request, struct zone_row *row,
@@ -265,7 +270,7 @@ static int make_spec(const struct zone *zone, struct error *err)
 		.uuid = zone->row.uuid,
 		.name = zone->row.name,
 		.cmdline = cmdline,
-		.memory_mib = zone->row.target_memory_mib,
+		.memory_mib = policy_boot_memory_mib(&zone->row),
 		.max_memory_mib = zone->row.memory_mib,
 		.vcpus = zone->row.target_vcpus,
 		.max_vcpus = zone->row.vcpus,
@@ -397,6 +402,7 @@ static void spawned(void *user, const struct launch_reply *reply, int pidfd)
 	zone->phase = ZONE_PHASE_BOOT;
 	zone->pid = reply->pid;
 	zone->pidfd = pidfd;
+	daemon_copy_text(zone->row.cgroup, sizeof(zone->row.cgroup), reply->cgroup);
 	zone->row.create_ms = (clock_now_ns() - zone->requested_ns) / NS_PER_MS;
 	state_put_zone(zone->daemon->state, &zone->row);
 	r = pidfd < 0 ? -EPROTO

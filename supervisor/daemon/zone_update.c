@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "supervisor/daemon/policy_driver.h"
 #include "supervisor/daemon/zone.h"
 
 struct zone_op {
@@ -19,6 +20,9 @@ struct zone_op {
 	void (*done)(struct zone_op *op);
 	uint64_t memory_mib; /* 0 = as it is */
 	uint32_t vcpus;	     /* 0 = as it is */
+	bool set_policy;
+	uint32_t policy;  /* if set_policy */
+	uint64_t min_mib; /* 0 = as it is */
 };
 
 int zone_check_targets(const struct zone_row *row, uint64_t memory_mib, uint32_t vcpus,
@@ -118,7 +122,27 @@ static void targets_set(struct zone_op *op)
 		op->zone->row.target_memory_mib = op->memory_mib;
 	if (op->vcpus)
 		op->zone->row.target_vcpus = op->vcpus;
+	if (op->set_policy)
+		op->zone->row.policy = op->policy;
+	if (op->min_mib)
+		op->zone->row.min_memory_mib = op->min_mib;
+	if (op->memory_mib || op->set_policy)
+		policy_renew(op->zone);
 	state_put_zone(op->zone->daemon->state, &op->zone->row);
+}
+
+static void check_update(const struct zone_op *op, struct error *err)
+{
+	struct zone_row row = op->zone->row;
+
+	if (op->memory_mib)
+		row.target_memory_mib = op->memory_mib;
+	if (op->vcpus)
+		row.target_vcpus = op->vcpus;
+	if (!op->memory_mib && !op->vcpus && !op->set_policy && !op->min_mib)
+		error_set(err, -EINVAL, "there is nothing to update: no target was given");
+	else if (zone_check_targets(&row, row.target_memory_mib, row.target_vcpus, err) == 0)
+		policy_check(&row, op->set_policy ? op->policy : row.policy, op->min_mib, err);
 }
 
 void zone_update(struct daemon *d, struct ticket ticket,
@@ -133,20 +157,21 @@ void zone_update(struct daemon *d, struct ticket ticket,
 				   .doing = "updated",
 				   .done = targets_set,
 				   .memory_mib = request->target_memory_mib,
-				   .vcpus = request->target_cpus};
+				   .vcpus = request->target_cpus,
+				   .set_policy = request->set_policy,
+				   .policy = request->policy,
+				   .min_mib = request->min_memory_mib};
 
-	if (zone && !op.memory_mib && !op.vcpus)
-		error_set(&err, -EINVAL, "there is nothing to update: no target was given");
-	else if (zone)
-		zone_check_targets(&zone->row,
-				   op.memory_mib ? op.memory_mib : zone->row.target_memory_mib,
-				   op.vcpus ? op.vcpus : zone->row.target_vcpus, &err);
+	if (zone)
+		check_update(&op, &err);
 	if (!zone || err.code) {
 		server_fail_error(d, ticket, &err);
 		return;
 	}
 	/* At most the maximum, which was checked against the host's memory: no overflow. */
 	resources.memory_bytes = op.memory_mib * MIB;
+	if (!op.memory_mib && op.set_policy) /* its runner may have been told of less */
+		resources.memory_bytes = zone->row.target_memory_mib * MIB;
 	resources.vcpus = op.vcpus;
 	message.what_case = PROTECT__RUNNER__REQUEST__WHAT_RESOURCES;
 	message.resources = &resources;
