@@ -29,3 +29,12 @@ void virtio_config_copy(const void *config, size_t config_len, uint32_t off, voi
 		len = (uint32_t)(config_len - off);
 	memcpy(data, (const uint8_t *)config + off, len);
 }
+
+unsigned virtio_counters_copy(const struct virtio_counter *all, size_t n,
+			      struct virtio_counter *out, unsigned max)
+{
+	if (n > max)
+		n = max;
+	memcpy(out, all, n * sizeof(all[0]));
+	return (unsigned)n;
+}

@@ -92,3 +92,7 @@ void virtio_dev_broken(struct virtio_dev *dev, const char *why);
  * beyond its end. */
 void virtio_config_copy(const void *config, size_t config_len, uint32_t off, void *data,
 			uint32_t len);
+
+/* The end of counters(): copies those of `all` that there is room for, returns how many. */
+unsigned virtio_counters_copy(const struct virtio_counter *all, size_t n,
+			      struct virtio_counter *out, unsigned max);

@@ -298,10 +298,8 @@ static unsigned counters(const struct virtio_dev *dev, struct virtio_counter *ou
 		{"plugged_blocks", memdev->plugs}, {"unplugged_blocks", memdev->unplugs},
 		{"refused", memdev->n_refused},
 	};
-	unsigned n = max < ARRAY_SIZE(all) ? max : (unsigned)ARRAY_SIZE(all);
 
-	memcpy(out, all, n * sizeof(all[0]));
-	return n;
+	return virtio_counters_copy(all, ARRAY_SIZE(all), out, max);
 }
 
 static void destroy(struct virtio_dev *dev)

@@ -3,8 +3,10 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <linux/vm_sockets.h>
@@ -31,6 +33,7 @@
 /* Below the 2 s after which Linux gives up: so nobody is joined to a connection that is forgotten
  * there. */
 #define WAIT_NS (1500 * NS_PER_MS)
+#define CALL_NS (5 * NS_PER_S)
 #define TICK_NS (250 * NS_PER_MS)
 
 /* A port of the host that is served; fd: whoever waits for the guest there, or -1. */
@@ -52,6 +55,8 @@ struct vsock {
 	struct port ports[PORTS_MAX];
 	struct vsock_conn *conns[VSOCK_CONNECTIONS_MAX];
 	unsigned next_conn; /* whose turn it is */
+	uint32_t n_calls;   /* since the start; the host's next port */
+	uint64_t n_opened, n_refused, rx_bytes, tx_bytes;
 	unsigned refusals_at, n_refusals;
 	struct refusal refusals[REFUSALS_MAX];
 	struct loop_op pump_op;
@@ -125,11 +130,14 @@ static struct vsock_conn *find_by_port(struct vsock *vsock, uint32_t host_port,
 	return NULL;
 }
 
-static void join(struct vsock_conn *conn, int fd)
+/* A connection was opened, or (r < 0) could not be. */
+static void opened(struct vsock *vsock, struct vsock_conn *conn, int r)
 {
-	if (vsock_conn_join(conn, fd) < 0)
+	if (r < 0)
 		vsock_conn_kill(conn, true);
-	conn->changed(conn->user);
+	else
+		vsock->n_opened++;
+	schedule_pump(vsock);
 }
 
 static void start_tick(struct vsock *vsock)
@@ -141,7 +149,8 @@ static void start_tick(struct vsock *vsock)
 		loop_defer(vsock->loop, &vsock->tick.op);
 }
 
-/* Connections that waited too long for somebody on the host are refused. */
+/* Connections that waited too long for somebody on the host, or for the guest's answer, end; those
+ * whose host's end may have gone are asked. */
 static void on_tick(struct loop_op *op, int res, uint32_t flags)
 {
 	struct vsock *vsock = container_of(op, struct vsock, tick.op);
@@ -154,7 +163,11 @@ static void on_tick(struct loop_op *op, int res, uint32_t flags)
 	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
 		struct vsock_conn *conn = vsock->conns[i];
 
-		if (!conn || conn->state != VSOCK_CONN_WAITING)
+		if (!conn)
+			continue;
+		if (vsock_conn_needs_probe(conn))
+			vsock_conn_probe(conn);
+		if (conn->state != VSOCK_CONN_WAITING && conn->state != VSOCK_CONN_CALLING)
 			continue;
 		if (now_ns >= conn->deadline_ns)
 			vsock_conn_kill(conn, true);
@@ -172,6 +185,8 @@ int virtio_vsock_listen(struct virtio_dev *dev, uint32_t port)
 
 	if (find_port(vsock, port))
 		return 0;
+	if (port >= VSOCK_CALL_PORT_MIN)
+		return -EINVAL;
 	if (vsock->n_ports == PORTS_MAX)
 		return -ENOSPC;
 	vsock->ports[vsock->n_ports++] = (struct port){.number = port, .fd = -1};
@@ -198,21 +213,10 @@ int virtio_vsock_offer(struct virtio_dev *dev, uint32_t number, int fd)
 		vsock_conn_kill(conn, true);
 	conn = find_by_port(vsock, number, VSOCK_CONN_WAITING);
 	if (conn)
-		join(conn, steal_fd(&owned));
+		opened(vsock, conn, vsock_conn_join(conn, steal_fd(&owned)));
 	else
 		port->fd = steal_fd(&owned);
 	return 0;
-}
-
-/* From the guest. */
-
-static void refuse(struct vsock *vsock, uint32_t guest_port, uint32_t host_port)
-{
-	unsigned at = (vsock->refusals_at + vsock->n_refusals) % REFUSALS_MAX;
-
-	vsock->refusals[at] = (struct refusal){.guest_port = guest_port, .host_port = host_port};
-	vsock->n_refusals++;
-	schedule_pump(vsock);
 }
 
 static struct vsock_conn *add_conn(struct vsock *vsock, uint32_t guest_port, uint32_t host_port)
@@ -225,6 +229,81 @@ static struct vsock_conn *add_conn(struct vsock *vsock, uint32_t guest_port, uin
 		return vsock->conns[i];
 	}
 	return NULL;
+}
+
+static void wait_until(struct vsock *vsock, struct vsock_conn *conn, uint64_t deadline_ns)
+{
+	conn->deadline_ns = deadline_ns;
+	start_tick(vsock);
+}
+
+/* How many connections are the host's, those included that the guest has to hear the end of. */
+static unsigned count_calls(const struct vsock *vsock)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
+		n += vsock->conns[i] && vsock->conns[i]->host_port >= VSOCK_CALL_PORT_MIN;
+	return n;
+}
+
+/* A port of the host's that no connection has, dead ones included. */
+static uint32_t next_call_port(struct vsock *vsock)
+{
+	for (;;) {
+		uint32_t port = VSOCK_CALL_PORT_MIN + vsock->n_calls++ % VSOCK_CALL_PORT_MIN;
+		bool taken = false;
+
+		for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
+			taken |= vsock->conns[i] && vsock->conns[i]->host_port == port;
+		if (!taken)
+			return port;
+	}
+}
+
+/* #syscalls loop: shutdown close */
+static int start_call(struct vsock *vsock, uint32_t guest_port, int fd)
+{
+	struct vsock_conn *conn;
+	int r;
+
+	if (!vsock->dev.active || vsock->dev.broken)
+		return -ENOTCONN;
+	if (count_calls(vsock) >= VSOCK_CALLS_MAX)
+		return -EUSERS;
+	r = io_set_nonblock(fd, 0);
+	if (r < 0)
+		return r;
+	conn = add_conn(vsock, guest_port, next_call_port(vsock));
+	if (!conn)
+		return -ENOMEM;
+	vsock_conn_call(conn, fd);
+	wait_until(vsock, conn, clock_now_ns() + CALL_NS);
+	schedule_pump(vsock);
+	return 0;
+}
+
+int virtio_vsock_connect(struct virtio_dev *dev, uint32_t guest_port, int fd)
+{
+	int r = start_call(from_dev(dev), guest_port, fd);
+
+	if (r < 0) {
+		shutdown(fd, SHUT_RDWR); /* or a ring that still knows it would keep it open */
+		close(fd);
+	}
+	return r;
+}
+
+/* From the guest. */
+
+static void refuse(struct vsock *vsock, uint32_t guest_port, uint32_t host_port)
+{
+	unsigned at = (vsock->refusals_at + vsock->n_refusals) % REFUSALS_MAX;
+
+	vsock->refusals[at] = (struct refusal){.guest_port = guest_port, .host_port = host_port};
+	vsock->n_refusals++;
+	vsock->n_refused++;
+	schedule_pump(vsock);
 }
 
 /* An RST still due for an earlier connection of the same ports would hit the new one: the guest has
@@ -257,11 +336,23 @@ static void on_request(struct vsock *vsock, const struct virtio_vsock_hdr *heade
 	if (older)
 		vsock_conn_kill(older, true);
 	if (port->fd >= 0) {
-		join(conn, steal_fd(&port->fd));
+		opened(vsock, conn, vsock_conn_join(conn, steal_fd(&port->fd)));
 	} else {
-		conn->deadline_ns = clock_now_ns() + WAIT_NS;
-		start_tick(vsock);
+		wait_until(vsock, conn, clock_now_ns() + WAIT_NS);
 	}
+}
+
+/* The guest answers a call, by anything but RST. */
+static void on_answer(struct vsock *vsock, struct vsock_conn *conn,
+		      const struct virtio_vsock_hdr *header)
+{
+	int r = -EBADMSG;
+
+	if (le16toh(header->op) == VIRTIO_VSOCK_OP_RESPONSE) {
+		vsock_conn_set_credit(conn, le32toh(header->buf_alloc), le32toh(header->fwd_cnt));
+		r = vsock_conn_answered(conn);
+	}
+	opened(vsock, conn, r);
 }
 
 /* A packet on a connection that is open. Returns a negative errno if it ends the connection. */
@@ -269,13 +360,17 @@ static int on_open_packet(struct vsock *vsock, struct vsock_conn *conn,
 			  const struct virtio_vsock_hdr *header)
 {
 	uint32_t len = le32toh(header->len);
+	int r;
 
 	vsock_conn_set_credit(conn, le32toh(header->buf_alloc), le32toh(header->fwd_cnt));
 	switch (le16toh(header->op)) {
 	case VIRTIO_VSOCK_OP_RW:
 		if (len > PACKET_MAX || len > vsock->chain.out_len - HEADER_LEN)
 			return -EBADMSG;
-		return vsock_conn_receive(conn, &vsock->chain, HEADER_LEN, len);
+		r = vsock_conn_receive(conn, &vsock->chain, HEADER_LEN, len);
+		if (r == 0)
+			vsock->rx_bytes += len;
+		return r;
 	case VIRTIO_VSOCK_OP_SHUTDOWN:
 		vsock_conn_guest_shutdown(conn, le32toh(header->flags));
 		return 0;
@@ -305,6 +400,8 @@ static void on_packet(struct vsock *vsock, const struct virtio_vsock_hdr *header
 			refuse(vsock, guest_port, host_port);
 	} else if (conn && op == VIRTIO_VSOCK_OP_RST) {
 		vsock_conn_kill(conn, false);
+	} else if (conn && conn->state == VSOCK_CONN_CALLING) {
+		on_answer(vsock, conn, header);
 	} else if (conn &&
 		   (conn->state == VSOCK_CONN_WAITING || on_open_packet(vsock, conn, header) < 0)) {
 		vsock_conn_kill(conn, true);
@@ -411,6 +508,7 @@ static void send_packet(struct vsock *vsock, struct vsock_conn *conn)
 		vq_copy_in(&vsock->chain, HEADER_LEN, payload, len);
 	vq_push(&vsock->dev.queues[QUEUE_RX], vsock->chain.head, HEADER_LEN + len);
 	vsock_conn_taken(conn, len);
+	vsock->tx_bytes += len;
 }
 
 /* A buffer of the guest's for one packet: 1, 0 when there is none, negative when the queue is
@@ -453,13 +551,19 @@ static void pump_rx(struct vsock *vsock)
 
 /* The device as a whole. */
 
+/* Frees what is over, and sees to it that on_tick() looks at what may be. */
 static void reap(struct vsock *vsock)
 {
-	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
-		if (vsock->conns[i] && vsock_conn_is_idle(vsock->conns[i])) {
-			vsock_conn_free(vsock->conns[i]);
+	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
+		struct vsock_conn *conn = vsock->conns[i];
+
+		if (conn && vsock_conn_is_idle(conn)) {
+			vsock_conn_free(conn);
 			vsock->conns[i] = NULL;
+		} else if (conn && vsock_conn_needs_probe(conn)) {
+			start_tick(vsock);
 		}
+	}
 }
 
 static void maybe_drained(struct vsock *vsock)
@@ -523,6 +627,22 @@ static void reset(struct virtio_dev *dev, void (*drained)(void *user), void *use
 	maybe_drained(vsock);
 }
 
+static unsigned counters(const struct virtio_dev *dev, struct virtio_counter *out, unsigned max)
+{
+	const struct vsock *vsock = (const struct vsock *)(const void *)dev;
+	uint64_t n_open = 0;
+
+	_Static_assert(offsetof(struct vsock, dev) == 0, "a cast that keeps the const");
+	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
+		n_open += vsock->conns[i] && vsock->conns[i]->state == VSOCK_CONN_OPEN;
+	const struct virtio_counter all[] = {
+		{"rx_bytes", vsock->rx_bytes}, {"tx_bytes", vsock->tx_bytes},
+		{"opened", vsock->n_opened},   {"open", n_open},
+		{"called", vsock->n_calls},    {"refused", vsock->n_refused},
+	};
+	return virtio_counters_copy(all, ARRAY_SIZE(all), out, max);
+}
+
 static void destroy(struct virtio_dev *dev)
 {
 	struct vsock *vsock = from_dev(dev);
@@ -540,6 +660,7 @@ static const struct virtio_ops vsock_ops = {
 	.activate = activate,
 	.kick = kick,
 	.reset = reset,
+	.counters = counters,
 	.destroy = destroy,
 };
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * virtio-vsock (virtio 1.2 §5.10) ended in this process, no vhost and no CID of the host kernel:
- * stream connections of the guest are joined to unix stream sockets. Bytes are moved, never parsed.
- * Credits both ways: what the guest may send is bounded by a buffer a connection, what it was sent
- * by its own credit; a reader on either side that stops holds up only its connection. At most
- * VSOCK_CONNECTIONS_MAX connections.
+ * stream connections are joined to unix stream sockets. Two ways in: the guest connects to a port
+ * of the host that is served, and meets whoever was offered there; the host connects to a port on
+ * which something in the guest listens. Bytes are moved, never parsed. Credits both ways: what the
+ * guest may send is bounded by a buffer a connection, what it was sent by its own credit; a reader
+ * on either side that stops holds up only its connection. At most VSOCK_CONNECTIONS_MAX
+ * connections, of which the host's can never take those that served ports need.
  */
 #pragma once
 
@@ -12,6 +14,7 @@
 #include "virtio/device.h"
 
 #define VSOCK_CONNECTIONS_MAX	64
+#define VSOCK_CALLS_MAX		48 /* of these, the host's */
 #define VSOCK_CONNECTION_BUFFER (64u * 1024)
 
 int virtio_vsock_new(struct virtio_dev **out, struct loop *loop, uint64_t guest_cid);
@@ -27,7 +30,20 @@ int virtio_vsock_offer(struct virtio_dev *dev, uint32_t port, int fd);
 
 /*
  * Makes `port` one that is served: the guest's connection request there waits (for 1.5 s, less than
- * Linux does) for an offer, instead of being refused. An offer does so as well. Returns 0, or
- * -ENOSPC: 16 ports are served at most.
+ * Linux does) for an offer, instead of being refused. An offer does so as well. Returns 0, -EINVAL
+ * for the ports that connections of the host come from (VSOCK_CALL_PORT_MIN and above), or -ENOSPC:
+ * 16 ports are served at most.
  */
 int virtio_vsock_listen(struct virtio_dev *dev, uint32_t port);
+
+#define VSOCK_CALL_PORT_MIN 0x40000000u
+
+/*
+ * Connects fd (a connected unix stream socket, owned from here on; also on failure) to the guest's
+ * port: REQUEST, and once the guest answers RESPONSE the bytes flow, those that were written before
+ * as well. A guest that refuses, or has not answered after 5 s, closes it without a byte. A half
+ * that either side ends is ended on the other; a socket that is closed wholly ends both. Returns 0,
+ * -ENOTCONN while the guest has no driver for the device, -EUSERS when VSOCK_CALLS_MAX are there,
+ * or another negative errno.
+ */
+int virtio_vsock_connect(struct virtio_dev *dev, uint32_t guest_port, int fd);

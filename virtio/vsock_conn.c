@@ -15,6 +15,7 @@
 
 static void on_sent(struct loop_op *op, int res, uint32_t flags);
 static void on_received(struct loop_op *op, int res, uint32_t flags);
+static void on_probed(struct loop_op *op, int res, uint32_t flags);
 
 struct vsock_conn *vsock_conn_new(struct loop *loop, uint32_t guest_port, uint32_t host_port,
 				  void (*changed)(void *user), void *user)
@@ -32,6 +33,7 @@ struct vsock_conn *vsock_conn_new(struct loop *loop, uint32_t guest_port, uint32
 	conn->fd = conn->slot = -1;
 	conn->send_op.done = on_sent;
 	conn->recv_op.done = on_received;
+	conn->probe_op.done = on_probed;
 	return conn;
 }
 
@@ -46,7 +48,7 @@ void vsock_conn_free(struct vsock_conn *conn)
 
 bool vsock_conn_is_busy(const struct vsock_conn *conn)
 {
-	return conn->sending || conn->receiving;
+	return conn->sending || conn->receiving || conn->probing;
 }
 
 bool vsock_conn_is_idle(const struct vsock_conn *conn)
@@ -54,10 +56,11 @@ bool vsock_conn_is_idle(const struct vsock_conn *conn)
 	return conn->state == VSOCK_CONN_DEAD && !vsock_conn_is_busy(conn) && !conn->rst_due;
 }
 
+/* #syscalls loop: shutdown close */
 void vsock_conn_kill(struct vsock_conn *conn, bool tell)
 {
 	if (conn->state != VSOCK_CONN_DEAD)
-		conn->rst_due = tell;
+		conn->rst_due = tell && !conn->request_due;
 	conn->state = VSOCK_CONN_DEAD;
 	/* Shutting ends what is under way on the socket: it cannot fail, as a cancellation could.
 	 */
@@ -78,6 +81,30 @@ static void start_recv(struct vsock_conn *conn)
 		loop_recv(conn->loop, &conn->recv_op, conn->slot, conn->out, BUFFER, 0) < 0;
 	if (conn->recv_deferred)
 		loop_defer(conn->loop, &conn->recv_op);
+}
+
+bool vsock_conn_needs_probe(const struct vsock_conn *conn)
+{
+	return conn->state == VSOCK_CONN_OPEN && conn->at_end && !conn->hung_up;
+}
+
+/* Sending nothing fails once the other end is closed. (A poll for the hang-up ends at once, with
+ * the half that is known.) */
+void vsock_conn_probe(struct vsock_conn *conn)
+{
+	if (!conn->probing)
+		conn->probing = loop_send(conn->loop, &conn->probe_op, conn->slot, conn->in, 0,
+					  MSG_NOSIGNAL) == 0;
+}
+
+static void on_probed(struct loop_op *op, int res, uint32_t flags)
+{
+	struct vsock_conn *conn = container_of(op, struct vsock_conn, probe_op);
+
+	(void)flags;
+	conn->probing = false;
+	conn->hung_up = res == -EPIPE || res == -ECONNRESET;
+	conn->changed(conn->user);
 }
 
 static void on_received(struct loop_op *op, int res, uint32_t flags)
@@ -211,25 +238,56 @@ void vsock_conn_guest_shutdown(struct vsock_conn *conn, uint32_t flags)
 	finish_guest_end(conn);
 }
 
-int vsock_conn_join(struct vsock_conn *conn, int fd)
+/* Bytes may move from here on. */
+static int open_conn(struct vsock_conn *conn)
 {
-	assert(conn->state == VSOCK_CONN_WAITING && conn->fd < 0);
-	conn->fd = fd;
 	conn->buffers = malloc(2 * (size_t)BUFFER);
 	if (!conn->buffers)
 		return -ENOMEM;
 	conn->in = conn->buffers;
 	conn->out = conn->buffers + BUFFER;
-	conn->slot = loop_slot_add(conn->loop, fd);
+	conn->slot = loop_slot_add(conn->loop, conn->fd);
 	if (conn->slot < 0)
 		return conn->slot;
 	conn->state = VSOCK_CONN_OPEN;
-	conn->response_due = true;
 	start_recv(conn);
 	return 0;
 }
 
+int vsock_conn_join(struct vsock_conn *conn, int fd)
+{
+	assert(conn->state == VSOCK_CONN_WAITING && conn->fd < 0);
+	conn->fd = fd;
+	conn->response_due = true;
+	return open_conn(conn);
+}
+
+void vsock_conn_call(struct vsock_conn *conn, int fd)
+{
+	assert(conn->state == VSOCK_CONN_WAITING && conn->fd < 0);
+	conn->fd = fd;
+	conn->state = VSOCK_CONN_CALLING;
+	conn->request_due = true;
+}
+
+int vsock_conn_answered(struct vsock_conn *conn)
+{
+	assert(conn->state == VSOCK_CONN_CALLING);
+	return conn->request_due ? -EBADMSG : open_conn(conn);
+}
+
 /* Packets for the guest. */
+
+/* What the guest is to hear of the socket's end (VIRTIO_VSOCK_SHUTDOWN_*) and has not heard. */
+static uint32_t shutdown_due(const struct vsock_conn *conn)
+{
+	uint32_t flags = 0;
+
+	if (conn->at_end && conn->out_len == 0)
+		flags = VIRTIO_VSOCK_SHUTDOWN_SEND |
+			(conn->hung_up ? VIRTIO_VSOCK_SHUTDOWN_RCV : 0);
+	return flags & ~conn->shutdown_sent ? flags : 0;
+}
 
 uint16_t vsock_conn_due(const struct vsock_conn *conn)
 {
@@ -237,6 +295,8 @@ uint16_t vsock_conn_due(const struct vsock_conn *conn)
 
 	if (conn->rst_due)
 		return VIRTIO_VSOCK_OP_RST;
+	if (conn->state == VSOCK_CONN_CALLING && conn->request_due)
+		return VIRTIO_VSOCK_OP_REQUEST;
 	if (conn->state != VSOCK_CONN_OPEN)
 		return 0;
 	if (conn->response_due)
@@ -247,7 +307,7 @@ uint16_t vsock_conn_due(const struct vsock_conn *conn)
 		return VIRTIO_VSOCK_OP_CREDIT_UPDATE;
 	if (conn->out_len > 0 && !conn->credit_requested)
 		return VIRTIO_VSOCK_OP_CREDIT_REQUEST;
-	if (conn->at_end && conn->out_len == 0 && !conn->shutdown_sent)
+	if (shutdown_due(conn))
 		return VIRTIO_VSOCK_OP_SHUTDOWN;
 	return 0;
 }
@@ -262,6 +322,9 @@ void vsock_conn_take(struct vsock_conn *conn, uint16_t op, uint32_t room,
 	case VIRTIO_VSOCK_OP_RST:
 		conn->rst_due = false;
 		break;
+	case VIRTIO_VSOCK_OP_REQUEST:
+		conn->request_due = false;
+		break;
 	case VIRTIO_VSOCK_OP_RESPONSE:
 		conn->response_due = false;
 		break;
@@ -273,8 +336,8 @@ void vsock_conn_take(struct vsock_conn *conn, uint16_t op, uint32_t room,
 		conn->credit_requested = true;
 		break;
 	case VIRTIO_VSOCK_OP_SHUTDOWN:
-		conn->shutdown_sent = true;
-		header->flags = htole32(VIRTIO_VSOCK_SHUTDOWN_SEND);
+		conn->shutdown_sent = shutdown_due(conn);
+		header->flags = htole32(conn->shutdown_sent);
 		break;
 	}
 	/* Every packet carries our credit. */

@@ -4,8 +4,8 @@
  * each way (virtio 1.2 §5.10.6.3), and what is to be told to the guest. It never waits: the socket
  * is read and written by the loop, and the device asks for the next packet when the guest has a
  * buffer for it. Invariants: at most one recv and one send are under way; bytes from the guest are
- * accepted only within the credit it was given; it is freed only when dead and nothing is under
- * way. Loop thread; nothing from the guest is trusted.
+ * accepted only within the credit it was given, and moved only when OPEN; it is freed only when
+ * dead and nothing is under way. Loop thread; nothing from the guest is trusted.
  */
 #pragma once
 
@@ -19,6 +19,7 @@
 
 enum vsock_conn_state {
 	VSOCK_CONN_WAITING, /* the guest asked, nobody is there yet */
+	VSOCK_CONN_CALLING, /* the host asked, the guest has not answered */
 	VSOCK_CONN_OPEN,
 	VSOCK_CONN_DEAD, /* to be freed when idle */
 };
@@ -30,7 +31,7 @@ struct vsock_conn {
 	void *user;
 	uint32_t guest_port, host_port;
 	enum vsock_conn_state state;
-	uint64_t deadline_ns; /* of waiting */
+	uint64_t deadline_ns; /* of waiting and calling */
 	int fd, slot;
 	uint8_t *buffers;
 
@@ -45,25 +46,38 @@ struct vsock_conn {
 	/* From the socket to the guest: what one recv brought. */
 	struct loop_op recv_op;
 	bool receiving, recv_deferred, at_end;
+	/* After that, whether the socket is gone in both directions: nothing wakes for that, so it
+	 * is asked now and then. */
+	struct loop_op probe_op;
+	bool probing, hung_up;
 	uint8_t *out;
 	uint32_t out_at, out_len;
 	uint32_t tx_cnt, peer_buf_alloc, peer_fwd_cnt;
 	bool guest_wants_no_more;
 
-	bool response_due, credit_update_due, credit_requested, shutdown_sent, rst_due;
+	bool request_due, response_due, credit_update_due, credit_requested, rst_due;
+	uint32_t shutdown_sent; /* VIRTIO_VSOCK_SHUTDOWN_* */
 };
 
-/* A waiting connection. NULL without memory. */
+/* A connection that waits for vsock_conn_join() or vsock_conn_call(). NULL without memory. */
 struct vsock_conn *vsock_conn_new(struct loop *loop, uint32_t guest_port, uint32_t host_port,
 				  void (*changed)(void *user), void *user);
 
 /* Frees an idle connection and closes its socket. */
 void vsock_conn_free(struct vsock_conn *conn);
 
-/* Joins it to fd, which is its own from here on, also on failure. Returns 0 or a negative errno. */
+/* Joins a connection that the guest asked for to fd, which is its own from here on, also on
+ * failure. Returns 0 or a negative errno. */
 int vsock_conn_join(struct vsock_conn *conn, int fd);
 
-/* Ends it: the socket is shut at once, and the guest told by RST if `tell`. */
+/* Asks the guest for a connection with fd, which is its own from here on. */
+void vsock_conn_call(struct vsock_conn *conn, int fd);
+
+/* The guest's answer to that. Returns 0 or a negative errno: without room for it, or -EBADMSG if
+ * the guest was not even asked yet. */
+int vsock_conn_answered(struct vsock_conn *conn);
+
+/* Ends it: the socket is shut at once, and the guest told by RST if `tell` and it knows of it. */
 void vsock_conn_kill(struct vsock_conn *conn, bool tell);
 
 /* Whether it can be freed: dead, nothing under way, nothing left to tell. */
@@ -71,6 +85,11 @@ bool vsock_conn_is_idle(const struct vsock_conn *conn);
 
 /* Whether an operation of it is under way. */
 bool vsock_conn_is_busy(const struct vsock_conn *conn);
+
+/* Whether its socket's reader may leave without a word: vsock_conn_probe() is due now and then. It
+ * finds that out, after which both halves are over. */
+bool vsock_conn_needs_probe(const struct vsock_conn *conn);
+void vsock_conn_probe(struct vsock_conn *conn);
 
 /* What the guest said of its own buffer in a header. */
 void vsock_conn_set_credit(struct vsock_conn *conn, uint32_t buf_alloc, uint32_t fwd_cnt);

@@ -88,12 +88,19 @@ static int hand_over(struct runner_client *client)
 	return fd;
 }
 
+/* What it says it is, 0 without the magic. */
+static uint32_t kind_of(const struct runner_client *client)
+{
+	const struct runner_hello *hello = &client->hello.hello;
+
+	return hello->magic == RUNNER_MAGIC ? hello->kind : 0;
+}
+
 static void start_kind(struct runner_client *client)
 {
 	struct machine *machine = client->server->machine;
-	uint32_t kind = client->hello.magic == RUNNER_MAGIC ? client->hello.kind : 0;
 
-	switch (kind) {
+	switch (kind_of(client)) {
 	case RUNNER_CONTROL:
 		start_control(client);
 		break;
@@ -103,10 +110,33 @@ static void start_kind(struct runner_client *client)
 	case RUNNER_CONSOLE:
 		console_hub_add(&machine->console, hand_over(client), true);
 		break;
+	case RUNNER_VSOCK:
+		virtio_vsock_connect(machine->vsock, client->hello.port, hand_over(client));
+		break;
 	default:
 		drop(client);
 		break;
 	}
+}
+
+/* How much of the hello is missing: the kind tells its length. */
+static uint32_t hello_missing(const struct runner_client *client)
+{
+	size_t len = sizeof(client->hello.hello);
+
+	if (client->received >= len && kind_of(client) == RUNNER_VSOCK)
+		len = sizeof(client->hello);
+	return (uint32_t)len - client->received;
+}
+
+static void receive_hello(struct runner_client *client)
+{
+	uint8_t *to = (uint8_t *)&client->hello + client->received;
+
+	client->waiting = loop_recv(loop_of(client), &client->op, client->slot, to,
+				    hello_missing(client), MSG_WAITALL) == 0;
+	if (!client->waiting)
+		drop(client);
 }
 
 static void hello_came(struct loop_op *op, int res, uint32_t cqe_flags)
@@ -115,11 +145,15 @@ static void hello_came(struct loop_op *op, int res, uint32_t cqe_flags)
 
 	(void)cqe_flags;
 	client->waiting = false;
-	if (res != (int)sizeof(client->hello) || client->state != CLIENT_HELLO) {
+	if (res != (int)hello_missing(client) || client->state != CLIENT_HELLO) {
 		drop(client);
 		return;
 	}
-	loop_cancel(loop_of(client), &client->timer.op);
+	client->received += (uint32_t)res;
+	if (hello_missing(client))
+		receive_hello(client);
+	else
+		loop_cancel(loop_of(client), &client->timer.op);
 }
 
 /* Also the end of a hello that came in time: the timer was cancelled, and nothing of the client is
@@ -288,9 +322,9 @@ static void take_client(struct runner_server *server, struct runner_client *clie
 					 .op.done = hello_came,
 					 .timer.op.done = hello_time_over};
 	client->timing = loop_timer_start(loop, &client->timer, now_ns + HELLO_TIMEOUT_NS) == 0;
-	client->waiting = loop_recv(loop, &client->op, slot, &client->hello, sizeof(client->hello),
-				    MSG_WAITALL) == 0;
-	if (!client->timing || !client->waiting)
+	if (client->timing)
+		receive_hello(client);
+	else
 		drop(client);
 }
 
@@ -312,6 +346,7 @@ static void wait_for_client(struct runner_server *server, uint64_t pause_ns)
 		loop_defer(loop, &server->accept_timer.op);
 }
 
+/* #syscalls loop: accept4(_, _, _, SOCK_CLOEXEC) shutdown close */
 static void accept_ready(struct loop_op *op, int res, uint32_t cqe_flags)
 {
 	struct runner_server *server = container_of(op, struct runner_server, accept_timer.op);

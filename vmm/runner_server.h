@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The runner's socket (base/runner.h): takes connections, reads what kind they are, and hands them
- * on: IDM to vsock, console to the hub; control requests (proto/runner.proto) are served here, one
- * at a time a connection. Who may connect is decided by who made the socket; still nothing a client
- * sends is trusted. Loop thread.
+ * on: IDM and vsock to that device, console to the hub; control requests (proto/runner.proto) are
+ * served here, one at a time a connection. Who may connect is decided by who made the socket; still
+ * nothing a client sends is trusted. Loop thread.
  */
 #pragma once
 
@@ -30,9 +30,9 @@ struct runner_client {
 	bool busy;    /* a request is under way: no further one until it is answered */
 	struct loop_op op;
 	struct loop_timer timer;
-	uint64_t heard_ns; /* when it connected or sent something last */
-	struct runner_hello hello;
-	uint32_t received;
+	uint64_t heard_ns;		 /* when it connected or sent something last */
+	struct runner_vsock_hello hello; /* of other kinds without the port */
+	uint32_t received;		 /* of the hello, then of the frame */
 	unsigned n_fds;
 	int fds[RUNNER_FDS_MAX]; /* came with the request */
 	uint8_t *frame;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Packets of a hostile guest, with somebody on the host's side who comes, writes, reads and goes.
+/* Packets of a hostile guest, with several on the host's side who come, call, write, read and go.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -18,6 +18,7 @@
 #define RX_LEN	  2048u
 #define STEPS_MAX 300
 #define TX_GPA	  0x200000u
+#define ENDS	  4u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -25,22 +26,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 struct step {
 	uint8_t what;
 	uint8_t op;
-	uint8_t guest_port; /* few, so that they meet */
+	uint8_t guest_port; /* few, so that they meet; from 4 on with a call of the host's */
 	uint8_t odd;	    /* which fields of the header are not as they should be */
 	uint32_t value, len;
 };
 
 struct fuzz {
 	struct driver d;
-	int fd; /* the host's end, or -1 */
+	int fds[ENDS]; /* the host's ends, or -1 */
 };
 
 static void send_packet(struct fuzz *f, const struct step *step)
 {
+	uint32_t port = step->guest_port & 4 ? VSOCK_CALL_PORT_MIN + (step->guest_port >> 3) : PORT;
 	struct virtio_vsock_hdr header = {.src_cid = step->odd & 1 ? step->value : GUEST_CID,
 					  .dst_cid = step->odd & 2 ? step->value : 2,
 					  .src_port = step->guest_port % 4,
-					  .dst_port = step->odd & 4 ? step->value : PORT,
+					  .dst_port = step->odd & 4 ? step->value : port,
 					  .len = step->odd & 8 ? step->value : step->len % 70000,
 					  .type = step->odd & 16 ? 2 : VIRTIO_VSOCK_TYPE_STREAM,
 					  .op = step->odd & 32 ? step->op : step->op % 9,
@@ -58,16 +60,20 @@ static void send_packet(struct fuzz *f, const struct step *step)
 		;
 }
 
-static void offer(struct fuzz *f, uint32_t port)
+/* Somebody new comes, by an offer or a call. */
+static void come(struct fuzz *f, const struct step *step)
 {
-	int pair[2];
+	int *end = &f->fds[step->op % ENDS], pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		abort();
-	close_fdp(&f->fd);
-	f->fd = pair[1];
-	fcntl(f->fd, F_SETFL, O_NONBLOCK);
-	virtio_vsock_offer(f->d.dev, port, pair[0]);
+	close_fdp(end);
+	*end = pair[1];
+	fcntl(*end, F_SETFL, O_NONBLOCK);
+	if (step->odd & 2)
+		virtio_vsock_connect(f->d.dev, step->guest_port % 4, pair[0]);
+	else
+		virtio_vsock_offer(f->d.dev, step->odd & 1 ? step->value : PORT, pair[0]);
 }
 
 static void post_rx(struct fuzz *f, unsigned n)
@@ -87,17 +93,18 @@ static void start(struct fuzz *f)
 static void run_step(struct fuzz *f, const struct step *step)
 {
 	static uint8_t bytes[65536];
+	int *end = &f->fds[step->op % ENDS];
 	ssize_t n = 0;
 
 	switch (step->what % 10) {
 	case 0:
-		offer(f, step->odd & 1 ? step->value : PORT);
+		come(f, step);
 		break;
 	case 1:
-		n = send(f->fd, bytes, step->len % sizeof(bytes), MSG_NOSIGNAL);
+		n = send(*end, bytes, step->len % sizeof(bytes), MSG_NOSIGNAL);
 		break;
 	case 2:
-		n = read(f->fd, bytes, sizeof(bytes));
+		n = read(*end, bytes, sizeof(bytes));
 		break;
 	case 3:
 		post_rx(f, step->len % 64);
@@ -106,7 +113,10 @@ static void run_step(struct fuzz *f, const struct step *step)
 		driver_run(&f->d, 0);
 		break;
 	case 5:
-		close_fdp(&f->fd);
+		if (step->odd & 1)
+			shutdown(*end, step->odd & 2 ? SHUT_WR : SHUT_RD);
+		else
+			close_fdp(end);
 		break;
 	case 6:
 		if (step->odd % 8 == 0) {
@@ -124,7 +134,7 @@ static void run_step(struct fuzz *f, const struct step *step)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz f = {.fd = -1};
+	struct fuzz f = {.fds = {-1, -1, -1, -1}};
 	struct virtio_dev *dev;
 
 	if (driver_init(&f.d) < 0 || virtio_vsock_new(&dev, f.d.loop, GUEST_CID) < 0)
@@ -141,7 +151,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size -= sizeof(step);
 		run_step(&f, &step);
 	}
-	close_fdp(&f.fd);
+	for (unsigned i = 0; i < ENDS; i++)
+		close_fdp(&f.fds[i]);
 	driver_deinit(&f.d);
 	return 0;
 }

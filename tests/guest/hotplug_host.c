@@ -27,7 +27,6 @@
 #define IMPATIENT_MS   300u
 #define CLOSED_TRIES   50u
 #define CLOSED_WAIT_US 100000u
-#define EXIT_SKIP      77
 #define ETHERTYPE_TEST 0x88b5 /* IEEE 802 local experimental */
 #define FRAME_LEN      64u
 #define ANSWER_MS      10000
@@ -130,13 +129,13 @@ static int make_tap(void)
 
 	if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) {
 		puts("SKIP: no network namespace of our own can be made");
-		exit(EXIT_SKIP);
+		exit(RUNNER_EXIT_SKIP);
 	}
 	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "hot0");
 	if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0) {
 		puts("SKIP: /dev/net/tun is not there or not ours to use");
-		exit(EXIT_SKIP);
+		exit(RUNNER_EXIT_SKIP);
 	}
 	return fd;
 }
@@ -214,10 +213,7 @@ int main(int argc, char **argv)
 	const char *test = argc == 4 ? argv[3] : "";
 	bool stubborn = strcmp(test, "force") == 0 || strcmp(test, "force_nic") == 0;
 
-	if (access("/dev/kvm", W_OK) < 0) {
-		puts("SKIP: /dev/kvm is not there or not ours to open");
-		return EXIT_SKIP;
-	}
+	runner_need_kvm();
 	runner_start(argv[1], argv[2], stubborn ? "stubborn" : "", "");
 	if (strcmp(test, "disk") == 0)
 		test_disk();

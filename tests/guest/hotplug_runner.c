@@ -55,23 +55,32 @@ static void write_spec(const char *guest, const char *cmdline, const char *membe
 	CHECK(fclose(spec) == 0);
 }
 
-static void connect_to_vmm(void)
+int runner_connect(const void *hello, size_t len)
 {
-	const struct runner_hello hello = {.magic = RUNNER_MAGIC, .kind = RUNNER_CONTROL};
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", dir);
-	for (unsigned i = 0; connect(control, (struct sockaddr *)&address, sizeof(address)) < 0;
-	     i++) {
+	for (unsigned i = 0; connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0; i++) {
 		CHECK(i < CONNECT_TRIES);
 		usleep(WAIT_STEP_US);
 	}
-	CHECK(io_write_full(control, &hello, sizeof(hello)) == 0);
+	CHECK(io_write_full(fd, hello, len) == 0);
+	return fd;
+}
+
+void runner_need_kvm(void)
+{
+	if (access("/dev/kvm", W_OK) == 0)
+		return;
+	puts("SKIP: /dev/kvm is not there or not ours to open");
+	exit(RUNNER_EXIT_SKIP);
 }
 
 void runner_start(const char *program, const char *guest, const char *cmdline, const char *members)
 {
+	const struct runner_hello hello = {.magic = RUNNER_MAGIC, .kind = RUNNER_CONTROL};
+
 	CHECK(mkdtemp(dir));
 	atexit(clean_up);
 	write_spec(guest, cmdline, members);
@@ -81,7 +90,7 @@ void runner_start(const char *program, const char *guest, const char *cmdline, c
 		execl(program, program, "--spec", runner_path("spec.json"), (char *)NULL);
 		_exit(EXIT_FAILURE);
 	}
-	connect_to_vmm();
+	control = runner_connect(&hello, sizeof(hello));
 }
 
 static Protect__Runner__Reply *read_reply(void)
@@ -135,6 +144,33 @@ void runner_kill(void)
 	vmm = -1;
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_KILLED);
 	close(control);
+}
+
+Protect__Runner__StatusReply runner_status(void)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__Status body = PROTECT__RUNNER__STATUS__INIT;
+	Protect__Runner__StatusReply copy;
+	Protect__Runner__Reply *reply;
+
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_STATUS;
+	request.status = &body;
+	CHECK(runner_ask(&request, NULL, 0, &reply) == 0 && reply->status);
+	copy = *reply->status;
+	protect__runner__reply__free_unpacked(reply, NULL);
+	return copy;
+}
+
+int runner_set_resources(uint64_t memory_bytes, uint32_t vcpus)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__Resources body = PROTECT__RUNNER__RESOURCES__INIT;
+
+	body.memory_bytes = memory_bytes;
+	body.vcpus = vcpus;
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_RESOURCES;
+	request.resources = &body;
+	return runner_ask(&request, NULL, 0, NULL);
 }
 
 int runner_attach_disk(const char *serial, int fd)

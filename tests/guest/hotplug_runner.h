@@ -13,6 +13,8 @@
 
 #include "proto/runner.pb-c.h"
 
+#define RUNNER_EXIT_SKIP 77 /* of a test, without /dev/kvm */
+
 #define CHECK(condition)                                                                           \
 	do {                                                                                       \
 		if (!(condition)) {                                                                \
@@ -21,6 +23,9 @@
 			exit(EXIT_FAILURE);                                                        \
 		}                                                                                  \
 	} while (0)
+
+/* Ends the test, skipped, where there is no KVM to use. */
+void runner_need_kvm(void);
 
 /* Starts it in a folder of its own, which is removed at the program's end, and connects. members:
  * of the spec, besides kernel, console and socket. */
@@ -43,6 +48,15 @@ int runner_swap_disk(const char *serial, int fd);
 int runner_resize_disk(const char *serial);
 int runner_attach_nic(const char *name, const uint8_t mac[6], int fd);
 int runner_detach_nic(const char *name, uint32_t timeout_ms, bool force);
+
+/* Its state; of the reply only the numbers. */
+Protect__Runner__StatusReply runner_status(void);
+
+/* Sets targets; 0 = as it is. Returns the reply's error. */
+int runner_set_resources(uint64_t memory_bytes, uint32_t vcpus);
+
+/* A new connection to its socket, after these len bytes. */
+int runner_connect(const void *hello, size_t len);
 
 /* Waits until the console holds this text `times` times; false if it does not within 20 s. */
 bool runner_console_says(const char *text, unsigned times);

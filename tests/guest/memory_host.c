@@ -10,36 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define EXIT_SKIP 77
-#define MIB	  (UINT64_C(1) << 20)
-#define BOOT	  (32 * MIB)
-#define SLACK	  (MIB / 4) /* what the runner itself may take or give back meanwhile */
-#define BLOCK	  (2 * MIB)
+#define MIB   (UINT64_C(1) << 20)
+#define BOOT  (32 * MIB)
+#define SLACK (MIB / 4) /* what the runner itself may take or give back meanwhile */
+#define BLOCK (2 * MIB)
 
-static Protect__Runner__StatusReply status(void)
+static int set_memory(uint64_t bytes)
 {
-	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
-	Protect__Runner__Status body = PROTECT__RUNNER__STATUS__INIT;
-	Protect__Runner__StatusReply copy;
-	Protect__Runner__Reply *reply;
-
-	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_STATUS;
-	request.status = &body;
-	CHECK(runner_ask(&request, NULL, 0, &reply) == 0 && reply->status);
-	copy = *reply->status; /* for its numbers only */
-	protect__runner__reply__free_unpacked(reply, NULL);
-	return copy;
-}
-
-static int set_target(uint64_t bytes)
-{
-	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
-	Protect__Runner__Resources body = PROTECT__RUNNER__RESOURCES__INIT;
-
-	body.memory_bytes = bytes;
-	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_RESOURCES;
-	request.resources = &body;
-	return runner_ask(&request, NULL, 0, NULL);
+	return runner_set_resources(bytes, 0);
 }
 
 static bool debug_info_has(const char *text)
@@ -64,7 +42,7 @@ static uint64_t held(void)
 	uint64_t kib = 0;
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/proc/%u/smaps_rollup", status().pid);
+	snprintf(path, sizeof(path), "/proc/%u/smaps_rollup", runner_status().pid);
 	file = fopen(path, "r");
 	CHECK(file);
 	while (fgets(line, sizeof(line), file))
@@ -95,19 +73,19 @@ static void test_balloon(void)
 {
 	uint64_t before;
 
-	CHECK(set_target(BOOT + 1) != 0);
+	CHECK(set_memory(BOOT + 1) != 0);
 	CHECK(runner_console_says("TOUCHED", 1));
 	CHECK(debug_info_has("\"free_bytes\":305419896"));
 	before = held();
-	CHECK(set_target(BOOT - 8 * MIB) == 0);
+	CHECK(set_memory(BOOT - 8 * MIB) == 0);
 	expect("GIVEN", &before, -(int64_t)(8 * MIB));
-	CHECK(status().used_memory_bytes == BOOT - 8 * MIB);
-	CHECK(set_target(BOOT) == 0);
+	CHECK(runner_status().used_memory_bytes == BOOT - 8 * MIB);
+	CHECK(set_memory(BOOT) == 0);
 	expect("TAKEN", &before, 8 * MIB);
-	CHECK(status().used_memory_bytes == BOOT);
-	CHECK(set_target(BOOT - 4096) == 0);
+	CHECK(runner_status().used_memory_bytes == BOOT);
+	CHECK(set_memory(BOOT - 4096) == 0);
 	expect("REPORTED", &before, -(int64_t)(4 * MIB));
-	CHECK(set_target(BOOT) == 0);
+	CHECK(set_memory(BOOT) == 0);
 }
 
 static void test_memdev(void)
@@ -116,17 +94,17 @@ static void test_memdev(void)
 
 	CHECK(runner_console_says("READY", 1));
 	before = held();
-	CHECK(status().used_memory_bytes == BOOT);
-	CHECK(set_target(BOOT + 4 * BLOCK) == 0);
+	CHECK(runner_status().used_memory_bytes == BOOT);
+	CHECK(set_memory(BOOT + 4 * BLOCK) == 0);
 	expect("PLUGGED", &before, 4 * BLOCK);
-	CHECK(status().used_memory_bytes == BOOT + 4 * BLOCK);
-	CHECK(set_target(BOOT + 2 * BLOCK) == 0);
+	CHECK(runner_status().used_memory_bytes == BOOT + 4 * BLOCK);
+	CHECK(set_memory(BOOT + 2 * BLOCK) == 0);
 	expect("SHRUNK", &before, -(int64_t)(2 * BLOCK));
-	CHECK(status().used_memory_bytes == BOOT + 2 * BLOCK);
-	CHECK(set_target(BOOT + 4 * BLOCK) == 0);
+	CHECK(runner_status().used_memory_bytes == BOOT + 2 * BLOCK);
+	CHECK(set_memory(BOOT + 4 * BLOCK) == 0);
 	/* One page may come back to the ring that the guest left in unplugged memory. */
 	expect("PASS", &before, -(int64_t)(2 * BLOCK));
-	CHECK(status().used_memory_bytes == BOOT);
+	CHECK(runner_status().used_memory_bytes == BOOT);
 }
 
 int main(int argc, char **argv)
@@ -135,10 +113,7 @@ int main(int argc, char **argv)
 
 	if (argc != 4)
 		return EXIT_FAILURE;
-	if (access("/dev/kvm", W_OK) < 0) {
-		puts("SKIP: /dev/kvm is not there or not ours to open");
-		return EXIT_SKIP;
-	}
+	runner_need_kvm();
 	runner_start(argv[1], argv[2], "",
 		     balloon ? "\"huge_pages\": false"
 			     : "\"huge_pages\": false, \"max_memory_mib\": 160");

@@ -13,7 +13,6 @@
 
 #include "base/clock.h"
 
-#define EXIT_SKIP	77
 #define HOTPLUG_ROUNDS	4u
 #define PAUSE_ROUNDS	3u
 #define STATUS_TRIES	400u
@@ -22,37 +21,11 @@
 #define LATE_MS_MAX	1500.0
 #define GAP_UNIT_CYCLES 1048576.0
 
-static Protect__Runner__StatusReply status(void)
-{
-	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
-	Protect__Runner__Status body = PROTECT__RUNNER__STATUS__INIT;
-	Protect__Runner__StatusReply copy;
-	Protect__Runner__Reply *reply;
-
-	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_STATUS;
-	request.status = &body;
-	CHECK(runner_ask(&request, NULL, 0, &reply) == 0 && reply->status);
-	copy = *reply->status; /* for its numbers only */
-	protect__runner__reply__free_unpacked(reply, NULL);
-	return copy;
-}
-
-static int set_vcpus(uint32_t n)
-{
-	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
-	Protect__Runner__Resources body = PROTECT__RUNNER__RESOURCES__INIT;
-
-	body.vcpus = n;
-	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_RESOURCES;
-	request.resources = &body;
-	return runner_ask(&request, NULL, 0, NULL);
-}
-
 static bool wait_plugged(uint32_t n)
 {
-	for (unsigned i = 0; i < STATUS_TRIES && status().online_vcpus != n; i++)
+	for (unsigned i = 0; i < STATUS_TRIES && runner_status().online_vcpus != n; i++)
 		usleep(STATUS_WAIT_US);
-	return status().online_vcpus == n;
+	return runner_status().online_vcpus == n;
 }
 
 static void test_hotplug(void)
@@ -60,16 +33,16 @@ static void test_hotplug(void)
 	unsigned n_up = 0, n_down = 0;
 
 	CHECK(runner_console_says("PASS", 1));
-	CHECK(status().online_vcpus == 1 && status().vcpus == 4);
-	CHECK(set_vcpus(5) != 0);
+	CHECK(runner_status().online_vcpus == 1 && runner_status().vcpus == 4);
+	CHECK(runner_set_resources(0, 5) != 0);
 	for (unsigned i = 0; i < HOTPLUG_ROUNDS; i++) {
-		CHECK(set_vcpus(4) == 0);
+		CHECK(runner_set_resources(0, 4) == 0);
 		CHECK(runner_console_says("UP\n", n_up += 3));
-		CHECK(status().online_vcpus == 4 && status().target_vcpus == 4);
-		CHECK(set_vcpus(2) == 0);
+		CHECK(runner_status().online_vcpus == 4 && runner_status().target_vcpus == 4);
+		CHECK(runner_set_resources(0, 2) == 0);
 		CHECK(runner_console_says("DOWN\n", n_down += 2));
 		CHECK(wait_plugged(2));
-		CHECK(set_vcpus(1) == 0);
+		CHECK(runner_set_resources(0, 1) == 0);
 		CHECK(runner_console_says("DOWN\n", n_down += 1));
 		CHECK(wait_plugged(1));
 	}
@@ -134,7 +107,7 @@ static void one_pause(unsigned round, bool has_clock)
 	usleep(PAUSE_US / 3); /* what it wrote before reaches the file */
 	size = console_size();
 	n_gaps = count_lines("GAP", NULL);
-	CHECK(status().paused);
+	CHECK(runner_status().paused);
 	usleep(PAUSE_US * 2 / 3);
 	CHECK(console_size() == size);
 	ms = (double)(clock_now_ns() - start_ns) / 1e6;
@@ -146,7 +119,7 @@ static void one_pause(unsigned round, bool has_clock)
 	printf("paused for %.0f ms; the guest missed %.0f ms\n", ms, gap_ms);
 	CHECK(gap_ms > ms - 1 && gap_ms < ms + LATE_MS_MAX);
 	CHECK(!has_clock || runner_console_says("STOPPED", round));
-	CHECK(!status().paused);
+	CHECK(!runner_status().paused);
 }
 
 static void test_pause(void)
@@ -167,10 +140,7 @@ int main(int argc, char **argv)
 
 	if (argc != 4)
 		return EXIT_FAILURE;
-	if (access("/dev/kvm", W_OK) < 0) {
-		puts("SKIP: /dev/kvm is not there or not ours to open");
-		return EXIT_SKIP;
-	}
+	runner_need_kvm();
 	runner_start(argv[1], argv[2], "",
 		     hotplug ? "\"vcpus\": 1, \"max_vcpus\": 4" : "\"vcpus\": 3");
 	if (hotplug)

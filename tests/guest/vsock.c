@@ -5,34 +5,15 @@
  * that cannot be packets end in NEEDS_RESET; after each the device works again.
  */
 #include "virtio.h"
+#include "vsock.h"
 
-#define CID_GUEST   3u
-#define CID_HOST    2u
-#define TYPE_STREAM 1u
-#define AGENT_PORT  1024u
-#define NOBODY	    7u
-#define FLOOD	    400u
-
-enum {
-	OP_REQUEST = 1,
-	OP_RESPONSE,
-	OP_RST,
-	OP_SHUTDOWN,
-	OP_RW,
-	OP_CREDIT_UPDATE,
-	OP_CREDIT_REQUEST
-};
-
-struct __attribute__((packed)) header {
-	uint64_t src_cid, dst_cid;
-	uint32_t src_port, dst_port, len;
-	uint16_t type, op;
-	uint32_t flags, buf_alloc, fwd_cnt;
-};
+#define AGENT_PORT 1024u
+#define NOBODY	   7u
+#define FLOOD	   400u
 
 static struct queue rx, tx;
 static struct device vsock;
-static volatile struct header out[QUEUE_SIZE];
+static volatile struct vsock_header out[QUEUE_SIZE];
 static volatile uint8_t in[QUEUE_SIZE][256];
 
 static void give_buffer(uint16_t head)
@@ -51,19 +32,16 @@ static void start(bool buffers)
 		give_buffer(i);
 }
 
-static struct header packet(uint32_t port, uint16_t op)
+static struct vsock_header packet(uint32_t port, uint16_t op)
 {
-	return (struct header){.src_cid = CID_GUEST,
-			       .dst_cid = CID_HOST,
-			       .src_port = 5000,
-			       .dst_port = port,
-			       .type = TYPE_STREAM,
-			       .op = op,
-			       .buf_alloc = 0xffffffff,
-			       .fwd_cnt = 0x80000000};
+	struct vsock_header header = vsock_header(5000, port, op);
+
+	header.buf_alloc = 0xffffffff;
+	header.fwd_cnt = 0x80000000;
+	return header;
 }
 
-static void submit(const struct header *header, uint32_t len)
+static void submit(const struct vsock_header *header, uint32_t len)
 {
 	uint16_t head = tx.avail_idx % QUEUE_SIZE;
 
@@ -72,7 +50,7 @@ static void submit(const struct header *header, uint32_t len)
 	virtio_submit(&tx, head);
 }
 
-static void send(const struct header *header)
+static void send(const struct vsock_header *header)
 {
 	uint32_t len;
 
@@ -83,24 +61,30 @@ static void send(const struct header *header)
 /* The next packet from the host must be an RST of this port. */
 static void expect_rst(uint32_t port)
 {
-	const volatile struct header *header;
+	const volatile struct vsock_header *header;
 	uint16_t head = (uint16_t)rx.used_ring[rx.seen % QUEUE_SIZE].id;
 	uint32_t len;
 
 	CHECK(virtio_wait(&rx, &len), port);
 	head = (uint16_t)rx.used_ring[(uint16_t)(rx.seen - 1) % QUEUE_SIZE].id;
-	header = (const volatile struct header *)in[head];
+	header = (const volatile struct vsock_header *)in[head];
 	CHECK(len == sizeof(*header), len);
-	CHECK(header->op == OP_RST && header->src_port == port, header->op);
-	CHECK(header->src_cid == CID_HOST && header->dst_cid == CID_GUEST, header->dst_cid);
+	CHECK(header->op == VSOCK_RST && header->src_port == port, header->op);
+	CHECK(header->src_cid == VSOCK_CID_HOST && header->dst_cid == VSOCK_CID_GUEST,
+	      header->dst_cid);
 	give_buffer(head);
 }
 
 static void refused(void)
 {
-	static const uint16_t ops[] = {OP_REQUEST,	 OP_RESPONSE,	    OP_SHUTDOWN, OP_RW,
-				       OP_CREDIT_UPDATE, OP_CREDIT_REQUEST, 99};
-	struct header header;
+	static const uint16_t ops[] = {VSOCK_REQUEST,
+				       VSOCK_RESPONSE,
+				       VSOCK_SHUTDOWN,
+				       VSOCK_RW,
+				       VSOCK_CREDIT_UPDATE,
+				       VSOCK_CREDIT_REQUEST,
+				       99};
+	struct vsock_header header;
 
 	start(true);
 	for (unsigned i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
@@ -109,7 +93,7 @@ static void refused(void)
 		send(&header);
 		expect_rst(NOBODY);
 	}
-	header = packet(NOBODY, OP_REQUEST);
+	header = packet(NOBODY, VSOCK_REQUEST);
 	header.type = 77;
 	send(&header);
 	expect_rst(NOBODY);
@@ -118,16 +102,16 @@ static void refused(void)
 /* None of these is answered: the next answer belongs to what comes after them. */
 static void ignored(void)
 {
-	struct header header = packet(NOBODY, OP_RST);
+	struct vsock_header header = packet(NOBODY, VSOCK_RST);
 
 	send(&header);
-	header = packet(NOBODY, OP_REQUEST);
-	header.src_cid = CID_GUEST + 1;
+	header = packet(NOBODY, VSOCK_REQUEST);
+	header.src_cid = VSOCK_CID_GUEST + 1;
 	send(&header);
-	header = packet(NOBODY, OP_REQUEST);
+	header = packet(NOBODY, VSOCK_REQUEST);
 	header.dst_cid = 1;
 	send(&header);
-	header = packet(NOBODY + 1, OP_REQUEST);
+	header = packet(NOBODY + 1, VSOCK_REQUEST);
 	send(&header);
 	expect_rst(NOBODY + 1);
 }
@@ -135,26 +119,26 @@ static void ignored(void)
 /* A connection to the agent's port waits for the daemon; data before the answer ends it. */
 static void early(void)
 {
-	struct header header = packet(AGENT_PORT, OP_REQUEST);
+	struct vsock_header header = packet(AGENT_PORT, VSOCK_REQUEST);
 
 	for (unsigned i = 0; i < 100; i++) {
 		header.src_port = 6000 + i % 3;
 		send(&header);
-		header.op = i % 2 ? OP_RW : OP_REQUEST;
+		header.op = i % 2 ? VSOCK_RW : VSOCK_REQUEST;
 		send(&header);
-		header.op = OP_REQUEST;
+		header.op = VSOCK_REQUEST;
 		start(true);
 	}
-	header = packet(AGENT_PORT, OP_REQUEST);
+	header = packet(AGENT_PORT, VSOCK_REQUEST);
 	send(&header);
-	header.op = OP_RW;
+	header.op = VSOCK_RW;
 	send(&header);
 	expect_rst(AGENT_PORT);
 }
 
 static void flood(void)
 {
-	struct header header = packet(NOBODY, OP_REQUEST);
+	struct vsock_header header = packet(NOBODY, VSOCK_REQUEST);
 	uint32_t sent = 0, taken = 0, len;
 
 	start(false);
@@ -176,7 +160,7 @@ static void flood(void)
 
 static void broken(void)
 {
-	struct header header = packet(NOBODY, OP_REQUEST);
+	struct vsock_header header = packet(NOBODY, VSOCK_REQUEST);
 
 	start(true);
 	submit(&header, sizeof(header) - 1);
@@ -201,7 +185,7 @@ void guest_main(const struct start_info *info)
 {
 	(void)info;
 	CHECK(virtio_find(&vsock, VIRTIO_VSOCK), 0);
-	CHECK(read32(vsock.device) == CID_GUEST, read32(vsock.device));
+	CHECK(read32(vsock.device) == VSOCK_CID_GUEST, read32(vsock.device));
 	refused();
 	ignored();
 	early();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/harness.h"
-#include "tests/unit/virtio_driver.h"
+#include "tests/unit/virtio_vsock_guest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,166 +9,16 @@
 #include <unistd.h>
 
 #include <linux/virtio_config.h>
-#include <linux/virtio_vsock.h>
 
 #include "virtio/vsock.h"
 
 UNIT_SUITE(virtio_vsock);
 
-#define GUEST_CID  3
-#define PORT	   1024u
-#define RX	   0u
-#define TX	   1u
-#define RX_BUFFER  4096u
-#define N_RX	   32u
-#define HEADER_LEN 44u
-
-struct guest {
-	struct driver d;
-	gpa_t rx[N_RX];
-	gpa_t tx; /* header and payload of the packet being sent */
-	struct virtio_vsock_hdr last;
-	uint8_t data[RX_BUFFER];
-};
-
-static void post_rx(struct guest *g, unsigned i)
-{
-	const struct segment segment = {g->rx[i], RX_BUFFER, true};
-	struct driver_queue *q = &g->d.queues[RX];
-
-	q->next_desc = (uint16_t)i; /* the descriptor and its buffer have the same number */
-	driver_add(&g->d, RX, &segment, 1);
-}
-
-static void start_driver(struct guest *g, unsigned n_rx)
-{
-	driver_start(&g->d, DRIVER_COMMON_FEATURES | DRIVER_EVENT_IDX, 128);
-	for (unsigned i = 0; i < n_rx; i++)
-		post_rx(g, i);
-	driver_kick(&g->d, RX);
-}
-
-static void start(struct guest *g, unsigned n_rx)
-{
-	struct virtio_dev *dev;
-
-	*g = (struct guest){0};
-	cr_assert_eq(driver_init(&g->d), 0);
-	cr_assert_eq(virtio_vsock_new(&dev, g->d.loop, GUEST_CID), 0);
-	cr_assert_eq(driver_attach(&g->d, dev), 0);
-	for (unsigned i = 0; i < N_RX; i++)
-		g->rx[i] = driver_alloc(&g->d, RX_BUFFER);
-	g->tx = driver_alloc(&g->d, 0x30000);
-	start_driver(g, n_rx);
-}
-
-static struct virtio_vsock_hdr header_of(uint32_t guest_port, uint16_t op, uint32_t len)
-{
-	return (struct virtio_vsock_hdr){.src_cid = GUEST_CID,
-					 .dst_cid = 2,
-					 .src_port = guest_port,
-					 .dst_port = PORT,
-					 .len = len,
-					 .type = VIRTIO_VSOCK_TYPE_STREAM,
-					 .op = op,
-					 .buf_alloc = 65536};
-}
-
-/* Sends a packet as it is and waits until the device gave it back. */
-static bool send_raw(struct guest *g, const struct virtio_vsock_hdr *header, uint32_t chain_len)
-{
-	const struct segment segments[] = {{g->tx, HEADER_LEN, false},
-					   {g->tx + HEADER_LEN, chain_len, false}};
-
-	memcpy(driver_at(&g->d, g->tx), header, HEADER_LEN);
-	driver_add(&g->d, TX, segments, chain_len ? 2 : 1);
-	driver_kick(&g->d, TX);
-	return driver_wait_used(&g->d, TX, NULL, NULL);
-}
-
-static void send_op(struct guest *g, uint32_t guest_port, uint16_t op, uint32_t flags)
-{
-	struct virtio_vsock_hdr header = header_of(guest_port, op, 0);
-
-	header.flags = flags;
-	cr_assert(send_raw(g, &header, 0));
-}
-
-static void send_data(struct guest *g, uint32_t guest_port, const void *data, uint32_t len)
-{
-	struct virtio_vsock_hdr header = header_of(guest_port, VIRTIO_VSOCK_OP_RW, len);
-
-	memcpy(driver_at(&g->d, g->tx + HEADER_LEN), data, len);
-	cr_assert(send_raw(g, &header, len));
-}
-
-/* Looks for a packet for some ms; its header and data are then in g. Returns its operation or 0. */
-static unsigned receive_within(struct guest *g, unsigned ms)
-{
-	uint32_t id, len;
-
-	for (; !driver_take_used(&g->d, RX, &id, &len); ms--) {
-		if (ms == 0)
-			return 0;
-		driver_run(&g->d, 1);
-	}
-	memcpy(&g->last, driver_at(&g->d, g->rx[id]), HEADER_LEN);
-	memcpy(g->data, (uint8_t *)driver_at(&g->d, g->rx[id]) + HEADER_LEN,
-	       RX_BUFFER - HEADER_LEN);
-	cr_assert_eq(len, HEADER_LEN + g->last.len);
-	cr_assert_eq(g->last.src_cid, 2);
-	cr_assert_eq(g->last.dst_cid, GUEST_CID);
-	cr_assert_eq(g->last.type, VIRTIO_VSOCK_TYPE_STREAM);
-	post_rx(g, id);
-	driver_kick(&g->d, RX);
-	return g->last.op;
-}
-
-static unsigned receive(struct guest *g)
-{
-	return receive_within(g, 3000);
-}
-
-/* Makes a pair and offers one end; returns the other. */
-static int offer(struct guest *g)
-{
-	int pair[2];
-
-	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	cr_assert_eq(virtio_vsock_offer(g->d.dev, PORT, pair[0]), 0);
-	cr_assert_eq(fcntl(pair[1], F_SETFL, O_NONBLOCK), 0);
-	return pair[1];
-}
-
-static int connect_guest(struct guest *g, uint32_t guest_port)
-{
-	int fd = offer(g);
-
-	send_op(g, guest_port, VIRTIO_VSOCK_OP_REQUEST, 0);
-	cr_assert_eq(receive(g), VIRTIO_VSOCK_OP_RESPONSE);
-	cr_assert_eq(g->last.dst_port, guest_port);
-	cr_assert_eq(g->last.src_port, PORT);
-	cr_assert_eq(g->last.buf_alloc, VSOCK_CONNECTION_BUFFER);
-	return fd;
-}
-
-static ssize_t read_some(struct guest *g, int fd, void *buf, size_t len)
-{
-	for (unsigned i = 0; i < 3000; i++) {
-		ssize_t n = read(fd, buf, len);
-
-		if (n >= 0 || errno != EAGAIN)
-			return n;
-		driver_run(&g->d, 1);
-	}
-	return -1;
-}
-
 Test(virtio_vsock, configuration)
 {
 	struct guest g;
 
-	start(&g, 0);
+	guest_start(&g, 0);
 	cr_assert_eq(driver_reg_read(&g.d, 0x1000, 8), GUEST_CID);
 	cr_assert_eq(driver_reg_read(&g.d, 0x1008, 4), 0);
 	driver_deinit(&g.d);
@@ -180,21 +30,23 @@ Test(virtio_vsock, bytes_both_ways)
 	char text[16] = "";
 	int fd;
 
-	start(&g, N_RX);
-	fd = connect_guest(&g, 5000);
-	send_data(&g, 5000, "hello", 5);
-	cr_assert_eq(read_some(&g, fd, text, sizeof(text)), 5);
+	guest_start(&g, N_RX);
+	fd = guest_connect(&g, 5000);
+	guest_send_data(&g, 5000, "hello", 5);
+	cr_assert_eq(guest_read(&g, fd, text, sizeof(text)), 5);
 	cr_assert_str_eq(text, "hello");
 	cr_assert_eq(write(fd, "world!", 6), 6);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RW);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RW);
 	cr_assert_eq(g.last.len, 6);
 	cr_assert_eq(memcmp(g.data, "world!", 6), 0);
 	cr_assert_eq(g.last.fwd_cnt, 5);
 	close(fd);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_SHUTDOWN);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_SHUTDOWN);
 	cr_assert_eq(g.last.flags, VIRTIO_VSOCK_SHUTDOWN_SEND);
-	send_op(&g, 5000, VIRTIO_VSOCK_OP_SHUTDOWN, 3);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RST);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_SHUTDOWN, "the rest of it is gone too");
+	cr_assert_eq(g.last.flags, VIRTIO_VSOCK_SHUTDOWN_SEND | VIRTIO_VSOCK_SHUTDOWN_RCV);
+	guest_send_op(&g, 5000, VIRTIO_VSOCK_OP_SHUTDOWN, 3);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RST);
 	driver_deinit(&g.d);
 }
 
@@ -204,14 +56,14 @@ Test(virtio_vsock, guest_may_come_first)
 	char text[4];
 	int fd;
 
-	start(&g, N_RX);
+	guest_start(&g, N_RX);
 	cr_assert_eq(virtio_vsock_listen(g.d.dev, PORT), 0);
-	send_op(&g, 5000, VIRTIO_VSOCK_OP_REQUEST, 0);
-	cr_assert_eq(receive_within(&g, 20), 0);
-	fd = offer(&g);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RESPONSE);
-	send_data(&g, 5000, "x", 1);
-	cr_assert_eq(read_some(&g, fd, text, sizeof(text)), 1);
+	guest_send_op(&g, 5000, VIRTIO_VSOCK_OP_REQUEST, 0);
+	cr_assert_eq(guest_receive_within(&g, 20), 0);
+	fd = guest_offer(&g);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RESPONSE);
+	guest_send_data(&g, 5000, "x", 1);
+	cr_assert_eq(guest_read(&g, fd, text, sizeof(text)), 1);
 	close(fd);
 	driver_deinit(&g.d);
 }
@@ -220,27 +72,27 @@ Test(virtio_vsock, waiting_ends_before_the_guest_gives_up)
 {
 	struct guest g;
 
-	start(&g, N_RX);
+	guest_start(&g, N_RX);
 	cr_assert_eq(virtio_vsock_listen(g.d.dev, PORT), 0);
-	send_op(&g, 5000, VIRTIO_VSOCK_OP_REQUEST, 0);
-	send_op(&g, 5001, VIRTIO_VSOCK_OP_REQUEST, 0);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RST, "only one waits");
+	guest_send_op(&g, 5000, VIRTIO_VSOCK_OP_REQUEST, 0);
+	guest_send_op(&g, 5001, VIRTIO_VSOCK_OP_REQUEST, 0);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RST, "only one waits");
 	cr_assert_eq(g.last.dst_port, 5000);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RST);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RST);
 	cr_assert_eq(g.last.dst_port, 5001);
-	close(connect_guest(&g, 5002));
+	close(guest_connect(&g, 5002));
 	driver_deinit(&g.d);
 }
 
 Test(virtio_vsock, other_ports_are_refused)
 {
 	struct guest g;
-	struct virtio_vsock_hdr header = header_of(7, VIRTIO_VSOCK_OP_REQUEST, 0);
+	struct virtio_vsock_hdr header = guest_header(7, VIRTIO_VSOCK_OP_REQUEST, 0);
 
-	start(&g, N_RX);
+	guest_start(&g, N_RX);
 	header.dst_port = 22;
-	cr_assert(send_raw(&g, &header, 0));
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RST);
+	cr_assert(guest_send_raw(&g, &header, 0));
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RST);
 	cr_assert_eq(g.last.src_port, 22);
 	cr_assert_eq(g.last.dst_port, 7);
 	driver_deinit(&g.d);
@@ -252,17 +104,17 @@ Test(virtio_vsock, newer_offer_replaces)
 	char byte;
 	int first, second, third;
 
-	start(&g, N_RX);
-	first = connect_guest(&g, 5000);
-	second = offer(&g);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RST);
-	cr_assert_eq(read_some(&g, first, &byte, 1), 0);
-	third = offer(&g);
-	cr_assert_eq(read_some(&g, second, &byte, 1), 0);
-	send_op(&g, 5001, VIRTIO_VSOCK_OP_REQUEST, 0);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RESPONSE);
-	send_data(&g, 5001, "y", 1);
-	cr_assert_eq(read_some(&g, third, &byte, 1), 1);
+	guest_start(&g, N_RX);
+	first = guest_connect(&g, 5000);
+	second = guest_offer(&g);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RST);
+	cr_assert_eq(guest_read(&g, first, &byte, 1), 0);
+	third = guest_offer(&g);
+	cr_assert_eq(guest_read(&g, second, &byte, 1), 0);
+	guest_send_op(&g, 5001, VIRTIO_VSOCK_OP_REQUEST, 0);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RESPONSE);
+	guest_send_data(&g, 5001, "y", 1);
+	cr_assert_eq(guest_read(&g, third, &byte, 1), 1);
 	close(first);
 	close(second);
 	close(third);
@@ -275,13 +127,13 @@ Test(virtio_vsock, what_the_guest_sent_before_closing_arrives)
 	char text[64];
 	int fd;
 
-	start(&g, N_RX);
-	fd = connect_guest(&g, 5000);
-	send_data(&g, 5000, "last words", 10);
-	send_op(&g, 5000, VIRTIO_VSOCK_OP_SHUTDOWN, 3);
-	cr_assert_eq(read_some(&g, fd, text, sizeof(text)), 10);
-	cr_assert_eq(read_some(&g, fd, text, sizeof(text)), 0);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RST);
+	guest_start(&g, N_RX);
+	fd = guest_connect(&g, 5000);
+	guest_send_data(&g, 5000, "last words", 10);
+	guest_send_op(&g, 5000, VIRTIO_VSOCK_OP_SHUTDOWN, 3);
+	cr_assert_eq(guest_read(&g, fd, text, sizeof(text)), 10);
+	cr_assert_eq(guest_read(&g, fd, text, sizeof(text)), 0);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RST);
 	close(fd);
 	driver_deinit(&g.d);
 }
@@ -291,20 +143,20 @@ Test(virtio_vsock, credit_of_the_guest)
 {
 	struct guest g;
 	static uint8_t bytes[30000], got[30000];
-	struct virtio_vsock_hdr header = header_of(5000, VIRTIO_VSOCK_OP_REQUEST, 0);
+	struct virtio_vsock_hdr header = guest_header(5000, VIRTIO_VSOCK_OP_REQUEST, 0);
 	uint32_t n = 0, stops = 0;
 	int fd;
 
-	start(&g, N_RX);
-	fd = offer(&g);
+	guest_start(&g, N_RX);
+	fd = guest_offer(&g);
 	header.buf_alloc = 5000;
-	cr_assert(send_raw(&g, &header, 0));
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RESPONSE);
+	cr_assert(guest_send_raw(&g, &header, 0));
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RESPONSE);
 	for (unsigned i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (uint8_t)(i * 31 >> 3);
 	cr_assert_eq(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
 	while (n < sizeof(bytes)) {
-		unsigned op = receive(&g);
+		unsigned op = guest_receive(&g);
 
 		if (op == VIRTIO_VSOCK_OP_RW) {
 			memcpy(got + n, g.data, g.last.len);
@@ -313,20 +165,20 @@ Test(virtio_vsock, credit_of_the_guest)
 			continue;
 		}
 		cr_assert_eq(op, VIRTIO_VSOCK_OP_CREDIT_REQUEST);
-		cr_assert_eq(receive_within(&g, 10), 0);
+		cr_assert_eq(guest_receive_within(&g, 10), 0);
 		stops++;
 		header.op = VIRTIO_VSOCK_OP_CREDIT_UPDATE;
 		header.fwd_cnt = n;
-		cr_assert(send_raw(&g, &header, 0));
+		cr_assert(guest_send_raw(&g, &header, 0));
 	}
 	cr_assert_eq(stops, 5);
 	cr_assert_eq(memcmp(bytes, got, sizeof(bytes)), 0);
 	/* Figures that make no sense are no credit. */
 	header.fwd_cnt = n + 1;
-	cr_assert(send_raw(&g, &header, 0));
+	cr_assert(guest_send_raw(&g, &header, 0));
 	cr_assert_eq(write(fd, "z", 1), 1);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_CREDIT_REQUEST);
-	cr_assert_eq(receive_within(&g, 10), 0);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_CREDIT_REQUEST);
+	cr_assert_eq(guest_receive_within(&g, 10), 0);
 	close(fd);
 	driver_deinit(&g.d);
 }
@@ -341,8 +193,8 @@ Test(virtio_vsock, credit_of_ours)
 	struct virtio_vsock_hdr header;
 	int fd, small = 4096;
 
-	start(&g, N_RX);
-	fd = connect_guest(&g, 5000);
+	guest_start(&g, N_RX);
+	fd = guest_connect(&g, 5000);
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
 	/* Within its credit, for many times the buffer. */
 	while (sent < 1000000) {
@@ -355,12 +207,12 @@ Test(virtio_vsock, credit_of_ours)
 		for (uint32_t i = 0; i < n; i++)
 			bytes[i] = (uint8_t)((sent + i) * 7 >> 2);
 		if (n > 0)
-			send_data(&g, 5000, bytes, n);
+			guest_send_data(&g, 5000, bytes, n);
 		sent += n;
-		while (receive_within(&g, 1))
+		while (guest_receive_within(&g, 1))
 			;
 		while (sent - read_len > 32768) {
-			got = read_some(&g, fd, bytes, sizeof(bytes));
+			got = guest_read(&g, fd, bytes, sizeof(bytes));
 			cr_assert_gt(got, 0);
 			for (ssize_t i = 0; i < got; i++)
 				cr_assert_eq(bytes[i],
@@ -370,10 +222,10 @@ Test(virtio_vsock, credit_of_ours)
 	}
 	/* Beyond it: nobody reads now. */
 	for (unsigned i = 0; i < 20; i++) {
-		header = header_of(5000, VIRTIO_VSOCK_OP_RW, 60000);
-		cr_assert(send_raw(&g, &header, 60000));
+		header = guest_header(5000, VIRTIO_VSOCK_OP_RW, 60000);
+		cr_assert(guest_send_raw(&g, &header, 60000));
 	}
-	while (receive(&g) != VIRTIO_VSOCK_OP_RST)
+	while (guest_receive(&g) != VIRTIO_VSOCK_OP_RST)
 		;
 	cr_assert_eq(driver_status(&g.d), 15, "the device is well");
 	close(fd);
@@ -388,21 +240,21 @@ Test(virtio_vsock, buffers_that_come_late)
 	uint32_t n = 0;
 	int fd;
 
-	start(&g, 1);
-	fd = connect_guest(&g, 5000);
+	guest_start(&g, 1);
+	fd = guest_connect(&g, 5000);
 	cr_assert(driver_reset(&g.d));
 	close(fd);
-	start_driver(&g, 0);
-	fd = offer(&g);
-	send_op(&g, 5001, VIRTIO_VSOCK_OP_REQUEST, 0);
+	guest_start_driver(&g, 0);
+	fd = guest_offer(&g);
+	guest_send_op(&g, 5001, VIRTIO_VSOCK_OP_REQUEST, 0);
 	cr_assert_eq(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
 	driver_run(&g.d, 5);
 	for (unsigned i = 0; i < 2; i++)
-		post_rx(&g, i);
+		guest_post_rx(&g, i);
 	driver_kick(&g.d, RX);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RESPONSE);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RESPONSE);
 	while (n < sizeof(bytes)) {
-		cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RW);
+		cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RW);
 		n += g.last.len;
 	}
 	cr_assert_eq(n, sizeof(bytes));
@@ -415,32 +267,32 @@ Test(virtio_vsock, connections_do_not_hold_up_each_other)
 {
 	struct guest g;
 	static uint8_t bytes[65536];
-	struct virtio_vsock_hdr header = header_of(5000, VIRTIO_VSOCK_OP_REQUEST, 0);
+	struct virtio_vsock_hdr header = guest_header(5000, VIRTIO_VSOCK_OP_REQUEST, 0);
 	int pair[2], stuck;
 	char byte;
 
-	start(&g, N_RX);
+	guest_start(&g, N_RX);
 	header.buf_alloc = 0; /* takes nothing */
-	stuck = offer(&g);
-	cr_assert(send_raw(&g, &header, 0));
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RESPONSE);
+	stuck = guest_offer(&g);
+	cr_assert(guest_send_raw(&g, &header, 0));
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RESPONSE);
 	cr_assert_gt(write(stuck, bytes, sizeof(bytes)), 0);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_CREDIT_REQUEST);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_CREDIT_REQUEST);
 
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	cr_assert_eq(virtio_vsock_offer(g.d.dev, 99, pair[0]), 0);
-	header = header_of(6000, VIRTIO_VSOCK_OP_REQUEST, 0);
+	header = guest_header(6000, VIRTIO_VSOCK_OP_REQUEST, 0);
 	header.dst_port = 99;
-	cr_assert(send_raw(&g, &header, 0));
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RESPONSE);
+	cr_assert(guest_send_raw(&g, &header, 0));
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RESPONSE);
 	cr_assert_eq(write(pair[1], "a", 1), 1);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RW);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RW);
 	cr_assert_eq(g.last.dst_port, 6000);
 	header.op = VIRTIO_VSOCK_OP_RW;
 	header.len = 1;
-	cr_assert(send_raw(&g, &header, 1));
+	cr_assert(guest_send_raw(&g, &header, 1));
 	cr_assert_eq(fcntl(pair[1], F_SETFL, O_NONBLOCK), 0);
-	cr_assert_eq(read_some(&g, pair[1], &byte, 1), 1);
+	cr_assert_eq(guest_read(&g, pair[1], &byte, 1), 1);
 	close(pair[1]);
 	close(stuck);
 	driver_deinit(&g.d);
@@ -454,14 +306,14 @@ Test(virtio_vsock, lengths_are_checked)
 	} bad[] = {{100, 99}, {100, 0}, {65537, 70000}, {UINT32_MAX, 100}, {UINT32_MAX - 43, 0}};
 	struct guest g;
 
-	start(&g, N_RX);
+	guest_start(&g, N_RX);
 	for (unsigned i = 0; i < 5; i++) {
-		int fd = connect_guest(&g, 5000 + i);
+		int fd = guest_connect(&g, 5000 + i);
 		struct virtio_vsock_hdr header =
-			header_of(5000 + i, VIRTIO_VSOCK_OP_RW, bad[i].len);
+			guest_header(5000 + i, VIRTIO_VSOCK_OP_RW, bad[i].len);
 
-		cr_assert(send_raw(&g, &header, bad[i].chain_len));
-		cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RST);
+		cr_assert(guest_send_raw(&g, &header, bad[i].chain_len));
+		cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RST);
 		close(fd);
 	}
 	cr_assert_eq(driver_status(&g.d), 15);
@@ -471,32 +323,32 @@ Test(virtio_vsock, lengths_are_checked)
 Test(virtio_vsock, forged_and_unknown_packets)
 {
 	struct guest g;
-	struct virtio_vsock_hdr header = header_of(5000, VIRTIO_VSOCK_OP_REQUEST, 0);
+	struct virtio_vsock_hdr header = guest_header(5000, VIRTIO_VSOCK_OP_REQUEST, 0);
 	int fd;
 
-	start(&g, N_RX);
-	fd = offer(&g);
+	guest_start(&g, N_RX);
+	fd = guest_offer(&g);
 	header.src_cid = 4;
-	cr_assert(send_raw(&g, &header, 0));
-	header = header_of(5000, VIRTIO_VSOCK_OP_REQUEST, 0);
+	cr_assert(guest_send_raw(&g, &header, 0));
+	header = guest_header(5000, VIRTIO_VSOCK_OP_REQUEST, 0);
 	header.dst_cid = 5;
-	cr_assert(send_raw(&g, &header, 0));
-	cr_assert_eq(receive_within(&g, 10), 0, "dropped");
-	header = header_of(5000, VIRTIO_VSOCK_OP_REQUEST, 0);
+	cr_assert(guest_send_raw(&g, &header, 0));
+	cr_assert_eq(guest_receive_within(&g, 10), 0, "dropped");
+	header = guest_header(5000, VIRTIO_VSOCK_OP_REQUEST, 0);
 	header.type = VIRTIO_VSOCK_TYPE_SEQPACKET;
-	cr_assert(send_raw(&g, &header, 0));
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RST);
-	send_op(&g, 5000, VIRTIO_VSOCK_OP_RW, 0);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RST);
-	send_op(&g, 5000, VIRTIO_VSOCK_OP_RST, 0);
-	cr_assert_eq(receive_within(&g, 10), 0, "no RST for an RST");
+	cr_assert(guest_send_raw(&g, &header, 0));
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RST);
+	guest_send_op(&g, 5000, VIRTIO_VSOCK_OP_RW, 0);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RST);
+	guest_send_op(&g, 5000, VIRTIO_VSOCK_OP_RST, 0);
+	cr_assert_eq(guest_receive_within(&g, 10), 0, "no RST for an RST");
 	close(fd);
 	for (unsigned op = 0; op < 256; op++) {
 		if (op == VIRTIO_VSOCK_OP_RW || (op >= 3 && op <= 7))
 			continue;
-		fd = connect_guest(&g, 6000 + op);
-		send_op(&g, 6000 + op, (uint16_t)op, 0);
-		cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RST);
+		fd = guest_connect(&g, 6000 + op);
+		guest_send_op(&g, 6000 + op, (uint16_t)op, 0);
+		cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RST);
 		close(fd);
 	}
 	driver_deinit(&g.d);
@@ -507,11 +359,11 @@ Test(virtio_vsock, forged_and_unknown_packets)
 Test(virtio_vsock, refusals_are_bounded)
 {
 	struct guest g;
-	struct virtio_vsock_hdr header = header_of(1, VIRTIO_VSOCK_OP_RW, 0);
+	struct virtio_vsock_hdr header = guest_header(1, VIRTIO_VSOCK_OP_RW, 0);
 	const struct segment segment = {DRIVER_DATA + 0x100000, HEADER_LEN, false};
 	unsigned taken = 0, refused = 0;
 
-	start(&g, 0);
+	guest_start(&g, 0);
 	memcpy(driver_at(&g.d, segment.gpa), &header, HEADER_LEN);
 	for (unsigned round = 0; round < 4; round++) {
 		for (unsigned i = 0; i < 100 && round * 100 + i - taken < 128; i++)
@@ -523,9 +375,9 @@ Test(virtio_vsock, refusals_are_bounded)
 	}
 	cr_assert_eq(taken, 128);
 	for (unsigned i = 0; i < N_RX; i++)
-		post_rx(&g, i);
+		guest_post_rx(&g, i);
 	driver_kick(&g.d, RX);
-	while (receive_within(&g, 20) == VIRTIO_VSOCK_OP_RST)
+	while (guest_receive_within(&g, 20) == VIRTIO_VSOCK_OP_RST)
 		refused++;
 	while (driver_take_used(&g.d, TX, NULL, NULL))
 		taken++;
@@ -540,23 +392,23 @@ Test(virtio_vsock, more_connections_than_there_may_be)
 	int fds[VSOCK_CONNECTIONS_MAX + 1];
 	unsigned n = 0;
 
-	start(&g, N_RX);
+	guest_start(&g, N_RX);
 	/* Closed by the guest without taking the RST: their places stay taken until it does. */
 	for (unsigned i = 0; i <= VSOCK_CONNECTIONS_MAX; i++) {
-		fds[i] = offer(&g);
-		send_op(&g, 5000 + i, VIRTIO_VSOCK_OP_REQUEST, 0);
+		fds[i] = guest_offer(&g);
+		guest_send_op(&g, 5000 + i, VIRTIO_VSOCK_OP_REQUEST, 0);
 		n++;
 	}
 	driver_run(&g.d, 5);
 	cr_assert_eq(driver_status(&g.d), 15);
 	for (unsigned i = 0; i < n; i++)
 		close(fds[i]);
-	while (receive_within(&g, 20))
+	while (guest_receive_within(&g, 20))
 		;
-	close(offer(&g)); /* ends the last of them */
-	while (receive_within(&g, 20))
+	close(guest_offer(&g)); /* ends the last of them */
+	while (guest_receive_within(&g, 20))
 		;
-	close(connect_guest(&g, 9000));
+	close(guest_connect(&g, 9000));
 	driver_deinit(&g.d);
 }
 
@@ -566,20 +418,20 @@ Test(virtio_vsock, reset_closes_connections_and_keeps_who_waits)
 	char byte;
 	int fd, waiting;
 
-	start(&g, N_RX);
-	fd = connect_guest(&g, 5000);
-	send_data(&g, 5000, "q", 1);
+	guest_start(&g, N_RX);
+	fd = guest_connect(&g, 5000);
+	guest_send_data(&g, 5000, "q", 1);
 	cr_assert(driver_reset(&g.d));
-	cr_assert_eq(read_some(&g, fd, &byte, 1), 1);
-	cr_assert_eq(read_some(&g, fd, &byte, 1), 0);
+	cr_assert_eq(guest_read(&g, fd, &byte, 1), 1);
+	cr_assert_eq(guest_read(&g, fd, &byte, 1), 0);
 	close(fd);
-	waiting = offer(&g);
+	waiting = guest_offer(&g);
 	cr_assert(driver_reset(&g.d));
-	start_driver(&g, N_RX);
-	send_op(&g, 5000, VIRTIO_VSOCK_OP_REQUEST, 0);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RESPONSE);
+	guest_start_driver(&g, N_RX);
+	guest_send_op(&g, 5000, VIRTIO_VSOCK_OP_REQUEST, 0);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RESPONSE);
 	cr_assert_eq(write(waiting, "r", 1), 1);
-	cr_assert_eq(receive(&g), VIRTIO_VSOCK_OP_RW);
+	cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RW);
 	/* The device goes with a connection open, one waiting for the guest, and one of the guest's
 	 * waiting. */
 	cr_assert_eq(virtio_vsock_listen(g.d.dev, 77), 0);
@@ -591,27 +443,27 @@ Test(virtio_vsock, reset_while_a_request_waits)
 {
 	struct guest g;
 
-	start(&g, N_RX);
+	guest_start(&g, N_RX);
 	cr_assert_eq(virtio_vsock_listen(g.d.dev, PORT), 0);
-	send_op(&g, 5000, VIRTIO_VSOCK_OP_REQUEST, 0);
+	guest_send_op(&g, 5000, VIRTIO_VSOCK_OP_REQUEST, 0);
 	cr_assert(driver_reset(&g.d));
-	start_driver(&g, N_RX);
-	close(connect_guest(&g, 5001));
+	guest_start_driver(&g, N_RX);
+	close(guest_connect(&g, 5001));
 	driver_deinit(&g.d);
 }
 
 Test(virtio_vsock, hostile_buffers_break_the_device)
 {
 	struct guest g;
-	struct virtio_vsock_hdr header = header_of(1, VIRTIO_VSOCK_OP_RW, 0);
+	struct virtio_vsock_hdr header = guest_header(1, VIRTIO_VSOCK_OP_RW, 0);
 
-	start(&g, 0);
+	guest_start(&g, 0);
 	driver_add(&g.d, TX, &(struct segment){g.tx, 43, false}, 1);
 	driver_kick(&g.d, TX);
 	driver_run(&g.d, 3);
 	cr_assert(driver_status(&g.d) & VIRTIO_CONFIG_S_NEEDS_RESET);
 	cr_assert(driver_reset(&g.d));
-	start_driver(&g, 0);
+	guest_start_driver(&g, 0);
 	driver_add(&g.d, RX, &(struct segment){g.rx[0], HEADER_LEN, true}, 1);
 	driver_kick(&g.d, RX);
 	memcpy(driver_at(&g.d, g.tx), &header, HEADER_LEN);
@@ -627,7 +479,7 @@ Test(virtio_vsock, ports_are_bounded)
 	struct guest g;
 	int pair[2];
 
-	start(&g, 0);
+	guest_start(&g, 0);
 	for (uint32_t port = 0; port < 16; port++)
 		cr_assert_eq(virtio_vsock_listen(g.d.dev, port), 0);
 	cr_assert_eq(virtio_vsock_listen(g.d.dev, 16), -ENOSPC);

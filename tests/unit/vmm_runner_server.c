@@ -13,6 +13,7 @@
 #include "base/io.h"
 #include "base/util.h"
 #include "proto/runner.pb-c.h"
+#include "virtio/vsock.h"
 #include "vmm/machine.h"
 
 UNIT_SUITE(runner_server, .timeout = 60);
@@ -48,6 +49,7 @@ static void make(struct fixture *f)
 	f->machine = calloc(1, sizeof(*f->machine));
 	cr_assert_eq(loop_new(&f->machine->loop, 64, 64), 0);
 	console_hub_init(&f->machine->console, f->machine->loop);
+	cr_assert_eq(virtio_vsock_new(&f->machine->vsock, f->machine->loop, 3), 0);
 	f->address.sun_family = AF_UNIX;
 	f->address_len = sizeof(f->address);
 	cr_assert_eq(bind(fd, (struct sockaddr *)&f->address, sizeof(sa_family_t)), 0);
@@ -61,6 +63,7 @@ static void finish(struct fixture *f)
 	runner_server_close(&f->machine->server);
 	run(f, 20);
 	cr_assert(runner_server_is_closed(&f->machine->server));
+	f->machine->vsock->ops->destroy(f->machine->vsock);
 	loop_free(f->machine->loop);
 	free(f->machine);
 }
@@ -169,6 +172,31 @@ Test(runner_server, half_a_hello_and_half_a_frame_wait)
 	cr_assert(!is_over(frame));
 	close(hello);
 	close(frame);
+	finish(&f);
+}
+
+/* A call names its port, in however many pieces; it is over at once where nobody can answer. */
+Test(runner_server, a_vsock_hello_has_a_port)
+{
+	const struct runner_vsock_hello hello = {
+		.hello = {.magic = RUNNER_MAGIC, .kind = RUNNER_VSOCK}, .port = 6000};
+	const uint8_t *bytes = (const uint8_t *)&hello;
+	struct fixture f;
+	int fd;
+
+	make(&f);
+	for (unsigned piece = 1; piece <= sizeof(hello); piece++) {
+		fd = connect_to(&f);
+		for (unsigned at = 0; at < sizeof(hello); at += piece) {
+			size_t left = sizeof(hello) - at;
+
+			cr_assert(!is_over(fd), "piece %u at %u", piece, at);
+			cr_assert_eq(io_write_full(fd, bytes + at, left < piece ? left : piece), 0);
+			run(&f, 2);
+		}
+		cr_assert(is_over(fd));
+		close(fd);
+	}
 	finish(&f);
 }
 
