@@ -29,11 +29,12 @@ int workload_launch_run(const struct args *args, void *values);
 
 /* Options that stand in those files. */
 #define HOST_HV_DEBUG_N_OPTIONS 1
-#define ZONE_UPDATE_N_OPTIONS	2
+#define ZONE_UPDATE_N_OPTIONS	4
 extern const struct arg_option host_hv_debug_options[HOST_HV_DEBUG_N_OPTIONS];
 extern const struct arg_option zone_update_options[ZONE_UPDATE_N_OPTIONS];
 struct zone_update_values {
-	uint64_t target_memory_mib, target_cpus;
+	uint64_t target_memory_mib, min_memory_mib, target_cpus;
+	const char *policy;
 };
 
 /* Shows the logs (method) of what operand 0 names, or of everything. Returns an exit status. */

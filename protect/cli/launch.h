@@ -3,9 +3,10 @@
 #pragma once
 
 #include "protect/cli/args.h"
+#include "proto/control.pb-c.h"
 #include "protect/cli/exec.h"
 
-#define ZONE_LAUNCH_N_OPTIONS	  9
+#define ZONE_LAUNCH_N_OPTIONS	  11
 #define WORKLOAD_LAUNCH_N_OPTIONS 7
 #define ZONE_MEMORY_MAX_MIB	  (16u << 20) /* the daemon knows better */
 #define ZONE_CPUS_MAX		  65535u
@@ -13,7 +14,8 @@
 struct zone_launch_values {
 	const char *name;
 	const char *kernel, *kernel_variant;
-	uint64_t max_memory_mib, target_memory_mib;
+	uint64_t max_memory_mib, target_memory_mib, min_memory_mib;
+	const char *policy;
 	uint64_t max_cpus, target_cpus;
 	struct arg_list env;
 	bool wait;
@@ -27,6 +29,10 @@ struct workload_launch_values {
 	struct exec_options exec;
 };
 
+/* Of --resource-adjustment-policy, and which of them a word is. */
+extern const char *const zone_policy_words[];
+Protect__Control__ResourcePolicy zone_policy(const char *word);
+
 extern const struct arg_option zone_launch_options[ZONE_LAUNCH_N_OPTIONS];
 extern const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS];
 
@@ -38,9 +44,13 @@ extern const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS
 	"  protect zone launch --name a --wait\n"                                                  \
 	"  protect zone launch -n b --max-memory 2048 --target-memory 512 -C 4 -c 2\n"             \
 	"  protect zone launch --kernel oci:./build/zone-kernel:default\n"                         \
-	"  protect zone launch --kernel-variant zone\n\n"                                          \
+	"  protect zone launch --kernel-variant zone\n"                                            \
+	"  protect zone launch --max-memory 4096 --target-memory 512 "                             \
+	"--resource-adjustment-policy dynamic\n\n"                                                 \
 	"A zone starts with its targets and may have them changed up to its maximum: 'protect "    \
-	"zone\nupdate'.\n"
+	"zone\nupdate'. With the policy 'dynamic' its memory follows what it uses, between "       \
+	"minimum and\nmaximum; with 'static' it stays, but for idle memory that a host short of "  \
+	"memory takes for a\nwhile.\n"
 
 #define LAUNCH_WORKLOAD_DETAILS                                                                    \
 	"An image is HOST[:PORT]/NAME[:TAG|@DIGEST] of a registry, the name of an image in the "   \

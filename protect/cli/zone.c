@@ -21,19 +21,29 @@ static const char *state_word(Protect__Control__ZoneStateKind state)
 	return (unsigned)state < ARRAY_SIZE(words) ? words[state] : words[0];
 }
 
+static const char *policy_word(Protect__Control__ResourcePolicy policy)
+{
+	return policy == PROTECT__CONTROL__RESOURCE_POLICY__POLICY_DYNAMIC
+		       ? zone_policy_words[PROTECT__CONTROL__RESOURCE_POLICY__POLICY_DYNAMIC]
+		       : zone_policy_words[PROTECT__CONTROL__RESOURCE_POLICY__POLICY_STATIC];
+}
+
 static json_t *zone_json(const Protect__Control__Zone *zone)
 {
 	return json_pack(
-		"{s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:I, s:I, s:i, s:i, s:I, s:I, s:I, s:i, s:i}",
+		"{s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:i, s:i, s:I, s:I, s:I, "
+		"s:i, s:i}",
 		"uuid", output_text(zone->uuid), "name", output_text(zone->name), "state",
 		state_word(zone->state), "paused", zone->paused, "reason",
 		output_text(zone->reason), "kernel", output_text(zone->kernel), "kernel_release",
 		output_text(zone->kernel_release), "max_memory_mib",
 		(json_int_t)zone->max_memory_mib, "target_memory_mib",
-		(json_int_t)zone->target_memory_mib, "max_cpus", (int)zone->max_cpus, "target_cpus",
-		(int)zone->target_cpus, "created_unix_ms", (json_int_t)zone->created_unix_ms,
-		"create_ms", (json_int_t)zone->create_ms, "ready_ms", (json_int_t)zone->ready_ms,
-		"pid", (int)zone->pid, "workloads", (int)zone->workloads);
+		(json_int_t)zone->target_memory_mib, "min_memory_mib",
+		(json_int_t)zone->min_memory_mib, "policy", policy_word(zone->policy), "max_cpus",
+		(int)zone->max_cpus, "target_cpus", (int)zone->target_cpus, "created_unix_ms",
+		(json_int_t)zone->created_unix_ms, "create_ms", (json_int_t)zone->create_ms,
+		"ready_ms", (json_int_t)zone->ready_ms, "pid", (int)zone->pid, "workloads",
+		(int)zone->workloads);
 }
 
 /* The table shows what JSON has in several members: "paused" for a ready zone that is, and a target

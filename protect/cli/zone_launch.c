@@ -24,6 +24,11 @@ const struct arg_option zone_launch_options[ZONE_LAUNCH_N_OPTIONS] = {
 	 1, ZONE_MEMORY_MAX_MIB, NULL},
 	{0, "target-memory", ARG_NUMBER, AT(target_memory_mib), "MB",
 	 "memory it starts with (default: all)", 1, ZONE_MEMORY_MAX_MIB, NULL},
+	{0, "min-memory", ARG_NUMBER, AT(min_memory_mib), "MB",
+	 "memory that the policy leaves it at least, in MiB", 1, ZONE_MEMORY_MAX_MIB, NULL},
+	{0, "resource-adjustment-policy", ARG_STRING, AT(policy), "POLICY",
+	 "static (default): the target stays; dynamic: it follows what the zone uses", 0, 0,
+	 zone_policy_words},
 	{'C', "max-cpus", ARG_NUMBER, AT(max_cpus), "N", "processors the zone can have", 1,
 	 ZONE_CPUS_MAX, NULL},
 	{'c', "target-cpus", ARG_NUMBER, AT(target_cpus), "N",
@@ -32,10 +37,25 @@ const struct arg_option zone_launch_options[ZONE_LAUNCH_N_OPTIONS] = {
 	 NULL},
 };
 
+const char *const zone_policy_words[] = {
+	[PROTECT__CONTROL__RESOURCE_POLICY__POLICY_STATIC] = "static",
+	[PROTECT__CONTROL__RESOURCE_POLICY__POLICY_DYNAMIC] = "dynamic",
+	[PROTECT__CONTROL__RESOURCE_POLICY__POLICY_DYNAMIC + 1] = NULL,
+};
+
+Protect__Control__ResourcePolicy zone_policy(const char *word)
+{
+	return word && strcmp(word, "dynamic") == 0
+		       ? PROTECT__CONTROL__RESOURCE_POLICY__POLICY_DYNAMIC
+		       : PROTECT__CONTROL__RESOURCE_POLICY__POLICY_STATIC;
+}
+
 static int check(const struct args *args, const struct zone_launch_values *values)
 {
 	if (values->max_memory_mib && values->target_memory_mib > values->max_memory_mib)
 		return args_usage_error(args, "--target-memory is more than --max-memory");
+	if (values->target_memory_mib && values->min_memory_mib > values->target_memory_mib)
+		return args_usage_error(args, "--min-memory is more than --target-memory");
 	if (values->max_cpus && values->target_cpus > values->max_cpus)
 		return args_usage_error(args, "--target-cpus is more than --max-cpus");
 	if (values->kernel && values->kernel_variant)
@@ -67,6 +87,8 @@ int zone_launch_run(const struct args *args, void *given)
 		launch.kernel_variant = (char *)(uintptr_t)values->kernel_variant;
 	launch.max_memory_mib = values->max_memory_mib;
 	launch.target_memory_mib = values->target_memory_mib;
+	launch.min_memory_mib = values->min_memory_mib;
+	launch.policy = zone_policy(values->policy);
 	launch.max_cpus = (uint32_t)values->max_cpus;
 	launch.target_cpus = (uint32_t)values->target_cpus;
 	launch.env = values->env.items;

@@ -10,6 +10,11 @@
 const struct arg_option zone_update_options[ZONE_UPDATE_N_OPTIONS] = {
 	{0, "target-memory", ARG_NUMBER, AT(target_memory_mib), "MB",
 	 "memory it is to have now, in MiB", 1, ZONE_MEMORY_MAX_MIB, NULL},
+	{0, "min-memory", ARG_NUMBER, AT(min_memory_mib), "MB",
+	 "memory that the policy leaves it at least, in MiB", 1, ZONE_MEMORY_MAX_MIB, NULL},
+	{0, "resource-adjustment-policy", ARG_STRING, AT(policy), "POLICY",
+	 "static: the target stays; dynamic: it follows what the zone uses", 0, 0,
+	 zone_policy_words},
 	{'c', "target-cpus", ARG_NUMBER, AT(target_cpus), "N", "processors it is to have now", 1,
 	 ZONE_CPUS_MAX, NULL},
 };
@@ -20,10 +25,14 @@ int zone_update_run(const struct args *args, void *given)
 	Protect__Control__ZoneUpdate update = PROTECT__CONTROL__ZONE_UPDATE__INIT;
 	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
 
-	if (!values->target_memory_mib && !values->target_cpus)
+	if (!values->target_memory_mib && !values->target_cpus && !values->min_memory_mib &&
+	    !values->policy)
 		return args_usage_error(args, "--target-memory or --target-cpus is missing");
 	update.ref = args->operands[0];
 	update.target_memory_mib = values->target_memory_mib;
+	update.min_memory_mib = values->min_memory_mib;
+	update.set_policy = values->policy != NULL;
+	update.policy = zone_policy(values->policy);
 	update.target_cpus = (uint32_t)values->target_cpus;
 	message = connection_ask(METHOD(ZONE_UPDATE), &update.base,
 				 &protect__control__zone__descriptor);

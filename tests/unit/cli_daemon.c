@@ -178,6 +178,8 @@ static void got_zone_list(struct cli_daemon *daemon, uint64_t id)
 	zones[0].paused = true;
 	zones[0].max_memory_mib = 512;
 	zones[0].target_memory_mib = 128;
+	zones[0].policy = PROTECT__CONTROL__RESOURCE_POLICY__POLICY_DYNAMIC;
+	zones[0].min_memory_mib = 96;
 	zones[0].max_cpus = zones[0].target_cpus = 2;
 	zones[1].uuid = text("66666666-2222-4333-8444-555555555555");
 	zones[1].name = text("evil\x1b[2Jname\xff");
@@ -194,6 +196,8 @@ static void got_update(struct cli_daemon *daemon, uint64_t id,
 
 	daemon->updated_mib = request->target_memory_mib;
 	daemon->updated_cpus = request->target_cpus;
+	daemon->updated_policy = request->set_policy ? (int)request->policy : -1;
+	daemon->updated_min_mib = request->min_memory_mib;
 	answer(daemon, id, &zone.base);
 }
 

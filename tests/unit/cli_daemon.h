@@ -45,6 +45,8 @@ struct cli_daemon {
 	unsigned resizes, signals, debug_asked;
 	uint64_t updated_mib;
 	uint32_t updated_cpus;
+	int updated_policy; /* -1 = none was given */
+	uint64_t updated_min_mib;
 	uint32_t rows;
 };
 

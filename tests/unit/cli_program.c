@@ -271,6 +271,8 @@ Test(cli_program, the_table_of_zones_shows_targets_and_pauses)
 	cr_expect_str_eq(json_string_value(json_object_get(zone, "state")), "ready");
 	cr_expect(json_is_true(json_object_get(zone, "paused")));
 	cr_expect_eq(json_integer_value(json_object_get(zone, "target_memory_mib")), 128);
+	cr_expect_eq(json_integer_value(json_object_get(zone, "min_memory_mib")), 96);
+	cr_expect_str_eq(json_string_value(json_object_get(zone, "policy")), "dynamic");
 	json_decref(array);
 	cli_run_deinit(&table);
 	cli_run_deinit(&json);
@@ -279,7 +281,7 @@ Test(cli_program, the_table_of_zones_shows_targets_and_pauses)
 
 Test(cli_program, updates_name_what_changes)
 {
-	struct cli_run both = {0}, none = {0}, cpus = {0};
+	struct cli_run both = {0}, none = {0}, cpus = {0}, policy = {0}, bad = {0};
 	struct cli_daemon daemon;
 
 	cli_daemon_init(&daemon);
@@ -289,12 +291,24 @@ Test(cli_program, updates_name_what_changes)
 	cr_expect(daemon.updated_mib == 300 && daemon.updated_cpus == 2);
 	cli_daemon_run(&daemon, &cpus, WORDS("zone", "update", "-c", "1", "a"));
 	cr_expect(daemon.updated_mib == 0 && daemon.updated_cpus == 1);
+	cr_expect(daemon.updated_policy == -1 && daemon.updated_min_mib == 0);
+	cli_daemon_run(&daemon, &policy,
+		       WORDS("zone", "update", "a", "--resource-adjustment-policy", "dynamic",
+			     "--min-memory", "99"));
+	cr_expect_eq(policy.status, 0, "%s", as_text(&policy.err));
+	cr_expect(daemon.updated_policy == 1 && daemon.updated_min_mib == 99);
+	cli_daemon_run(&daemon, &bad,
+		       WORDS("zone", "update", "a", "--resource-adjustment-policy", "lazy"));
+	cr_expect_eq(bad.status, 2);
+	cr_expect(one_line(&bad.err));
 	cli_daemon_run(&daemon, &none, WORDS("zone", "update", "a"));
 	cr_expect_eq(none.status, 2);
 	cr_expect(one_line(&none.err));
 	cli_run_deinit(&both);
 	cli_run_deinit(&none);
 	cli_run_deinit(&cpus);
+	cli_run_deinit(&policy);
+	cli_run_deinit(&bad);
 	cli_daemon_deinit(&daemon);
 }
 
