@@ -7,8 +7,6 @@
 #define HEADROOM_MIB	  48u
 #define HEADROOM_SHARE	  4u /* of what is used, a fourth */
 #define GRAIN_MIB	  4u /* of targets */
-#define GROW_MIB_MIN	  32u
-#define GROW_FACTOR_MAX	  2u
 #define SHRINK_AFTER_NS	  (30 * NS_PER_S)
 #define SHRINK_EVERY_NS	  (10 * NS_PER_S)
 #define SHRINK_MIB_MIN	  16u
@@ -64,14 +62,17 @@ bool policy_is_starved(const struct policy_sample *sample)
 	return is_known(sample) && sample->available_mib < headroom_mib(sample) / 2;
 }
 
-/* From what it has or is about to have: memory that was granted may still be on its way. */
+/* Memory that was granted may still be on its way. What a guest would use that has nothing left
+ * cannot be seen: it gets half as much again. */
 static uint64_t grow(uint64_t target_mib, uint64_t wanted_mib, const struct policy_sample *sample)
 {
-	uint64_t base_mib = max_u64(target_mib, sample->have_mib);
+	uint64_t have_mib = sample->have_mib;
 
 	if (wanted_mib <= target_mib)
 		return target_mib;
-	return min_u64(max_u64(wanted_mib, base_mib + GROW_MIB_MIN), base_mib * GROW_FACTOR_MAX);
+	if (sample->available_mib >= headroom_mib(sample) / 4)
+		return wanted_mib;
+	return max_u64(wanted_mib, have_mib + have_mib / 2);
 }
 
 /* From what it has: so a guest that does not follow is not asked for more and more, and one that

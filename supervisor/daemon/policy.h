@@ -8,8 +8,8 @@
  * which the ledger has charged.
  *
  * A zone should have what it uses and a headroom. It grows fast: at once when half of the headroom
- * is gone, to all that it wants, at most to twice as much in one step. It shrinks slowly: after a
- * surplus of SHRINK_AFTER, by an eighth a step. Between the two nothing changes.
+ * is gone, to all of that, and by half of what it has when hardly any is left. It shrinks slowly:
+ * after a surplus of 30 s, by an eighth each 10 s. Between the two nothing changes.
  */
 #pragma once
 
