@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -11,10 +12,19 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/runner.h"
 #include "base/util.h"
 
-enum { CALL_IDLE, CALL_PENDING };
+/*
+ * Accesses come in bursts (a driver that sets up its device), and waking a thread costs more than
+ * most of them: so both sides look for a while before they sleep.
+ */
+#define LOOP_LOOKS_NS	   100000u /* since it served the last one */
+#define LOOP_LOOKS_MOST_NS 500000u /* in all: other work waits meanwhile */
+#define VCPU_LOOKS_NS	   50000u
+
+enum { CALL_IDLE, CALL_PENDING, CALL_ASLEEP /* pending, and its vCPU sleeps */ };
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t while_value)
 {
@@ -28,14 +38,14 @@ static void futex_wake(_Atomic uint32_t *word)
 
 static void release(struct bus_call *call)
 {
-	atomic_store(&call->state, CALL_IDLE);
-	futex_wake(&call->state);
+	if (atomic_exchange(&call->state, CALL_IDLE) == CALL_ASLEEP)
+		futex_wake(&call->state);
 }
 
-static void serve(struct bus *bus, struct bus_call *call)
+static bool serve(struct bus *bus, struct bus_call *call)
 {
-	if (atomic_load_explicit(&call->state, memory_order_acquire) != CALL_PENDING)
-		return;
+	if (atomic_load(&call->state) == CALL_IDLE)
+		return false;
 	if (atomic_load(&bus->released))
 		; /* the vCPU has gone on without an answer */
 	else if (call->end_reason)
@@ -43,6 +53,32 @@ static void serve(struct bus *bus, struct bus_call *call)
 	else
 		call->range->access(call->range->user, &call->access);
 	release(call);
+	return true;
+}
+
+static bool serve_all(struct bus *bus)
+{
+	bool served = false;
+
+	for (unsigned i = 0; i < bus->n_calls; i++)
+		served |= serve(bus, bus->calls[i]);
+	return served;
+}
+
+/* Serves calls for as long as they come one right after another. */
+static void serve_burst(struct bus *bus)
+{
+	uint64_t start = clock_now_ns(), now = start, last = start;
+
+	atomic_store(&bus->attentive, true);
+	while (now - last < LOOP_LOOKS_NS && now - start < LOOP_LOOKS_MOST_NS) {
+		if (serve_all(bus))
+			last = now;
+		__builtin_ia32_pause();
+		now = clock_now_ns();
+	}
+	/* Sequentially consistent: a call that did not ring because of it is seen from here. */
+	atomic_store(&bus->attentive, false);
 }
 
 /* Without this read under way every vCPU would sleep for ever: it is tried until it starts. */
@@ -62,11 +98,20 @@ static void doorbell_rang(struct loop_op *op, int res, uint32_t cqe_flags)
 		bus->on_end(bus->user, RUNNER_EXIT_ERROR, "the vCPUs cannot be heard");
 		return;
 	}
-	for (unsigned i = 0; i < bus->n_calls; i++)
-		serve(bus, bus->calls[i]);
+	if (bus->looks)
+		serve_burst(bus);
+	serve_all(bus);
 	if (bus->on_ring)
 		bus->on_ring(bus->ring_user);
 	listen_again(bus);
+}
+
+/* With one processor, whoever looks keeps the other from working. */
+static bool has_several_cpus(void)
+{
+	cpu_set_t cpus;
+
+	return sched_getaffinity(0, sizeof(cpus), &cpus) < 0 || CPU_COUNT(&cpus) > 1;
 }
 
 int bus_init(struct bus *bus, struct loop *loop,
@@ -76,6 +121,7 @@ int bus_init(struct bus *bus, struct loop *loop,
 	bus->loop = loop;
 	bus->on_end = on_end;
 	bus->user = user;
+	bus->looks = has_several_cpus();
 	bus->doorbell_op.done = doorbell_rang;
 	bus->doorbell = eventfd(0, EFD_CLOEXEC);
 	if (bus->doorbell < 0)
@@ -129,7 +175,22 @@ static void ring(struct bus *bus, struct bus_call *call)
 	/* Sequentially consistent, as in bus_release(): one of the two sees what the other stored.
 	 */
 	atomic_store(&call->state, CALL_PENDING);
-	bus_ring(bus);
+	if (!atomic_load(&bus->attentive))
+		bus_ring(bus);
+}
+
+static void await(struct bus *bus, struct bus_call *call)
+{
+	uint64_t until = bus->looks ? clock_now_ns() + VCPU_LOOKS_NS : 0;
+	uint32_t state;
+
+	while ((state = atomic_load(&call->state)) != CALL_IDLE && !atomic_load(&bus->released)) {
+		if (until && clock_now_ns() < until)
+			__builtin_ia32_pause();
+		else if (state == CALL_ASLEEP ||
+			 atomic_compare_exchange_strong(&call->state, &state, CALL_ASLEEP))
+			futex_wait(&call->state, CALL_ASLEEP);
+	}
 }
 
 void bus_do(struct bus *bus, struct bus_call *call, bool port, bool write, uint64_t addr,
@@ -149,8 +210,7 @@ void bus_do(struct bus *bus, struct bus_call *call, bool port, bool write, uint6
 		memcpy(call->access.data, data, len);
 	if (!range->fast || !range->fast(range->user, &call->access)) {
 		ring(bus, call);
-		while (atomic_load(&call->state) == CALL_PENDING && !atomic_load(&bus->released))
-			futex_wait(&call->state, CALL_PENDING);
+		await(bus, call);
 	}
 	if (!write)
 		memcpy(data, call->access.data, len);

@@ -49,7 +49,9 @@ struct bus {
 	struct loop *loop;
 	struct loop_op doorbell_op;
 	int doorbell, doorbell_slot;
-	atomic_bool released; /* nobody serves calls any more */
+	bool looks;	       /* both sides look for a while before they sleep */
+	atomic_bool attentive; /* the loop thread looks at the calls: no need to ring */
+	atomic_bool released;  /* nobody serves calls any more */
 	uint64_t doorbell_count;
 	unsigned n_ranges, n_calls;
 	struct bus_range ranges[BUS_RANGES_MAX];
