@@ -356,6 +356,9 @@ static void config_write(struct pci_dev *dev, unsigned off, unsigned len, uint32
 		update_master(pci);
 	if (touches(off, len, CAP_MSIX + PCI_MSIX_FLAGS, 2))
 		msix_set_control(&pci->msix, (uint16_t)(get32(&pci->config[CAP_MSIX]) >> 16));
+	/* The window is never asked for by most drivers: until then it is constant as well. */
+	if (touches(off, len, CAP_PCI_CFG, PCI_CFG_DATA + 4 - CAP_PCI_CFG))
+		dev->config_stable &= ~(UINT64_C(1) << PCI_CFG_DATA / 4);
 	if (touches(off, len, PCI_CFG_DATA, 4) && pci_cfg_access(pci, &bar_off, &bar_len))
 		bar_write(dev, 0, bar_off, &pci->config[PCI_CFG_DATA], bar_len);
 }
@@ -451,7 +454,7 @@ int virtio_pci_new(struct pci_dev **out, struct virtio_dev *dev, struct loop *lo
 		return -ENOMEM;
 	}
 	pci->dev.ops = &function_ops;
-	pci->dev.config_stable = ~(UINT64_C(1) << PCI_CFG_DATA / 4);
+	pci->dev.config_stable = UINT64_MAX;
 	pci->virtio = dev;
 	pci->loop = loop;
 	pci->host_ops = host_ops;

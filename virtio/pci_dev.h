@@ -61,7 +61,10 @@ struct pci_dev {
 	const struct pci_dev_ops *ops;
 	bool memory_enabled; /* PCI_COMMAND_MEMORY; kept by the function */
 	struct pci_bar bars[PCI_BARS];
-	/* Which of the first 64 dwords of its configuration only config_write() changes, and are
-	 * read without effect: a bus may keep copies of them. Constant. */
+	/*
+	 * Which of the first 64 dwords of its configuration only config_write() changes, and are
+	 * read without effect: a bus may keep copies of them. config_write() may take bits away.
+	 * All set: the rest of its configuration is zero, too.
+	 */
 	uint64_t config_stable;
 };

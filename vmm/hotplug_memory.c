@@ -5,6 +5,8 @@
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 
+#include "vmm/config_pages.h"
+
 #define FIRST_SLOT MEM_REGIONS_MAX /* those below are what the zone boots with */
 
 static const struct mem_region *region_of(const struct hotplug_memory *hm)
@@ -71,7 +73,7 @@ int hotplug_memory_new(struct virtio_dev **out, struct hotplug_memory *hm,
 	int n_slots = ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS), r;
 
 	*hm = (struct hotplug_memory){.memory = memory, .vm_fd = vm_fd};
-	if (n_slots < 0 || (uint64_t)n_slots < FIRST_SLOT + n_blocks)
+	if (n_slots < 0 || (uint64_t)n_slots < FIRST_SLOT + n_blocks + CONFIG_PAGES_SLOTS)
 		return error_set(err, -ENOTSUP,
 				 "KVM has %d memory slots, too few for memory that grows", n_slots);
 	r = virtio_memdev_new(out, memory->hotplug_start, memory->hotplug_len, memory->block_size,

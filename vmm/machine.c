@@ -53,6 +53,8 @@ static int init_buses(struct machine *machine, const struct zone_spec *spec)
 	if (machine->acpi_event_fd < 0)
 		return -errno;
 	pci_bus_init(&machine->pci, &machine->bus, machine->acpi_event_fd, on_ejected, machine);
+	if (config_pages_init(&machine->config_pages, machine->kvm.vm) == 0)
+		machine->pci.pages = &machine->config_pages;
 	machine->platform.on_end = on_end;
 	machine->platform.on_output = on_output;
 	machine->platform.user = machine;
@@ -149,6 +151,7 @@ void machine_deinit(struct machine *machine)
 	}
 	vcpus_deinit(&machine->vcpus);
 	machine->loop = loop_free(machine->loop);
+	config_pages_deinit(&machine->config_pages);
 	bus_deinit(&machine->bus);
 	kvm_deinit(&machine->kvm);
 	guest_memory_deinit(&machine->memory);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "vmm/bus.h"
+#include "vmm/config_pages.h"
 #include "vmm/console_hub.h"
 #include "vmm/disks.h"
 #include "vmm/guest_memory.h"
@@ -34,6 +35,7 @@ struct machine {
 	struct kvm kvm;
 	struct bus bus;
 	struct pci_bus pci;
+	struct config_pages config_pages;
 	int acpi_event_fd;
 	struct platform platform;
 	struct console_hub console;

@@ -63,13 +63,21 @@ static void update_copy(struct pci_bus *pci, unsigned slot)
 {
 	struct pci_config_copy *copy = &pci->copies[slot];
 	struct pci_dev *dev = pci->slots[slot];
+	uint32_t dwords[PCI_CONFIG_COPIES] = {0};
 
-	for (unsigned i = 0; i < PCI_CONFIG_COPIES; i++)
-		if (dev->config_stable & UINT64_C(1) << i)
-			atomic_store_explicit(&copy->dwords[i],
-					      dev->ops->config_read(dev, i * 4, 4),
-					      memory_order_relaxed);
+	for (unsigned i = 0; i < PCI_CONFIG_COPIES; i++) {
+		if (!(dev->config_stable & UINT64_C(1) << i))
+			continue;
+		dwords[i] = dev->ops->config_read(dev, i * 4, 4);
+		atomic_store_explicit(&copy->dwords[i], dwords[i], memory_order_relaxed);
+	}
 	atomic_store_explicit(&copy->valid, dev->config_stable, memory_order_release);
+	if (!pci->pages)
+		return;
+	if (dev->config_stable == UINT64_MAX)
+		config_pages_show(pci->pages, slot, dwords);
+	else
+		config_pages_hide(pci->pages, slot);
 }
 
 static void ecam_access(void *user, struct bus_access *access)
@@ -228,6 +236,8 @@ struct pci_dev *pci_bus_unplug(struct pci_bus *pci, unsigned slot)
 	uint32_t bit = 1u << slot;
 
 	pci->slots[slot] = NULL;
+	if (pci->pages)
+		config_pages_hide(pci->pages, slot);
 	atomic_store_explicit(&pci->copies[slot].valid, 0, memory_order_relaxed);
 	atomic_fetch_and_explicit(&pci->present, ~bit, memory_order_release);
 	pci->removable &= ~bit;

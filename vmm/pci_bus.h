@@ -14,9 +14,10 @@
 
 #include "virtio/pci_dev.h"
 #include "vmm/bus.h"
+#include "vmm/config_pages.h"
 
 #define PCI_SLOTS	  32u
-#define PCI_CONFIG_COPIES 64u
+#define PCI_CONFIG_COPIES CONFIG_PAGE_DWORDS
 
 /* What vCPU threads may read of a function's configuration: dwords whose bit is set in `valid`. */
 struct pci_config_copy {
@@ -28,6 +29,7 @@ struct pci_bus {
 	struct pci_dev *slots[PCI_SLOTS];
 	_Atomic uint32_t present;
 	struct pci_config_copy copies[PCI_SLOTS];
+	struct config_pages *pages; /* borrowed; NULL: the guest asks for each read */
 	uint32_t removable;
 	uint32_t up, down, events; /* what the guest has not read yet; bit = slot */
 	int event_fd;		   /* written: the ACPI event interrupt */
