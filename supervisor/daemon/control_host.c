@@ -20,12 +20,14 @@ struct status_op {
 	unsigned pending;
 	bool ok[N_SERVICES];
 	char detail[N_SERVICES][ERROR_TEXT_MAX];
+	char cgroups[ERROR_TEXT_MAX];
 };
 
 static void fill(const struct daemon *d, Protect__Control__HostStatus *status)
 {
 	status->memory_total_mib = d->ledger.memory_total_mib;
 	status->memory_committed_mib = d->ledger.memory_used_mib;
+	status->memory_overcommit = d->ledger.overcommit_percent / 100.0;
 	status->vcpus_total = d->ledger.vcpus_total;
 	status->vcpus_committed = d->ledger.vcpus_used;
 	status->workloads = d->n_workloads;
@@ -54,6 +56,7 @@ static void answer(struct status_op *op)
 	}
 	status.version = version;
 	status.hypervisor = hypervisor;
+	status.cgroups = op->cgroups;
 	status.services = pointers;
 	status.n_services = N_SERVICES;
 	fill(op->daemon, &status);
@@ -80,16 +83,15 @@ static void launch_answered(void *user, const struct launch_reply *reply, int pi
 	struct status_op *op = user;
 
 	(void)pidfd;
-	/* An empty list is an answer as good as any. */
 	op->ok[SERVICE_LAUNCH] = reply->version != 0;
-	if (!op->ok[SERVICE_LAUNCH])
-		daemon_copy_text(op->detail[SERVICE_LAUNCH], ERROR_TEXT_MAX, reply->text);
+	daemon_copy_text(op->ok[SERVICE_LAUNCH] ? op->cgroups : op->detail[SERVICE_LAUNCH],
+			 ERROR_TEXT_MAX, reply->text);
 	answer(op);
 }
 
 void control_host_status(struct daemon *d, struct ticket ticket, const void *message)
 {
-	const struct launch_request list = {.op = LAUNCH_LIST};
+	const struct launch_request how = {.op = LAUNCH_STATUS};
 	Protect__Storage__Request request = PROTECT__STORAGE__REQUEST__INIT;
 	Protect__Storage__Ping ping = PROTECT__STORAGE__PING__INIT;
 	struct status_op *op = calloc(1, sizeof(*op));
@@ -106,7 +108,7 @@ void control_host_status(struct daemon *d, struct ticket ticket, const void *mes
 	request.ping = &ping;
 	if (!storage_call(&d->hub, d->options.storage_socket, &request, -1, storage_answered, op))
 		op->pending--;
-	if (!launch_call(&d->hub, d->options.launch_socket, &list, NULL, 0, launch_answered, op))
+	if (!launch_call(&d->hub, d->options.launch_socket, &how, NULL, 0, launch_answered, op))
 		op->pending--;
 	answer(op);
 }

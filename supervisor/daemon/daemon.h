@@ -38,6 +38,7 @@ struct daemon_options {
 	const char *socket, *state_dir, *run_dir, *launch_socket, *storage_socket;
 	const char *metrics;	    /* where /metrics is: ADDRESS:PORT, or "off" */
 	const char *pressure_file;  /* as PRESSURE_FILE */
+	const char *overcommit;	    /* of memory: a factor, as text */
 	const char *kernel_cmdline; /* added to the default one; may be NULL */
 	uint64_t default_memory_mib;
 	uint32_t default_cpus;
@@ -81,6 +82,7 @@ struct daemon {
 	struct watch *listener_watch;
 	struct timer listener_pause;
 	struct timer trim; /* of runners' logs */
+	struct timer high_look;
 	struct pressure pressure;
 	struct timer policy_tick;
 	struct log_limit policy_limit;

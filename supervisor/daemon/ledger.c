@@ -4,9 +4,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/util.h"
 
 #define HOST_RESERVE_MIB 512u
@@ -23,14 +25,30 @@ void ledger_init(struct ledger *ledger)
 	reserve_mib = total_mib / 10 > HOST_RESERVE_MIB ? total_mib / 10 : HOST_RESERVE_MIB;
 	*ledger = (struct ledger){.memory_total_mib =
 					  total_mib > reserve_mib ? total_mib - reserve_mib : 0,
+				  .overcommit_percent = LEDGER_OVERCOMMIT_NONE,
 				  .vcpus_total = (uint32_t)(cpus > 0 ? cpus : 1) * VCPUS_PER_CPU};
+}
+
+int ledger_set_overcommit(struct ledger *ledger, const char *factor)
+{
+	char *end;
+	double value = strtod(factor, &end);
+
+	/* Written so that NaN is refused too. */
+	if (end == factor || *end || !(value >= 1 && value <= LEDGER_OVERCOMMIT_MAX / 100)) {
+		log_error("memory_overcommit=%s err=\"a factor is 1 to %u\"", factor,
+			  LEDGER_OVERCOMMIT_MAX / 100);
+		return -EINVAL;
+	}
+	ledger->overcommit_percent = (uint32_t)(value * 100 + 0.5);
+	return 0;
 }
 
 static uint64_t free_mib(const struct ledger *ledger)
 {
-	return ledger->memory_total_mib > ledger->memory_used_mib
-		       ? ledger->memory_total_mib - ledger->memory_used_mib
-		       : 0;
+	uint64_t total_mib = ledger->memory_total_mib * ledger->overcommit_percent / 100;
+
+	return total_mib > ledger->memory_used_mib ? total_mib - ledger->memory_used_mib : 0;
 }
 
 static uint32_t free_vcpus(const struct ledger *ledger)

@@ -21,6 +21,7 @@
 #include "base/util.h"
 #include "supervisor/daemon/exec.h"
 #include "supervisor/daemon/keep.h"
+#include "supervisor/daemon/memory_high.h"
 #include "supervisor/daemon/policy_driver.h"
 #include "supervisor/daemon/server.h"
 #include "supervisor/daemon/workload.h"
@@ -44,6 +45,8 @@ static const struct option_entry option_table[] = {
 	 "of a zone that asks for none (1)", 1, LEDGER_ZONE_VCPUS_MAX},
 	{"memory-budget", OPTION_U64, AT(ledger.memory_total_mib), "MIB",
 	 "what all zones may have together (MemTotal less 512 MiB or 10 %)", 1, INT32_MAX},
+	{"memory-overcommit", OPTION_TEXT, AT(options.overcommit), "FACTOR",
+	 "how often that budget is given out: 1 (never more than there is) to 16", 0, 0},
 	{"vcpu-budget", OPTION_U32, AT(ledger.vcpus_total), "N",
 	 "what all zones may have together (4 for each CPU)", 1, 65536},
 	{"kernel-cmdline", OPTION_TEXT, AT(options.kernel_cmdline), "TEXT",
@@ -200,6 +203,7 @@ int main(int argc, char **argv)
 					      .launch_socket = LAUNCH_SOCKET,
 					      .storage_socket = "/run/protect-storage/storage.sock",
 					      .pressure_file = PRESSURE_FILE,
+					      .overcommit = "1",
 					      .default_memory_mib = 256,
 					      .default_cpus = 1,
 					      .uid_count = LAUNCH_UID_COUNT,
@@ -212,7 +216,8 @@ int main(int argc, char **argv)
 
 	ledger_init(&d.ledger);
 	if (options_parse("protect-daemon", option_table, ARRAY_SIZE(option_table), argc, argv,
-			  &d) < 0)
+			  &d) < 0 ||
+	    ledger_set_overcommit(&d.ledger, d.options.overcommit) < 0)
 		return EXIT_FAILURE;
 	umask(077);
 	raise_limits();
@@ -227,6 +232,7 @@ int main(int argc, char **argv)
 	}
 	if (r == 0) {
 		zones_trim_logs(&d);
+		memory_high_look(&d);
 		policy_start(&d);
 		log_info("socket=%s memory_mib=%llu vcpus=%u ready", d.options.socket,
 			 (unsigned long long)d.ledger.memory_total_mib, d.ledger.vcpus_total);

@@ -23,7 +23,8 @@ enum statement {
 #define ZONE_COLUMNS                                                                               \
 	"uuid, name, state, reason, kernel, kernel_digest, memory_mib, vcpus, slot, env, "         \
 	"kernel_release, created_unix_ms, create_ms, ready_ms, target_memory_mib, target_vcpus, "  \
-	"policy, min_memory_mib, squeezed, cgroup"
+	"policy, min_memory_mib, squeezed, cgroup, cpu_weight, cpu_percent, cpus, "                 \
+	"io_read_bps, io_write_bps, io_read_iops, io_write_iops"
 #define WORKLOAD_COLUMNS                                                                           \
 	"uuid, name, zone, state, reason, image, image_digest, stop_signal, terminal, exit_code, " \
 	"created_unix_ms"
@@ -59,17 +60,29 @@ static const char *const migrations[] = {
 	"ALTER TABLE zones ADD COLUMN cgroup TEXT NOT NULL DEFAULT '';"
 	"PRAGMA user_version = 3;"
 	"COMMIT;",
+	"BEGIN IMMEDIATE;"
+	"ALTER TABLE zones ADD COLUMN cpu_weight INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE zones ADD COLUMN cpu_percent INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE zones ADD COLUMN cpus TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE zones ADD COLUMN io_read_bps INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE zones ADD COLUMN io_write_bps INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE zones ADD COLUMN io_read_iops INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE zones ADD COLUMN io_write_iops INTEGER NOT NULL DEFAULT 0;"
+	"PRAGMA user_version = 4;"
+	"COMMIT;",
 };
 
 static const char *const sql[N_STATEMENTS] = {
 	[PUT_ZONE] =
 		"INSERT INTO zones (" ZONE_COLUMNS
-		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)"
+		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,"
+		"?21,?22,?23,?24,?25,?26,?27)"
 		" ON CONFLICT (uuid) DO UPDATE SET name=?2, state=?3, reason=?4, kernel=?5,"
 		" kernel_digest=?6, memory_mib=?7, vcpus=?8, slot=?9, env=?10, kernel_release=?11,"
 		" created_unix_ms=?12, create_ms=?13, ready_ms=?14,"
 		" target_memory_mib=?15, target_vcpus=?16, policy=?17, min_memory_mib=?18,"
-		" squeezed=?19, cgroup=?20",
+		" squeezed=?19, cgroup=?20, cpu_weight=?21, cpu_percent=?22, cpus=?23,"
+		" io_read_bps=?24, io_write_bps=?25, io_read_iops=?26, io_write_iops=?27",
 	[PUT_WORKLOAD] =
 		"INSERT INTO workloads (" WORKLOAD_COLUMNS
 		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)"
@@ -162,6 +175,17 @@ static int run(struct state *state, sqlite3_stmt *s)
 	return r == SQLITE_DONE ? 0 : -EIO;
 }
 
+static void bind_limits(sqlite3_stmt *s, const struct zone_limits *limits)
+{
+	sqlite3_bind_int64(s, 21, limits->cpu_weight);
+	sqlite3_bind_int64(s, 22, limits->cpu_percent);
+	bind_text(s, 23, limits->cpus);
+	sqlite3_bind_int64(s, 24, (sqlite3_int64)limits->io.read_bytes_per_s);
+	sqlite3_bind_int64(s, 25, (sqlite3_int64)limits->io.write_bytes_per_s);
+	sqlite3_bind_int64(s, 26, (sqlite3_int64)limits->io.read_ops_per_s);
+	sqlite3_bind_int64(s, 27, (sqlite3_int64)limits->io.write_ops_per_s);
+}
+
 int state_put_zone(struct state *state, const struct zone_row *row)
 {
 	sqlite3_stmt *s = state->statements[PUT_ZONE];
@@ -188,6 +212,7 @@ int state_put_zone(struct state *state, const struct zone_row *row)
 	sqlite3_bind_int64(s, 18, (sqlite3_int64)row->min_memory_mib);
 	sqlite3_bind_int64(s, 19, row->squeezed);
 	bind_text(s, 20, row->cgroup);
+	bind_limits(s, &row->limits);
 	return run(state, s);
 }
 
@@ -265,6 +290,13 @@ static void read_zone(sqlite3_stmt *s, struct zone_row *row)
 	row->min_memory_mib = get_u64(s, 17);
 	row->squeezed = get_u64(s, 18) != 0;
 	get_text(s, 19, row->cgroup, sizeof(row->cgroup));
+	row->limits.cpu_weight = (uint32_t)get_u64(s, 20);
+	row->limits.cpu_percent = (uint32_t)get_u64(s, 21);
+	get_text(s, 22, row->limits.cpus, sizeof(row->limits.cpus));
+	row->limits.io.read_bytes_per_s = get_u64(s, 23);
+	row->limits.io.write_bytes_per_s = get_u64(s, 24);
+	row->limits.io.read_ops_per_s = get_u64(s, 25);
+	row->limits.io.write_ops_per_s = get_u64(s, 26);
 }
 
 static void read_workload(sqlite3_stmt *s, struct workload_row *row)

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/uuid.h"
+#include "supervisor/launch/launch.h"
 
 #define NAME_SIZE    64	 /* of a zone or workload, with its NUL: it is also a host name */
 #define IMAGE_SIZE   256 /* of a reference */
@@ -21,6 +22,14 @@
 #define SIGNAL_SIZE  32
 #define CGROUP_SIZE  256
 #define SLOT_NONE    UINT32_MAX
+
+/* What clients asked for; 0 and empty: nothing. */
+struct zone_limits {
+	uint32_t cpu_weight;
+	uint32_t cpu_percent; /* of one CPU */
+	char cpus[LAUNCH_CPUS_SIZE];
+	struct launch_io io;
+};
 
 struct zone_row {
 	char uuid[UUID_TEXT_SIZE];
@@ -34,6 +43,7 @@ struct zone_row {
 	uint32_t policy;			/* protect.control.ResourcePolicy */
 	uint64_t min_memory_mib; /* that a policy leaves it; 0 = what zones need at least */
 	bool squeezed;		 /* the runner was told of less than the target (policy_driver.h) */
+	struct zone_limits limits;
 	char cgroup[CGROUP_SIZE]; /* as launch named it; empty = not known */
 	uint32_t slot;		  /* uid slot; SLOT_NONE once its resources are given back */
 	char *env_json;		  /* array of K=V; owned by whoever has the row; NULL = none */

@@ -32,6 +32,7 @@ struct zone *zone_new(struct daemon *d, const struct zone_row *row)
 	zone->daemon = d;
 	zone->row = *row;
 	zone->pidfd = zone->console_fd = -1;
+	limits_show(zone);
 	while (*place)
 		place = &(*place)->next;
 	*place = zone;
@@ -125,6 +126,8 @@ void zone_message(const struct zone *zone, Protect__Control__Zone *out)
 	out->reason = (char *)(uintptr_t)row->reason;
 	out->kernel = (char *)(uintptr_t)row->kernel;
 	out->kernel_release = (char *)(uintptr_t)row->kernel_release;
+	out->cpu = (Protect__Control__CpuLimits *)(uintptr_t)&zone->shown.cpu;
+	out->io = (Protect__Control__IoLimits *)(uintptr_t)&zone->shown.io;
 	out->max_memory_mib = row->memory_mib;
 	out->target_memory_mib = row->target_memory_mib;
 	out->max_cpus = row->vcpus;

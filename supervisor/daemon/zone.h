@@ -2,7 +2,7 @@
 /*
  * Zones: what the daemon knows of each, and the life of its runner. The files: zone.c the list,
  * zone_launch.c from the request to ready, zone_agent.c the connections to a running one,
- * zone_update.c its targets, pause and resume, zone_end.c from whatever ends it to nothing left. A
+ * zone_update.c its targets and limits, pause and resume, zone_end.c from whatever ends it to nothing left. A
  * zone, its runner included, is not trusted: what comes from either is text to be cleaned or a
  * number to be checked.
  *
@@ -17,6 +17,7 @@
 #include "supervisor/daemon/daemon.h"
 #include "supervisor/daemon/follow.h"
 #include "supervisor/daemon/launch_client.h"
+#include "supervisor/daemon/limits.h"
 #include "supervisor/daemon/link.h"
 #include "supervisor/daemon/policy.h"
 #include "supervisor/daemon/runner_client.h"
@@ -71,6 +72,9 @@ struct zone {
 	struct watch *console;
 	struct ring *log;
 	struct followers followers;
+
+	struct limits_shown shown;
+	uint64_t high_events; /* of memory.events, that were seen */
 
 	struct zone_stats *stats; /* NULL: its runner was never asked */
 	struct policy_memory policy;

@@ -383,4 +383,6 @@ void zone_adopt(struct zone *zone)
 		zone_fail(zone, -ECANCELED, "zone '%s' was destroyed", zone->row.name);
 	else if (!was_ready)
 		zone_start_boot_timer(zone);
+	if (zone->phase == ZONE_PHASE_READY || zone->phase == ZONE_PHASE_BOOT)
+		limits_renew(zone);
 }

@@ -79,7 +79,7 @@ static bool is_ending(const char *word)
 
 /* Why it ended, from our own reason, the record and the wait status, in this order. Returns whether
  * the runner itself failed. */
-static bool find_reason(struct zone *zone, int wait_status)
+static bool find_reason(struct zone *zone, int wait_status, uint32_t oom_kills)
 {
 	size_t size = sizeof(zone->row.reason);
 	char line[RECORD_MAX + 1];
@@ -93,7 +93,11 @@ static bool find_reason(struct zone *zone, int wait_status)
 		snprintf(zone->row.reason, size, "%s", line);
 		return false;
 	}
-	if (strncmp(line, RUNNER_EXIT_ERROR, strlen(RUNNER_EXIT_ERROR)) == 0)
+	if (oom_kills)
+		snprintf(zone->row.reason, size,
+			 "out of memory: the zone with its runner reached its limit of %llu MiB",
+			 (unsigned long long)(limits_of(&zone->row).memory_bytes / MIB));
+	else if (strncmp(line, RUNNER_EXIT_ERROR, strlen(RUNNER_EXIT_ERROR)) == 0)
 		snprintf(zone->row.reason, size, "%s",
 			 line[strlen(RUNNER_EXIT_ERROR)] ? line + strlen(RUNNER_EXIT_ERROR) + 1
 							 : line);
@@ -132,9 +136,10 @@ static bool answer_launcher(struct zone *zone, bool runner_failed)
 	return runner_failed && !zone->failure.code;
 }
 
-static void finish(struct zone *zone, int wait_status)
+/* wait_status: -1 = not known. */
+static void finish(struct zone *zone, int wait_status, const struct launch_reply *reply)
 {
-	bool runner_failed = find_reason(zone, wait_status), remove;
+	bool runner_failed = find_reason(zone, wait_status, reply->oom_kills), remove;
 
 	timer_stop(&zone->timer);
 	zone->death = watch_free(zone->death);
@@ -149,7 +154,9 @@ static void finish(struct zone *zone, int wait_status)
 		zone_set_state(zone, runner_failed
 					     ? PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_FAILED
 					     : PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_EXITED);
-	log_info("zone=%s name=%s reason=\"%s\" ended", zone->row.uuid, zone->row.name,
+	log_info("zone=%s name=%s memory_peak_mib=%llu oom_kills=%u reason=\"%s\" ended",
+		 zone->row.uuid, zone->row.name,
+		 (unsigned long long)(reply->memory_peak_bytes / MIB), reply->oom_kills,
 		 zone->row.reason);
 	workloads_zone_ended(zone);
 	followers_end(&zone->followers);
@@ -206,7 +213,7 @@ static void reaped(void *user, const struct launch_reply *reply, int pidfd)
 	zone->launch = NULL;
 	/* One that an earlier protect-launch started is known by nobody: its status is lost. */
 	if (!reply->error || (reply->error == -ENOENT && reply->version)) {
-		finish(zone, reply->error ? -1 : reply->wait_status);
+		finish(zone, reply->error ? -1 : reply->wait_status, reply);
 		return;
 	}
 	if (reply->error != -EBUSY) {

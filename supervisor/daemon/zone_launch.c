@@ -26,8 +26,6 @@
 #include "supervisor/daemon/zone.h"
 
 #define ENV_BYTES_MAX (32u * 1024)
-#define CPU_WEIGHT    100u
-#define CPU_IO_SHARE  4u /* of one CPU, a fourth: for the runner's own work beside the vCPUs */
 #define KERNEL_FDS    3u /* kernel, initrd, addons: the order of OpenKernel's descriptors */
 
 static int check_env(const Protect__Control__ZoneLaunch *request, char **json, struct error *err)
@@ -140,6 +138,8 @@ static int prepare_row(struct daemon *d, const Protect__Control__ZoneLaunch *req
 	r = choose_name(d, request->name, row, err);
 	if (r == 0)
 		r = check_sizes(d, request, row, err);
+	if (r == 0)
+		r = limits_take(&row->limits, request->cpu, request->io, err);
 	if (r == 0)
 		r = check_kernel(request, row, err);
 	if (r == 0)
@@ -288,22 +288,13 @@ static int make_spec(const struct zone *zone, struct error *err)
 
 static void spawned(void *user, const struct launch_reply *reply, int pidfd);
 
-/* A zone never takes more than its vCPUs and what it costs to serve them. */
-static uint32_t cpu_quota_us(uint32_t vcpus)
-{
-	return vcpus * LAUNCH_CPU_PERIOD_US + LAUNCH_CPU_PERIOD_US / CPU_IO_SHARE;
-}
-
 static int spawn(struct zone *zone, const int *kernel_fds, struct error *err)
 {
 	_cleanup_(files_close) struct zone_files files = {-1, -1, -1, -1};
-	const uint64_t memory_mib = zone->row.memory_mib;
 	struct launch_request request = {
 		.op = LAUNCH_SPAWN,
-		.limits.memory_bytes = (memory_mib + ledger_overhead_mib(memory_mib)) * MIB,
+		.limits = limits_of(&zone->row),
 		.slot = zone->row.slot,
-		.limits.cpu_quota_us = cpu_quota_us(zone->row.vcpus),
-		.limits.cpu_weight = CPU_WEIGHT,
 	};
 	int fds[LAUNCH_PLACE_FILES + KERNEL_FDS];
 	int r = make_files(zone, &files, err);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What a running zone can be told: new targets of memory and CPUs, to pause, to resume. Each is one
- * request to its runner; whoever asked waits in the zone's list until the runner has answered or
- * has gone. The ledger is not asked: it charged the maximum at the launch.
+ * What a running zone can be told: new limits, new targets of memory and CPUs, to pause, to resume.
+ * Limits are a request to protect-launch, the others are one to its runner; whoever asked waits in
+ * the zone's list until all was answered or the runner has gone. The ledger is not asked: it
+ * charged the maximum at the launch.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,6 +24,9 @@ struct zone_op {
 	bool set_policy;
 	uint32_t policy;  /* if set_policy */
 	uint64_t min_mib; /* 0 = as it is */
+	bool set_limits;
+	struct zone_limits limits; /* if set_limits */
+	struct launch_call *launch;
 };
 
 int zone_check_targets(const struct zone_row *row, uint64_t memory_mib, uint32_t vcpus,
@@ -69,21 +73,28 @@ static void op_fail(const struct zone_op *op, int error, const char *text)
 			    text);
 }
 
+static void op_done(struct zone_op *op)
+{
+	Protect__Control__Zone message;
+
+	log_info("zone=%s name=%s %s", op->zone->row.uuid, op->zone->row.name, op->doing);
+	zone_message(op->zone, &message);
+	server_reply(op->zone->daemon, op->ticket, &message.base);
+	op_free(op);
+}
+
 static void answered(void *user, int error, const char *text, const Protect__Runner__Reply *reply)
 {
 	struct zone_op *op = user;
-	Protect__Control__Zone message;
 
 	(void)reply;
 	if (error) {
 		op_fail(op, error, text);
-	} else {
-		op->done(op);
-		log_info("zone=%s name=%s %s", op->zone->row.uuid, op->zone->row.name, op->doing);
-		zone_message(op->zone, &message);
-		server_reply(op->zone->daemon, op->ticket, &message.base);
+		op_free(op);
+		return;
 	}
-	op_free(op);
+	op->done(op);
+	op_done(op);
 }
 
 void zone_ops_fail(struct zone *zone)
@@ -92,28 +103,45 @@ void zone_ops_fail(struct zone *zone)
 		struct zone_op *op = zone->ops;
 
 		runner_forget(zone->control, op);
+		op->launch = launch_cancel(op->launch);
 		op_fail(op, -ESHUTDOWN, "it has ended");
 		op_free(op);
 	}
 }
 
-static void start(const struct zone_op *wanted, const Protect__Runner__Request *request)
+/* In the zone's list. Answers the ticket, and returns NULL, without memory. */
+static struct zone_op *op_new(const struct zone_op *wanted)
 {
 	struct zone *zone = wanted->zone;
 	struct zone_op *op = malloc(sizeof(*op));
-	int r = -ENOMEM;
 
-	if (op) {
-		*op = *wanted;
-		op->next = zone->ops;
-		zone->ops = op;
-		r = runner_request(zone->control, request, -1, answered, op);
+	if (!op) {
+		server_fail(zone->daemon, wanted->ticket, -ENOMEM,
+			    "protect-daemon is out of memory");
+		return NULL;
 	}
+	*op = *wanted;
+	op->next = zone->ops;
+	zone->ops = op;
+	return op;
+}
+
+static void ask_runner(struct zone_op *op, const Protect__Runner__Request *request)
+{
+	int r = runner_request(op->zone->control, request, -1, answered, op);
+
 	if (r == 0)
 		return;
-	server_fail(zone->daemon, wanted->ticket, r, "protect-daemon is out of memory");
+	op_fail(op, r, "protect-daemon is out of memory");
+	op_free(op);
+}
+
+static void start(const struct zone_op *wanted, const Protect__Runner__Request *request)
+{
+	struct zone_op *op = op_new(wanted);
+
 	if (op)
-		op_free(op);
+		ask_runner(op, request);
 }
 
 static void targets_set(struct zone_op *op)
@@ -131,6 +159,11 @@ static void targets_set(struct zone_op *op)
 	state_put_zone(op->zone->daemon->state, &op->zone->row);
 }
 
+static bool wants_targets(const struct zone_op *op)
+{
+	return op->memory_mib || op->vcpus || op->set_policy || op->min_mib;
+}
+
 static void check_update(const struct zone_op *op, struct error *err)
 {
 	struct zone_row row = op->zone->row;
@@ -139,43 +172,97 @@ static void check_update(const struct zone_op *op, struct error *err)
 		row.target_memory_mib = op->memory_mib;
 	if (op->vcpus)
 		row.target_vcpus = op->vcpus;
-	if (!op->memory_mib && !op->vcpus && !op->set_policy && !op->min_mib)
+	if (!wants_targets(op) && !op->set_limits)
 		error_set(err, -EINVAL, "there is nothing to update: no target was given");
 	else if (zone_check_targets(&row, row.target_memory_mib, row.target_vcpus, err) == 0)
 		policy_check(&row, op->set_policy ? op->policy : row.policy, op->min_mib, err);
 }
 
-void zone_update(struct daemon *d, struct ticket ticket,
-		 const Protect__Control__ZoneUpdate *request)
+static void set_targets(struct zone_op *op)
 {
 	Protect__Runner__Request message = PROTECT__RUNNER__REQUEST__INIT;
 	Protect__Runner__Resources resources = PROTECT__RUNNER__RESOURCES__INIT;
-	struct error err = ERROR_NULL;
-	struct zone *zone = zone_find_ready(d, request->ref, &err);
-	const struct zone_op op = {.zone = zone,
-				   .ticket = ticket,
-				   .doing = "updated",
-				   .done = targets_set,
-				   .memory_mib = request->target_memory_mib,
-				   .vcpus = request->target_cpus,
-				   .set_policy = request->set_policy,
-				   .policy = request->policy,
-				   .min_mib = request->min_memory_mib};
 
-	if (zone)
-		check_update(&op, &err);
-	if (!zone || err.code) {
+	/* At most the maximum, which was checked against the host's memory: no overflow. */
+	resources.memory_bytes = op->memory_mib * MIB;
+	if (!op->memory_mib && op->set_policy) /* its runner may have been told of less */
+		resources.memory_bytes = op->zone->row.target_memory_mib * MIB;
+	resources.vcpus = op->vcpus;
+	message.what_case = PROTECT__RUNNER__REQUEST__WHAT_RESOURCES;
+	message.resources = &resources;
+	ask_runner(op, &message);
+}
+
+static void limits_answered(void *user, const struct launch_reply *reply, int pidfd)
+{
+	struct zone_op *op = user;
+	struct zone *zone = op->zone;
+
+	(void)pidfd;
+	op->launch = NULL;
+	if (reply->error) {
+		op_fail(op, reply->error, reply->text);
+		op_free(op);
+		return;
+	}
+	zone->row.limits = op->limits;
+	limits_show(zone);
+	state_put_zone(zone->daemon->state, &zone->row);
+	if (wants_targets(op))
+		set_targets(op);
+	else
+		op_done(op);
+}
+
+/* The row follows when they are set: a daemon that ends in between sets the old ones again. */
+static void set_limits(struct zone_op *op)
+{
+	struct zone_row row = op->zone->row;
+	struct launch_request request = {.op = LAUNCH_UPDATE};
+
+	row.limits = op->limits;
+	request.limits = limits_of(&row);
+	uuid_parse(row.uuid, &request.uuid);
+	op->launch = launch_call(&op->zone->daemon->hub, op->zone->daemon->options.launch_socket,
+				 &request, NULL, 0, limits_answered, op);
+	if (op->launch)
+		return;
+	op_fail(op, -ENOMEM, "protect-daemon is out of memory");
+	op_free(op);
+}
+
+void zone_update(struct daemon *d, struct ticket ticket,
+		 const Protect__Control__ZoneUpdate *request)
+{
+	struct zone_op *op, wanted = {.ticket = ticket,
+				      .doing = "updated",
+				      .done = targets_set,
+				      .memory_mib = request->target_memory_mib,
+				      .vcpus = request->target_cpus,
+				      .set_policy = request->set_policy,
+				      .policy = request->policy,
+				      .min_mib = request->min_memory_mib,
+				      .set_limits = request->cpu || request->io};
+	struct error err = ERROR_NULL;
+
+	/* Limits are nothing that the zone itself is asked about. */
+	wanted.zone = wants_targets(&wanted) || !wanted.set_limits
+			      ? zone_find_ready(d, request->ref, &err)
+			      : zone_find_running(d, request->ref, &err);
+	if (wanted.zone) {
+		wanted.limits = wanted.zone->row.limits;
+		limits_take(&wanted.limits, request->cpu, request->io, &err);
+		check_update(&wanted, &err);
+	}
+	if (err.code) {
 		server_fail_error(d, ticket, &err);
 		return;
 	}
-	/* At most the maximum, which was checked against the host's memory: no overflow. */
-	resources.memory_bytes = op.memory_mib * MIB;
-	if (!op.memory_mib && op.set_policy) /* its runner may have been told of less */
-		resources.memory_bytes = zone->row.target_memory_mib * MIB;
-	resources.vcpus = op.vcpus;
-	message.what_case = PROTECT__RUNNER__REQUEST__WHAT_RESOURCES;
-	message.resources = &resources;
-	start(&op, &message);
+	op = op_new(&wanted);
+	if (op && op->set_limits)
+		set_limits(op);
+	else if (op)
+		set_targets(op);
 }
 
 static void is_paused(struct zone_op *op)

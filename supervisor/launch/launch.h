@@ -58,6 +58,7 @@ enum launch_op {
 	LAUNCH_LIST = 4, /* reply: the index-th known runner (uuid, pid, ended), -ENOENT behind the
 			    last */
 	LAUNCH_UPDATE = 5, /* new limits of a running zone: all of struct launch_limits */
+	LAUNCH_STATUS = 6, /* reply: text, how zones are limited here, and what cannot be */
 };
 
 /* For each block device on which a file of the zone lies. 0 = no limit. */
@@ -98,5 +99,5 @@ struct launch_reply {
 	uint64_t memory_peak_bytes; /* REAP: 0 = not known */
 	/* SPAWN, LIST: where the zone's cgroup is below its tree's mount; empty = it has none. */
 	char cgroup[LAUNCH_TEXT_SIZE];
-	char text[LAUNCH_TEXT_SIZE]; /* one line for a person, if error */
+	char text[LAUNCH_TEXT_SIZE]; /* one line for a person, if error; of STATUS */
 };

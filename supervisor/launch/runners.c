@@ -356,6 +356,11 @@ static int dispatch(struct runners *runners, const struct launch_request *reques
 		return op_reap(runners, request, reply, err);
 	case LAUNCH_LIST:
 		return op_list(runners, request, reply, err);
+	case LAUNCH_STATUS:
+		snprintf(reply->text, sizeof(reply->text), "%s",
+			 runners->config.cgroups ? cgroups_describe(runners->config.cgroups)
+						 : "zones have no limits on this host");
+		return 0;
 	case LAUNCH_UPDATE:
 		return op_update(runners, request, err);
 	default:

@@ -109,7 +109,10 @@ Test(daemon_parts, ring_takes_more_than_its_size)
 
 Test(daemon_parts, ledger_refuses_what_does_not_fit)
 {
-	struct ledger ledger = {.memory_total_mib = 1000, .vcpus_total = 4};
+	static const char *const no_factors[] = {"", "0.5", "17", "x", "1x", "nan", "-2", "inf"};
+	struct ledger ledger = {.memory_total_mib = 1000,
+				.overcommit_percent = LEDGER_OVERCOMMIT_NONE,
+				.vcpus_total = 4};
 	struct error err = ERROR_NULL;
 
 	cr_expect_eq(ledger_reserve(&ledger, 4096, 1, &err), -ENOSPC);
@@ -127,6 +130,14 @@ Test(daemon_parts, ledger_refuses_what_does_not_fit)
 	cr_expect_eq(ledger_reserve(&ledger, 64, 1, NULL), -ENOSPC);
 	ledger_release(&ledger, 965, 4);
 	cr_expect_eq(ledger.memory_used_mib + ledger.vcpus_used, 0);
+	cr_expect_eq(ledger_set_overcommit(&ledger, "1.5"), 0);
+	cr_expect_eq(ledger_reserve(&ledger, 1400, 1, NULL), 0);
+	cr_expect_eq(ledger_reserve(&ledger, 64, 1, NULL), -ENOSPC);
+	ledger_release(&ledger, 1400, 1);
+	for (unsigned i = 0; i < ARRAY_SIZE(no_factors); i++)
+		cr_expect_eq(ledger_set_overcommit(&ledger, no_factors[i]), -EINVAL, "%s",
+			     no_factors[i]);
+	cr_expect_eq(ledger_set_overcommit(&ledger, "1"), 0);
 	/* A budget that was lowered below what runs gives nothing, and does not wrap. */
 	ledger_adopt(&ledger, 2000, 8);
 	cr_expect_eq(ledger_reserve(&ledger, 64, 1, NULL), -ENOSPC);
@@ -160,6 +171,10 @@ static void write_and_die(const char *path)
 				.min_memory_mib = 96,
 				.squeezed = true,
 				.cgroup = "protect/z",
+				.limits = {.cpu_weight = 300,
+					   .cpu_percent = 50,
+					   .cpus = "0-1",
+					   .io.write_ops_per_s = 77},
 				.slot = 7};
 	struct workload_row workload = {.uuid = "00000000-0000-4000-8000-000000000002",
 					.name = "w",
@@ -196,6 +211,11 @@ Test(daemon_parts, state_is_there_after_a_kill)
 	cr_assert_eq(state_open(path, &state, NULL), 0);
 	cr_expect_eq(state_each_zone(state, take_zone, &row), 0);
 	cr_expect_str_eq(row.name, "z");
+	cr_expect_eq(row.limits.cpu_weight, 300);
+	cr_expect_eq(row.limits.cpu_percent, 50);
+	cr_expect_str_eq(row.limits.cpus, "0-1");
+	cr_expect_eq(row.limits.io.write_ops_per_s, 77);
+	cr_expect_eq(row.limits.io.read_ops_per_s, 0);
 	cr_expect_eq(row.state, 2);
 	cr_expect_eq(row.slot, 7);
 	cr_expect(row.memory_mib == 256 && row.target_memory_mib == 128);
