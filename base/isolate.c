@@ -125,7 +125,9 @@ static const struct {
 	{RLIMIT_NOFILE, ISOLATE_FILES_MAX},
 	/* Counted in this user namespace only. */
 	{RLIMIT_NPROC, ISOLATE_TASKS_MAX},
-	{RLIMIT_MEMLOCK, 0},  /* what is locked cannot be reclaimed; nothing of ours is */
+	/* Since Linux 6.14 the rings of io_uring count, all of a user's together; no more of what
+	 * cannot be reclaimed. */
+	{RLIMIT_MEMLOCK, 8 * MIB},
 	{RLIMIT_MSGQUEUE, 0}, /* memory of the kernel for queues that nobody needs */
 	{RLIMIT_NICE, 0},     /* no way to more than the cgroup's share */
 	{RLIMIT_RTPRIO, 0},
@@ -215,8 +217,7 @@ static bool root_is_empty(void)
 	char entries[256]; /* "." and ".." are 24 bytes each */
 	struct statvfs fs;
 
-	return root >= 0 && fstatvfs(root, &fs) == 0 &&
-	       (fs.f_flag & ST_RDONLY) &&
+	return root >= 0 && fstatvfs(root, &fs) == 0 && (fs.f_flag & ST_RDONLY) &&
 	       syscall(SYS_getdents64, root, entries, sizeof(entries)) == 48 &&
 	       syscall(SYS_getdents64, root, entries, sizeof(entries)) == 0;
 }

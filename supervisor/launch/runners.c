@@ -153,23 +153,29 @@ static int make_group(const struct runners *runners, const struct launch_request
 			    dir, err);
 }
 
+struct group_of {
+	struct cgroups *cgroups;
+	const struct uuid *uuid;
+};
+
+static int enter_group(void *user, pid_t pid, struct error *err)
+{
+	const struct group_of *group = user;
+
+	return cgroups_enter(group->cgroups, group->uuid, pid, err);
+}
+
 static pid_t spawn_into(const struct runners *runners, const struct uuid *uuid, struct spawn *spawn,
 			int *pidfd, struct error *err)
 {
-	struct cgroups *cgroups = runners->config.cgroups;
-	pid_t pid = spawn_runner(spawn, pidfd, err);
-	int r = 0;
+	struct group_of group = {.cgroups = runners->config.cgroups, .uuid = uuid};
+	pid_t pid;
 
-	if (pid >= 0 && cgroups && spawn->cgroup < 0)
-		r = cgroups_enter(cgroups, uuid, pid, err);
-	if (r < 0) {
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		close_fdp(pidfd);
-		pid = r;
-	}
-	if (pid < 0 && cgroups)
-		cgroups_remove(cgroups, uuid);
+	spawn->enter = group.cgroups && spawn->cgroup < 0 ? enter_group : NULL;
+	spawn->user = &group;
+	pid = spawn_runner(spawn, pidfd, err);
+	if (pid < 0 && group.cgroups)
+		cgroups_remove(group.cgroups, uuid);
 	return pid;
 }
 
@@ -184,18 +190,20 @@ static int start(struct runners *runners, const struct launch_request *request, 
 			      .null = config->null,
 			      .fds = fds,
 			      .n_fds = n_fds,
-			      .change_ids = config->change_ids,
-			      .id = config->uid_base + request->slot};
+			      .uid = geteuid(),
+			      .gid = getegid()};
 	pid_t pid;
 	int r;
 
 	if (kvm < 0)
 		return kvm;
-	if (config->change_ids && uid_is_in_use(spawn.id))
+	if (config->change_ids)
+		spawn.uid = spawn.gid = config->uid_base + request->slot;
+	if (config->change_ids && uid_is_in_use(spawn.uid))
 		return error_set(err, -EBUSY,
 				 "user id %u has processes already, of an earlier zone or of "
 				 "someone else; see protect-launch's --uid-base",
-				 (unsigned)spawn.id);
+				 (unsigned)spawn.uid);
 	r = make_group(runners, request, fds, n_fds, &group, err);
 	if (r < 0)
 		return r;

@@ -1,225 +1,312 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "supervisor/launch/spawn.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/param.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/isolate.h"
+#include "base/log.h"
 #include "base/util.h"
 #include "supervisor/launch/launch.h"
 
-#define FILES_MAX     1024u /* descriptors of a runner */
-#define PROCESSES_MAX 1024u /* tasks under a runner's uid */
-#define PARK_FD	      64    /* above every number of the convention */
+#define PARK_FD	     64 /* above every number of the convention */
+#define SEGMENTS_MAX 64u
 
-enum step { STEP_NONE, STEP_LIMITS, STEP_FILES, STEP_CAPABILITIES, STEP_IDS, STEP_EXEC };
+#ifdef NDEBUG
+#define LOADER_ALLOWED false
+#else
+#define LOADER_ALLOWED true
+#endif
 
-static const char *const step_text[] = {
-	[STEP_LIMITS] = "resource limits of the runner cannot be set",
-	[STEP_FILES] = "descriptors of the runner cannot be arranged",
-	[STEP_CAPABILITIES] = "capabilities of the runner cannot be dropped",
-	[STEP_IDS] = "the runner's uid and gid cannot be set",
-	[STEP_EXEC] = "the runner cannot be executed",
+/* What the child works with. */
+struct child {
+	const struct spawn *spawn;
+	int runner;
+	bool keep_root;
+	int parent; /* reads when to go on, writes a struct failure */
 };
 
 struct failure {
-	int32_t step;
+	int32_t step; /* in steps[] */
 	int32_t error;
 };
 
+static int wait_for_parent(struct child *child)
+{
+	char go;
+
+	return io_read_full(child->parent, &go, 1) == 1 ? 0 : -EPIPE;
+}
+
+static int become(struct child *child)
+{
+	setsid();
+	umask(077);
+	return isolate_become(child->spawn->uid, child->spawn->gid);
+}
+
+static int park(int *fd)
+{
+	*fd = fcntl(*fd, F_DUPFD_CLOEXEC, PARK_FD);
+	return *fd < 0 ? -errno : 0;
+}
+
 /* Puts every descriptor at its number. First all are copied upwards, so that no target is a source
  * still needed. */
-static int arrange_files(const struct spawn *spawn, int *report)
+static int arrange_files(struct child *child)
 {
-	int parked[LAUNCH_FDS_MAX], kvm, null, target = LAUNCH_FD_SPEC;
+	const struct spawn *spawn = child->spawn;
+	int fds[LAUNCH_FDS_MAX], kvm = spawn->kvm, null = spawn->null, target = LAUNCH_FD_SPEC, r;
 
-	for (unsigned i = 0; i < spawn->n_fds; i++) {
-		parked[i] = fcntl(spawn->fds[i], F_DUPFD_CLOEXEC, PARK_FD);
-		if (parked[i] < 0)
-			return -errno;
+	r = park(&kvm);
+	if (r == 0)
+		r = park(&null);
+	if (r == 0)
+		r = park(&child->parent);
+	if (r == 0)
+		r = park(&child->runner);
+	for (unsigned i = 0; i < spawn->n_fds && r == 0; i++) {
+		fds[i] = spawn->fds[i];
+		r = park(&fds[i]);
 	}
-	kvm = fcntl(spawn->kvm, F_DUPFD_CLOEXEC, PARK_FD);
-	null = fcntl(spawn->null, F_DUPFD_CLOEXEC, PARK_FD);
-	*report = fcntl(*report, F_DUPFD_CLOEXEC, PARK_FD);
-	if (kvm < 0 || null < 0 || *report < 0)
-		return -errno;
-	if (dup2(null, 0) < 0 || dup2(parked[LAUNCH_PLACE_LOG], 1) < 0 ||
-	    dup2(parked[LAUNCH_PLACE_LOG], 2) < 0 || dup2(kvm, LAUNCH_FD_KVM) < 0)
+	if (r < 0)
+		return r;
+	if (dup2(null, 0) < 0 || dup2(fds[LAUNCH_PLACE_LOG], 1) < 0 ||
+	    dup2(fds[LAUNCH_PLACE_LOG], 2) < 0 || dup2(kvm, LAUNCH_FD_KVM) < 0)
 		return -errno;
 	for (unsigned i = 0; i < spawn->n_fds; i++)
-		if (i != LAUNCH_PLACE_LOG && dup2(parked[i], target++) < 0)
+		if (i != LAUNCH_PLACE_LOG && dup2(fds[i], target++) < 0)
 			return -errno;
-	/* Close-on-exec rather than closed: the report must outlive a failing exec. */
+	/* Close-on-exec rather than closed: the way to the parent must outlive a failing exec. */
 	if (syscall(SYS_close_range, (unsigned)target, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
 		return -errno;
 	return 0;
 }
 
-static int set_limit(int resource, rlim_t value)
+static int name(struct child *child)
 {
-	struct rlimit limit;
-
-	if (getrlimit((__rlimit_resource_t)resource, &limit) < 0)
-		return -errno;
-	if (limit.rlim_max < value)
-		value = limit.rlim_max;
-	limit.rlim_cur = limit.rlim_max = value;
-	return setrlimit((__rlimit_resource_t)resource, &limit) < 0 ? -errno : 0;
+	(void)child;
+	return isolate_names();
 }
 
-static int set_limits(const struct spawn *spawn)
+static int empty_root(struct child *child)
 {
-	int r = set_limit(RLIMIT_CORE, 0);
-
-	if (r == 0)
-		r = set_limit(RLIMIT_NOFILE, FILES_MAX);
-	/* Counted for the whole uid, which without a change of ids is not the runner's alone. */
-	if (r == 0 && spawn->change_ids)
-		r = set_limit(RLIMIT_NPROC, PROCESSES_MAX);
-	return r;
+	if (child->keep_root)
+		return chdir("/") < 0 ? -errno : 0;
+	return isolate_root();
 }
 
-static int drop_bounding_set(void)
+static int limit(struct child *child)
 {
-	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
-			return -errno;
-	return 0;
+	int r = isolate_limits();
+
+	(void)child;
+	return r == 0 ? MIN(isolate_core(), 0) : r;
 }
 
-static int drop_capabilities(void)
+static int drop(struct child *child)
 {
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
-
-	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
-	    syscall(SYS_capset, &header, none) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return -errno;
-	return 0;
+	(void)child;
+	return isolate_drop();
 }
 
-static int change_ids(uid_t id)
-{
-	uid_t real, effective, saved;
-
-	if (setgroups(0, NULL) < 0 || setresgid(id, id, id) < 0 || setresuid(id, id, id) < 0)
-		return -errno;
-	/* A setuid that failed and only warned has broken others: look at what we are now. */
-	if (getresuid(&real, &effective, &saved) < 0 || real != id || effective != id ||
-	    saved != id)
-		return -EPERM;
-	return 0;
-}
-
+/* PID 1 does not get a signal that it neither handles nor blocks: one that comes before the runner
+ * listens would be lost. */
 static void reset_signals(void)
 {
-	sigset_t none;
+	sigset_t set;
 
 	for (int s = 1; s < NSIG; s++)
 		signal(s, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_SETMASK, &set, NULL);
 }
 
-_Noreturn static void fail(int report, enum step step, int r)
-{
-	struct failure failure = {.step = (int32_t)step, .error = r};
-
-	io_write_full(report, &failure, sizeof(failure));
-	_exit(127);
-}
-
-_Noreturn static void run_child(const struct spawn *spawn, int report)
+/* Returns only when it fails. */
+static int execute(struct child *child)
 {
 	char name[] = "zone-vmm", kvm_option[] = "--kvm-fd", kvm[] = "3",
 	     spec_option[] = "--spec-fd", spec[] = "4";
 	char *argv[] = {name, kvm_option, kvm, spec_option, spec, NULL};
 	char *environment[] = {NULL};
-	int r;
 
-	setsid();
-	umask(077);
-	r = set_limits(spawn);
-	if (r < 0)
-		fail(report, STEP_LIMITS, r);
-	r = arrange_files(spawn, &report);
-	if (r < 0)
-		fail(report, STEP_FILES, r);
-	r = spawn->change_ids ? drop_bounding_set() : 0;
-	if (r < 0)
-		fail(report, STEP_CAPABILITIES, r);
-	r = spawn->change_ids ? change_ids(spawn->id) : 0;
-	if (r < 0)
-		fail(report, STEP_IDS, r);
-	r = drop_capabilities();
-	if (r < 0)
-		fail(report, STEP_CAPABILITIES, r);
 	reset_signals();
-	if (chdir("/") < 0)
-		fail(report, STEP_FILES, -errno);
-	execve(spawn->runner, argv, environment);
-	fail(report, STEP_EXEC, -errno);
+	syscall(SYS_execveat, child->runner, "", argv, environment, AT_EMPTY_PATH);
+	return -errno;
 }
 
-static pid_t clone_child(int cgroup, int *pidfd)
+static const struct {
+	int (*take)(struct child *child);
+	const char *failed;
+} steps[] = {
+	{wait_for_parent, "the runner's process was left alone"},
+	{become, "the runner's uid and gid cannot be set"},
+	{arrange_files, "descriptors of the runner cannot be arranged"},
+	{name, "the runner's cgroup namespace and host name cannot be made"},
+	{empty_root, "the runner's empty root cannot be made"},
+	{limit, "resource limits of the runner cannot be set"},
+	{drop, "capabilities of the runner cannot be dropped"},
+	{execute, "the runner cannot be executed"},
+};
+
+_Noreturn static void run_child(struct child *child)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(steps); i++) {
+		struct failure failure = {.step = (int32_t)i, .error = steps[i].take(child)};
+
+		if (failure.error < 0) {
+			io_write_full(child->parent, &failure, sizeof(failure));
+			break;
+		}
+	}
+	_exit(127);
+}
+
+static pid_t clone_child(int cgroup, int *pidfd, struct error *err)
 {
 	struct clone_args args = {
-		.flags = CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
+		.flags = ISOLATE_NAMESPACES | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
 		.pidfd = (uint64_t)(uintptr_t)pidfd,
 		.exit_signal = SIGCHLD,
 		.cgroup = (unsigned)MAX(cgroup, 0),
 	};
 	long pid = syscall(SYS_clone3, &args, sizeof(args));
 
-	return pid < 0 ? -errno : (pid_t)pid;
+	if (pid >= 0)
+		return (pid_t)pid;
+	if (errno == ENOSPC || errno == EPERM)
+		return error_set_errno(
+			err, -errno,
+			"no process in namespaces of its own for the runner (see the "
+			"sysctls user.max_*_namespaces)");
+	return error_set_errno(err, -errno, "no process for the runner");
+}
+
+/* Whether the program names another one that has to load it. Returns 0 or -ENOEXEC. */
+static int find_loader(int fd, bool *found)
+{
+	Elf64_Ehdr header;
+	Elf64_Phdr segments[SEGMENTS_MAX];
+	size_t len;
+
+	*found = false;
+	if (io_pread_full(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header) ||
+	    memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+	    header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_phentsize != sizeof(*segments) ||
+	    header.e_phnum > SEGMENTS_MAX)
+		return -ENOEXEC;
+	len = header.e_phnum * sizeof(*segments);
+	if (io_pread_full(fd, segments, len, header.e_phoff) != (ssize_t)len)
+		return -ENOEXEC;
+	for (unsigned i = 0; i < header.e_phnum; i++)
+		*found |= segments[i].p_type == PT_INTERP;
+	return 0;
+}
+
+static int open_runner(const char *path, bool *keep_root, struct error *err)
+{
+	_cleanup_(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int r = fd < 0 ? -errno : find_loader(fd, keep_root);
+
+	if (r < 0)
+		return error_set_errno(err, r, "the runner cannot be executed (%s)", path);
+	if (*keep_root && !LOADER_ALLOWED)
+		return error_set(err, -ENOEXEC,
+				 "the runner %s needs a loader, which an empty root has not; build "
+				 "it with PROTECT_STATIC",
+				 path);
+	if (*keep_root)
+		log_warning("runner=%s msg=\"not static: it keeps the host's root; no release "
+			    "does this\"",
+			    path);
+	return steal_fd(&fd);
+}
+
+/* The parent's half, while the child waits; then the child goes on. */
+static int settle_child(const struct spawn *spawn, pid_t pid, int child, struct error *err)
+{
+	int r = isolate_map(pid, spawn->uid, spawn->gid);
+
+	if (r < 0)
+		return error_set_errno(err, r, "the runner's uid and gid cannot be mapped");
+	r = spawn->enter ? spawn->enter(spawn->user, pid, err) : 0;
+	if (r < 0)
+		return r;
+	return send(child, "", 1, MSG_NOSIGNAL) == 1
+		       ? 0
+		       : error_set_errno(err, -errno, "the runner's process ended at once");
+}
+
+/* Waits until the child has become the runner. */
+static int await_exec(const struct spawn *spawn, int child, struct error *err)
+{
+	struct failure failure;
+	ssize_t n = io_read_full(child, &failure, sizeof(failure));
+
+	if (n == 0)
+		return 0;
+	if (n != (ssize_t)sizeof(failure) || failure.step < 0 ||
+	    failure.step >= (int32_t)ARRAY_SIZE(steps) || failure.error >= 0)
+		return error_set(err, -EIO, "the runner's process ended before it was executed");
+	return error_set_errno(err, failure.error, "%s (%s)", steps[failure.step].failed,
+			       spawn->runner);
 }
 
 pid_t spawn_runner(const struct spawn *spawn, int *pidfd, struct error *err)
 {
-	_cleanup_(close_fdp) int in = -1;
-	_cleanup_(close_fdp) int out = -1;
+	_cleanup_(close_fdp) int ours = -1;
+	_cleanup_(close_fdp) int theirs = -1;
+	_cleanup_(close_fdp) int runner = -1;
 	_cleanup_(close_fdp) int child_fd = -1;
-	struct failure failure = {0};
-	int ends[2];
-	ssize_t n;
+	struct child child = {.spawn = spawn};
+	int ends[2], r;
 	pid_t pid;
 
 	if (spawn->n_fds < LAUNCH_PLACE_FILES || spawn->n_fds > LAUNCH_FDS_MAX)
 		return error_set(err, -EINVAL, "%u descriptors for a runner", spawn->n_fds);
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return error_set_errno(err, -errno, "pipe");
-	in = ends[0];
-	out = ends[1];
-	pid = clone_child(spawn->cgroup, &child_fd);
+	runner = open_runner(spawn->runner, &child.keep_root, err);
+	if (runner < 0)
+		return runner;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return error_set_errno(err, -errno, "socketpair");
+	ours = ends[0];
+	theirs = ends[1];
+	pid = clone_child(spawn->cgroup, &child_fd, err);
 	if (pid < 0)
-		return error_set_errno(err, pid, "no process for the runner");
-	if (pid == 0)
-		run_child(spawn, out);
-	close_fdp(&out);
-	n = io_read_full(in, &failure, sizeof(failure));
-	if (n == 0) {
+		return pid;
+	if (pid == 0) {
+		child.runner = runner;
+		child.parent = theirs;
+		close(ours); /* or its end would never be seen */
+		run_child(&child);
+	}
+	close_fdp(&theirs);
+	r = settle_child(spawn, pid, ours, err);
+	if (r == 0)
+		r = await_exec(spawn, ours, err);
+	if (r == 0) {
 		*pidfd = steal_fd(&child_fd);
 		return pid;
 	}
+	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	if (n != (ssize_t)sizeof(failure) || failure.step <= STEP_NONE || failure.step > STEP_EXEC)
-		return error_set(err, -EIO, "the runner's process ended before it was executed");
-	return error_set_errno(err, failure.error, "%s (%s)", step_text[failure.step],
-			       spawn->runner);
+	return r;
 }

@@ -8,5 +8,5 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Whether a process lives under this uid, by /proc. What cannot be read counts as free. */
+/* Whether a process lives under this uid, in this process's pid namespace or below it. */
 bool uid_is_in_use(uid_t uid);
