@@ -18,6 +18,17 @@ uint64_t daemon_unix_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+#define STATE_RETRY_NS NS_PER_S
+
+void daemon_retry_state(void *user)
+{
+	struct daemon *d = user;
+
+	if (state_retry(d->state) < 0)
+		timer_set(&d->hub, &d->state_retry, clock_now_ns() + STATE_RETRY_NS,
+			  daemon_retry_state, d);
+}
+
 bool daemon_name_is_good(const char *name)
 {
 	struct uuid uuid;

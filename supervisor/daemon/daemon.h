@@ -85,6 +85,7 @@ struct daemon {
 	struct timer high_look;
 	struct pressure pressure;
 	struct timer policy_tick;
+	struct timer state_retry;
 	struct log_limit policy_limit;
 	uint64_t read_ns; /* when somebody last read figures; 0 = nobody did */
 };
@@ -95,6 +96,9 @@ uint64_t daemon_unix_ms(void);
 /* Whether text can name a zone or workload: a letter or digit, then letters, digits, '.', '_', '-',
  * at most 63; not a UUID. */
 bool daemon_name_is_good(const char *name);
+
+/* Writes what the state's file did not take, again and again until it does. user: the daemon. */
+void daemon_retry_state(void *user);
 
 /* Copies text that comes from a zone, a runner or a service for showing: control bytes become '?',
  * what is too long is cut. */

@@ -128,6 +128,7 @@ static int load_state(struct daemon *d, struct error *err)
 	if (r == 0)
 		r = state_each_workload(d->state, load_workload, d);
 	if (r < 0)
+	state_watch(d->state, daemon_retry_state, d);
 		return error_set_errno(err, r, "%s cannot be read", path);
 	for (struct zone *z = d->zones, *next; z; z = next) {
 		next = z->next;

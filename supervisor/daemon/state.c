@@ -23,7 +23,7 @@ enum statement {
 #define ZONE_COLUMNS                                                                               \
 	"uuid, name, state, reason, kernel, kernel_digest, memory_mib, vcpus, slot, env, "         \
 	"kernel_release, created_unix_ms, create_ms, ready_ms, target_memory_mib, target_vcpus, "  \
-	"policy, min_memory_mib, squeezed, cgroup, cpu_weight, cpu_percent, cpus, "                 \
+	"policy, min_memory_mib, squeezed, cgroup, cpu_weight, cpu_percent, cpus, "                \
 	"io_read_bps, io_write_bps, io_read_iops, io_write_iops"
 #define WORKLOAD_COLUMNS                                                                           \
 	"uuid, name, zone, state, reason, image, image_digest, stop_signal, terminal, exit_code, " \
@@ -94,15 +94,43 @@ static const char *const sql[N_STATEMENTS] = {
 	[EACH_WORKLOAD] = "SELECT " WORKLOAD_COLUMNS " FROM workloads ORDER BY rowid",
 };
 
+/* What the file did not take yet. */
+struct change {
+	struct change *next;
+	enum statement statement;
+	union {
+		struct zone_row zone; /* env_json is its own */
+		struct workload_row workload;
+		char uuid[UUID_TEXT_SIZE]; /* of all three: a row begins with it */
+	};
+};
+
 struct state {
 	sqlite3 *db;
 	sqlite3_stmt *statements[N_STATEMENTS];
+	struct change *changes; /* in their order, one a UUID */
+	state_behind_fn *behind;
+	void *user;
+	struct log_limit complaints;
 };
+
+static void change_free(struct change *change)
+{
+	if (change->statement == PUT_ZONE)
+		free(change->zone.env_json);
+	free(change);
+}
 
 struct state *state_close(struct state *state)
 {
 	if (!state)
 		return NULL;
+	while (state->changes) {
+		struct change *change = state->changes;
+
+		state->changes = change->next;
+		change_free(change);
+	}
 	for (unsigned i = 0; i < N_STATEMENTS; i++)
 		sqlite3_finalize(state->statements[i]);
 	sqlite3_close(state->db);
@@ -118,16 +146,38 @@ static int read_version(void *user, int n, char **values, char **names)
 	return 0;
 }
 
+/* The first line of the check is "ok" or what is wrong. */
+static int read_check(void *user, int n, char **values, char **names)
+{
+	(void)n;
+	(void)names;
+	snprintf(user, REASON_SIZE, "%s", values[0] ? values[0] : "");
+	return 0;
+}
+
+/* SQLite finds damage only where it looks, so all is looked at: it is some thousand rows at most.
+ */
+static int check(struct state *state, char said[static REASON_SIZE])
+{
+	int r = sqlite3_exec(state->db, "PRAGMA quick_check(1)", read_check, said, NULL);
+
+	if (r == SQLITE_OK)
+		return strcmp(said, "ok") == 0 ? 0 : -EUCLEAN;
+	snprintf(said, REASON_SIZE, "%s", sqlite3_errmsg(state->db));
+	return r == SQLITE_CORRUPT || r == SQLITE_NOTADB ? -EUCLEAN : -EIO;
+}
+
+/* A newer daemon's file is left as it is, down to the last byte. */
 static int prepare(struct state *state)
 {
 	int version = 0, r;
 
-	r = sqlite3_exec(state->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", NULL,
-			 NULL, NULL);
-	if (r == SQLITE_OK)
-		r = sqlite3_exec(state->db, "PRAGMA user_version", read_version, &version, NULL);
+	r = sqlite3_exec(state->db, "PRAGMA user_version", read_version, &version, NULL);
 	if (r == SQLITE_OK && (version < 0 || (unsigned)version > ARRAY_SIZE(migrations)))
 		return -EPROTONOSUPPORT;
+	if (r == SQLITE_OK)
+		r = sqlite3_exec(state->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
+				 NULL, NULL, NULL);
 	for (; r == SQLITE_OK && (unsigned)version < ARRAY_SIZE(migrations); version++)
 		r = sqlite3_exec(state->db, migrations[version], NULL, NULL, NULL);
 	for (unsigned i = 0; r == SQLITE_OK && i < N_STATEMENTS; i++)
@@ -136,16 +186,29 @@ static int prepare(struct state *state)
 	return r == SQLITE_OK ? 0 : -EIO;
 }
 
+static int say_damaged(const char *path, const char *what, struct error *err)
+{
+	return error_set(err, -EUCLEAN,
+			 "%s is damaged (%s) and was left as it is: put a good copy in its place; "
+			 "zones go on meanwhile",
+			 path, what);
+}
+
 int state_open(const char *path, struct state **out, struct error *err)
 {
 	struct state *state = calloc(1, sizeof(*state));
+	char said[REASON_SIZE] = "";
 	int r;
 
 	if (!state)
 		return error_set(err, -ENOMEM, "out of memory");
 	r = sqlite3_open_v2(path, &state->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
-	r = r == SQLITE_OK ? prepare(state) : -EIO;
-	if (r == -EPROTONOSUPPORT)
+	r = r == SQLITE_OK ? check(state, said) : -EIO;
+	if (r == 0)
+		r = prepare(state);
+	if (r == -EUCLEAN)
+		say_damaged(path, said, err);
+	else if (r == -EPROTONOSUPPORT)
 		error_set(err, r, "%s was written by a newer protect-daemon", path);
 	else if (r < 0)
 		error_set(err, r, "%s: %s", path,
@@ -158,21 +221,38 @@ int state_open(const char *path, struct state **out, struct error *err)
 	return 0;
 }
 
+void state_watch(struct state *state, state_behind_fn *behind, void *user)
+{
+	state->behind = behind;
+	state->user = user;
+}
+
 static void bind_text(sqlite3_stmt *s, int place, const char *text)
 {
 	sqlite3_bind_text(s, place, text, -1, SQLITE_STATIC);
 }
 
+static int last_error(const struct state *state)
+{
+	int primary = sqlite3_errcode(state->db) & 0xff;
+
+	/* A full disk can also hit the write-ahead log's index, which SQLite calls an I/O error. */
+	if (primary == SQLITE_FULL ||
+	    (primary == SQLITE_IOERR && sqlite3_system_errno(state->db) == ENOSPC))
+		return -ENOSPC;
+	return primary == SQLITE_NOMEM ? -ENOMEM : -EIO;
+}
+
 /* Runs a statement that gives no rows, and makes it ready for the next time. */
 static int run(struct state *state, sqlite3_stmt *s)
 {
-	int r = sqlite3_step(s);
+	int r = sqlite3_step(s) == SQLITE_DONE ? 0 : last_error(state);
 
-	if (r != SQLITE_DONE)
+	if (r < 0 && log_allowed(&state->complaints, 1, NULL))
 		log_error("state=\"%s\" err=\"%s\"", sqlite3_sql(s), sqlite3_errmsg(state->db));
 	sqlite3_reset(s);
 	sqlite3_clear_bindings(s);
-	return r == SQLITE_DONE ? 0 : -EIO;
+	return r;
 }
 
 static void bind_limits(sqlite3_stmt *s, const struct zone_limits *limits)
@@ -186,7 +266,7 @@ static void bind_limits(sqlite3_stmt *s, const struct zone_limits *limits)
 	sqlite3_bind_int64(s, 27, (sqlite3_int64)limits->io.write_ops_per_s);
 }
 
-int state_put_zone(struct state *state, const struct zone_row *row)
+static int put_zone(struct state *state, const struct zone_row *row)
 {
 	sqlite3_stmt *s = state->statements[PUT_ZONE];
 
@@ -216,7 +296,7 @@ int state_put_zone(struct state *state, const struct zone_row *row)
 	return run(state, s);
 }
 
-int state_put_workload(struct state *state, const struct workload_row *row)
+static int put_workload(struct state *state, const struct workload_row *row)
 {
 	sqlite3_stmt *s = state->statements[PUT_WORKLOAD];
 
@@ -243,14 +323,133 @@ static int delete_row(struct state *state, enum statement statement, const char 
 	return run(state, s);
 }
 
+static int apply(struct state *state, enum statement statement, const void *row)
+{
+	if (statement == PUT_ZONE)
+		return put_zone(state, row);
+	if (statement == PUT_WORKLOAD)
+		return put_workload(state, row);
+	return delete_row(state, statement, row);
+}
+
+int state_retry(struct state *state)
+{
+	int r = 0;
+
+	while (state->changes && r == 0) {
+		struct change *change = state->changes;
+
+		r = apply(state, change->statement, &change->zone);
+		if (r == 0) {
+			state->changes = change->next;
+			change_free(change);
+		}
+	}
+	return r;
+}
+
+static struct change *change_new(enum statement statement, const void *row)
+{
+	struct change *change = calloc(1, sizeof(*change));
+
+	if (!change)
+		return NULL;
+	change->statement = statement;
+	if (statement == PUT_WORKLOAD)
+		change->workload = *(const struct workload_row *)row;
+	else if (statement != PUT_ZONE)
+		snprintf(change->uuid, sizeof(change->uuid), "%s", (const char *)row);
+	else
+		change->zone = *(const struct zone_row *)row;
+	if (statement != PUT_ZONE || !change->zone.env_json)
+		return change;
+	change->zone.env_json = strdup(change->zone.env_json);
+	if (change->zone.env_json)
+		return change;
+	free(change);
+	return NULL;
+}
+
+/* The newest word about a UUID takes the place of an older one. */
+static void keep(struct state *state, enum statement statement, const void *row)
+{
+	struct change *change = change_new(statement, row), **place = &state->changes;
+	bool first = !state->changes;
+
+	if (!change) {
+		log_error("state=\"%s\" err=\"out of memory\" a change is lost", (const char *)row);
+		return;
+	}
+	while (*place) {
+		struct change *old = *place;
+
+		if (strcmp(old->uuid, change->uuid) == 0) {
+			*place = old->next;
+			change_free(old);
+		} else {
+			place = &old->next;
+		}
+	}
+	*place = change;
+	if (first && state->behind)
+		state->behind(state->user);
+}
+
+static int change_row(struct state *state, enum statement statement, const void *row)
+{
+	int r = state_retry(state);
+
+	if (r == 0)
+		r = apply(state, statement, row);
+	if (r < 0)
+		keep(state, statement, row);
+	return r;
+}
+
+static int add_row(struct state *state, enum statement statement, const void *row,
+		   struct error *err)
+{
+	int r = state_retry(state);
+
+	if (r == 0)
+		r = apply(state, statement, row);
+	if (r == -ENOSPC)
+		error_set(err, r, "no space left on the disk of %s; make room and try again",
+			  sqlite3_db_filename(state->db, "main"));
+	else if (r < 0)
+		error_set(err, r, "%s cannot be written: %s",
+			  sqlite3_db_filename(state->db, "main"), sqlite3_errmsg(state->db));
+	return r;
+}
+
+int state_add_zone(struct state *state, const struct zone_row *row, struct error *err)
+{
+	return add_row(state, PUT_ZONE, row, err);
+}
+
+int state_add_workload(struct state *state, const struct workload_row *row, struct error *err)
+{
+	return add_row(state, PUT_WORKLOAD, row, err);
+}
+
+int state_put_zone(struct state *state, const struct zone_row *row)
+{
+	return change_row(state, PUT_ZONE, row);
+}
+
+int state_put_workload(struct state *state, const struct workload_row *row)
+{
+	return change_row(state, PUT_WORKLOAD, row);
+}
+
 int state_delete_zone(struct state *state, const char *uuid)
 {
-	return delete_row(state, DELETE_ZONE, uuid);
+	return change_row(state, DELETE_ZONE, uuid);
 }
 
 int state_delete_workload(struct state *state, const char *uuid)
 {
-	return delete_row(state, DELETE_WORKLOAD, uuid);
+	return change_row(state, DELETE_WORKLOAD, uuid);
 }
 
 static void get_text(sqlite3_stmt *s, int place, char *out, size_t size)

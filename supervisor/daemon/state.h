@@ -3,7 +3,10 @@
  * What must outlive the daemon: one row a zone, one row a workload, in SQLite (write-ahead log,
  * synchronous=FULL), so that a row that was put is there after any kill. Every put writes the whole
  * row, in one transaction. One thread. The file is ours alone: one of an older daemon is brought up
- * to date, one of a newer daemon or a damaged one is refused rather than believed.
+ * to date, one of a newer daemon or a damaged one is refused rather than believed, and left alone.
+ *
+ * A disk can be full. What is new is refused then; what changes or ends is true all the same, so it
+ * is kept in memory, in its order, and written before anything else is: see state_retry().
  */
 #pragma once
 
@@ -73,13 +76,25 @@ struct state;
 int state_open(const char *path, struct state **out, struct error *err);
 struct state *state_close(struct state *state);
 
-/* Make or replace a row. Return 0 or -EIO, which is logged: the caller goes on, memory is right. */
+/* behind(user) is called whenever a first change could not be written: state_retry() is due. */
+typedef void state_behind_fn(void *user);
+void state_watch(struct state *state, state_behind_fn *behind, void *user);
+
+/* Make a new row. Return 0, or a negative errno with text, and then the row is not there. */
+int state_add_zone(struct state *state, const struct zone_row *row, struct error *err);
+int state_add_workload(struct state *state, const struct workload_row *row, struct error *err);
+
+/* Replace a row. Return 0, or a negative errno that says why it is kept for later; the caller goes
+ * on, memory is right. */
 int state_put_zone(struct state *state, const struct zone_row *row);
 int state_put_workload(struct state *state, const struct workload_row *row);
 
 /* Delete a row, if there is one. Same returns. */
 int state_delete_zone(struct state *state, const char *uuid);
 int state_delete_workload(struct state *state, const char *uuid);
+
+/* Writes what was kept. Returns 0 when nothing is left of it, else a negative errno. */
+int state_retry(struct state *state);
 
 /*
  * Call fn for each row in the order of creation. env_json is handed over to fn; the rest of the row

@@ -444,12 +444,14 @@ void workload_launch(struct daemon *d, struct ticket ticket,
 	struct workload *w;
 	int r;
 
-	if (!zone || prepare_row(d, request, zone, &row, &err) < 0) {
+	if (!zone || prepare_row(d, request, zone, &row, &err) < 0 ||
+	    state_add_workload(d->state, &row, &err) < 0) {
 		server_fail_error(d, ticket, &err);
 		return;
 	}
 	w = workload_new(zone, &row);
 	if (!w) {
+		state_delete_workload(d->state, row.uuid);
 		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
 		return;
 	}
@@ -464,6 +466,5 @@ void workload_launch(struct daemon *d, struct ticket ticket,
 			      strerror(-r));
 		return;
 	}
-	workload_set_state(w, STATE(CREATING));
 	open_image(w);
 }

@@ -463,7 +463,8 @@ void zone_launch(struct daemon *d, struct ticket ticket,
 		server_fail_error(d, ticket, &err);
 		return;
 	}
-	zone = zone_new(d, &row);
+	/* From here on a daemon that comes later knows of it. */
+	zone = state_add_zone(d->state, &row, &err) == 0 ? zone_new(d, &row) : NULL;
 	if (!zone) {
 		ledger_release(&d->ledger, row.memory_mib, row.vcpus);
 		zone_slot_release(d, row.slot);
@@ -471,12 +472,16 @@ void zone_launch(struct daemon *d, struct ticket ticket,
 		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
 		return;
 	}
+		if (err.code) {
+			server_fail_error(d, ticket, &err);
+			return;
+		}
+		state_delete_zone(d->state, row.uuid);
 	zone->requested_ns = clock_now_ns();
 	zone->launcher = ticket;
 	zone->launcher_waits = request->wait;
 	snprintf(zone->kernel_variant, sizeof(zone->kernel_variant), "%s", request->kernel_variant);
 	log_info("zone=%s name=%s memory_mib=%llu vcpus=%u slot=%u creating", row.uuid, row.name,
 		 (unsigned long long)row.memory_mib, row.vcpus, row.slot);
-	zone_set_state(zone, PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_CREATING);
 	open_kernel(zone);
 }
