@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "supervisor/daemon/hub.h"
 #include "supervisor/daemon/ledger.h"
+#include "supervisor/daemon/metrics_times.h"
 #include "supervisor/daemon/pressure.h"
 #include "supervisor/daemon/state.h"
 
@@ -24,6 +25,7 @@ struct exec;
 struct hv_debug;
 struct hv_reader;
 struct image_op;
+struct metrics;
 struct workload;
 struct zone;
 
@@ -83,22 +85,24 @@ struct daemon {
 	struct timer listener_pause;
 	struct timer trim; /* of runners' logs */
 	struct timer high_look;
+	struct timer state_retry;
 	struct pressure pressure;
 	struct timer policy_tick;
-	struct timer state_retry;
 	struct log_limit policy_limit;
+	struct metrics *metrics; /* NULL: off */
+	struct times create_times, ready_times;
 	uint64_t read_ns; /* when somebody last read figures; 0 = nobody did */
 };
 
 /* The wall clock in milliseconds since 1970. */
 uint64_t daemon_unix_ms(void);
 
+/* Writes what the state's file did not take, again and again until it does. user: the daemon. */
+void daemon_retry_state(void *user);
+
 /* Whether text can name a zone or workload: a letter or digit, then letters, digits, '.', '_', '-',
  * at most 63; not a UUID. */
 bool daemon_name_is_good(const char *name);
-
-/* Writes what the state's file did not take, again and again until it does. user: the daemon. */
-void daemon_retry_state(void *user);
 
 /* Copies text that comes from a zone, a runner or a service for showing: control bytes become '?',
  * what is too long is cut. */

@@ -22,6 +22,7 @@
 #include "supervisor/daemon/exec.h"
 #include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/memory_high.h"
+#include "supervisor/daemon/metrics.h"
 #include "supervisor/daemon/policy_driver.h"
 #include "supervisor/daemon/server.h"
 #include "supervisor/daemon/workload.h"
@@ -53,6 +54,8 @@ static const struct option_entry option_table[] = {
 	 "added to the kernel command line of zones", 0, 0},
 	{"uid-count", OPTION_U32, AT(options.uid_count), "N", "user ids of protect-launch (4096)",
 	 1, 65536},
+	{"metrics", OPTION_TEXT, AT(options.metrics), "ADDRESS:PORT",
+	 "where /metrics is to be read, or off (" METRICS_ADDRESS ")", 0, 0},
 	{"pressure-file", OPTION_TEXT, AT(options.pressure_file), "PATH",
 	 "the host's memory pressure (" PRESSURE_FILE ")", 0, 0},
 	{"boot-timeout", OPTION_U32, AT(options.boot_timeout_s), "SEC",
@@ -124,11 +127,11 @@ static int load_state(struct daemon *d, struct error *err)
 	r = state_open(path, &d->state, err);
 	if (r < 0)
 		return r;
+	state_watch(d->state, daemon_retry_state, d);
 	r = state_each_zone(d->state, load_zone, d);
 	if (r == 0)
 		r = state_each_workload(d->state, load_workload, d);
 	if (r < 0)
-	state_watch(d->state, daemon_retry_state, d);
 		return error_set_errno(err, r, "%s cannot be read", path);
 	for (struct zone *z = d->zones, *next; z; z = next) {
 		next = z->next;
@@ -179,12 +182,15 @@ static int start(struct daemon *d, struct error *err)
 		return error_set_errno(err, -errno, "folder %s", zones);
 	if (keep_init(d, err) < 0 || load_state(d, err) < 0)
 		return err->code;
+	if (metrics_start(d, err) < 0)
+		return err->code;
 	return server_start(d, err);
 }
 
 static void stop(struct daemon *d)
 {
 	server_stop(d);
+	metrics_stop(d);
 	execs_free(d);
 	hv_debugs_free(d);
 	workloads_free(d);
@@ -203,6 +209,7 @@ int main(int argc, char **argv)
 					      .run_dir = "/run/protect",
 					      .launch_socket = LAUNCH_SOCKET,
 					      .storage_socket = "/run/protect-storage/storage.sock",
+					      .metrics = METRICS_ADDRESS,
 					      .pressure_file = PRESSURE_FILE,
 					      .overcommit = "1",
 					      .default_memory_mib = 256,

@@ -395,6 +395,7 @@ static void spawned(void *user, const struct launch_reply *reply, int pidfd)
 	zone->pidfd = pidfd;
 	daemon_copy_text(zone->row.cgroup, sizeof(zone->row.cgroup), reply->cgroup);
 	zone->row.create_ms = (clock_now_ns() - zone->requested_ns) / NS_PER_MS;
+	times_add(&zone->daemon->create_times, zone->row.create_ms);
 	state_put_zone(zone->daemon->state, &zone->row);
 	r = pidfd < 0 ? -EPROTO
 		      : watch_new(&zone->daemon->hub, pidfd, watch_death, zone, &zone->death);
@@ -444,6 +445,8 @@ void zone_ready(struct zone *zone, const char *kernel_release)
 		zone->row.ready_ms = (clock_now_ns() - zone->requested_ns) / NS_PER_MS;
 	else if (daemon_unix_ms() > zone->row.created_unix_ms) /* an earlier daemon's request */
 		zone->row.ready_ms = daemon_unix_ms() - zone->row.created_unix_ms;
+	if (zone->requested_ns)
+		times_add(&zone->daemon->ready_times, zone->row.ready_ms);
 	zone_set_state(zone, PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_READY);
 	log_info("zone=%s name=%s ready_ms=%llu ready", zone->row.uuid, zone->row.name,
 		 (unsigned long long)zone->row.ready_ms);
@@ -469,14 +472,14 @@ void zone_launch(struct daemon *d, struct ticket ticket,
 		ledger_release(&d->ledger, row.memory_mib, row.vcpus);
 		zone_slot_release(d, row.slot);
 		free(row.env_json);
-		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
-		return;
-	}
 		if (err.code) {
 			server_fail_error(d, ticket, &err);
 			return;
 		}
 		state_delete_zone(d->state, row.uuid);
+		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
+		return;
+	}
 	zone->requested_ns = clock_now_ns();
 	zone->launcher = ticket;
 	zone->launcher_waits = request->wait;
