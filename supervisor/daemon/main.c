@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/options.h"
 #include "base/util.h"
 #include "supervisor/daemon/exec.h"
@@ -170,6 +171,23 @@ static int watch_signals(struct daemon *d, int *fd, struct watch **watch)
 	return r;
 }
 
+/* How systemd learns that the loop still turns. */
+struct watchdog {
+	struct daemon *daemon;
+	struct timer timer;
+	int notify;
+	uint64_t interval_ns;
+};
+
+static void feed_watchdog(void *user)
+{
+	struct watchdog *watchdog = user;
+
+	notify_send(watchdog->notify, "WATCHDOG=1");
+	timer_set(&watchdog->daemon->hub, &watchdog->timer, clock_now_ns() + watchdog->interval_ns,
+		  feed_watchdog, watchdog);
+}
+
 static int start(struct daemon *d, struct error *err)
 {
 	char zones[256];
@@ -218,6 +236,9 @@ int main(int argc, char **argv)
 					      .boot_timeout_s = 300},
 				  .listener = -1};
 	_cleanup_(close_fdp) int signals = -1;
+	_cleanup_(close_fdp) int notify = notify_open();
+	struct watchdog watchdog = {
+		.daemon = &d, .notify = notify, .interval_ns = notify_watchdog_ns()};
 	struct error err = ERROR_NULL;
 	struct watch *signal_watch = NULL;
 	int r;
@@ -244,8 +265,12 @@ int main(int argc, char **argv)
 		policy_start(&d);
 		log_info("socket=%s memory_mib=%llu vcpus=%u ready", d.options.socket,
 			 (unsigned long long)d.ledger.memory_total_mib, d.ledger.vcpus_total);
+		notify_send(notify, "READY=1");
+		if (watchdog.interval_ns)
+			feed_watchdog(&watchdog);
 		r = loop_run(d.hub.loop);
 	}
+	timer_stop(&watchdog.timer);
 	if (r < 0)
 		log_error("err=\"%s\"", err.code ? err.text : strerror(-r));
 	stop(&d);

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/util.h"
 #include "supervisor/daemon/link.h"
 
@@ -206,7 +207,9 @@ int server_start(struct daemon *d, struct error *err)
 {
 	int r;
 
-	d->listener = io_unix_listen(d->options.socket, SOCK_STREAM, 0660);
+	d->listener = notify_listener(SOCK_STREAM);
+	if (d->listener == -ENOENT)
+		d->listener = io_unix_listen(d->options.socket, SOCK_STREAM, 0660);
 	if (d->listener < 0)
 		return error_set_errno(err, d->listener, "control socket %s", d->options.socket);
 	r = io_set_nonblock(d->listener, 1);

@@ -10,6 +10,7 @@
 static const struct cgroup_driver *const drivers[] = {
 	[CGROUP_UNIFIED] = &cgroup_unified,
 	[CGROUP_LEGACY] = &cgroup_legacy,
+	[CGROUP_SYSTEMD] = &cgroup_systemd,
 };
 
 static int open_kind(struct cgroups **out, enum cgroup_kind kind,

@@ -4,7 +4,8 @@
  *
  *   unified  a v2 tree: `zone-UUID` under one root that is ours
  *   legacy   the v1 hierarchies of memory, cpu, cpuset and pids (hybrid hosts), the same names
- *   systemd  a transient scope `zone-UUID.scope` in `protect.slice` for each zone, made by systemd
+ *   systemd  a transient slice below `protect.slice` for each zone, made by systemd, and in it the
+ *            scope `zone-UUID.scope`
  *
  * What a driver cannot do on this host it says once (cgroups_describe()); limits that it cannot set
  * are then not silently taken for set. One thread.

@@ -45,3 +45,4 @@ static inline bool cgroup_io_is_limited(const struct launch_io *io)
 
 extern const struct cgroup_driver cgroup_unified;
 extern const struct cgroup_driver cgroup_legacy;
+extern const struct cgroup_driver cgroup_systemd;

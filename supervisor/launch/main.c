@@ -13,13 +13,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/options.h"
 #include "base/util.h"
 #include "supervisor/launch/cgroup.h"
@@ -39,7 +42,8 @@ struct options {
 struct launch {
 	struct runners runners;
 	uid_t allow_uid;
-	int listener, signals;
+	int listener, signals, notify;
+	int watchdog_ms; /* how often systemd wants to hear of us, -1 = never */
 	int clients[CLIENTS_MAX];
 	unsigned n_clients;
 };
@@ -201,6 +205,14 @@ static bool take_signals(int fd)
 	return stop;
 }
 
+static int listen_at(const char *path)
+{
+	int fd = notify_listener(SOCK_SEQPACKET);
+
+	/* Everybody may reach the socket; the folder's mode and the peer's uid decide. */
+	return fd == -ENOENT ? io_unix_listen(path, SOCK_SEQPACKET, 0666) : fd;
+}
+
 static int run(struct launch *launch)
 {
 	bool groups_left = false;
@@ -214,9 +226,12 @@ static int run(struct launch *launch)
 
 		for (unsigned i = 0; i < launch->n_clients; i++)
 			polls[i + 2] = (struct pollfd){.fd = launch->clients[i], .events = POLLIN};
-		if (poll(polls, launch->n_clients + 2, groups_left ? RETRY_MS : -1) < 0 &&
+		if (poll(polls, launch->n_clients + 2,
+			 groups_left ? RETRY_MS : launch->watchdog_ms) < 0 &&
 		    errno != EINTR)
 			return -errno;
+		if (launch->watchdog_ms >= 0)
+			notify_send(launch->notify, "WATCHDOG=1");
 		if (polls[0].revents && take_signals(launch->signals))
 			return 0;
 		serve_clients(launch, polls + 2);
@@ -237,6 +252,7 @@ int main(int argc, char **argv)
 				       .uid_base = LAUNCH_UID_BASE,
 				       .uid_count = LAUNCH_UID_COUNT}};
 	static struct launch launch;
+	uint64_t watchdog_ns;
 	int r = parse_options(argc, argv, &o);
 
 	if (r < 0)
@@ -249,8 +265,7 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	launch.allow_uid = o.allow_uid;
 	launch.signals = open_signals();
-	/* Everybody may reach the socket; the folder's mode and the peer's uid decide. */
-	launch.listener = io_unix_listen(o.socket, SOCK_SEQPACKET, 0666);
+	launch.listener = listen_at(o.socket);
 	if (launch.signals < 0 || launch.listener < 0) {
 		log_error("socket=%s err=\"%s\"", o.socket,
 			  strerror(launch.listener < 0 ? -launch.listener : -launch.signals));
@@ -258,6 +273,10 @@ int main(int argc, char **argv)
 	}
 	log_info("socket=%s runner=%s cgroups=\"%s\" ready", o.socket, o.config.runner,
 		 o.config.cgroups ? cgroups_describe(o.config.cgroups) : "none");
+	launch.notify = notify_open();
+	watchdog_ns = notify_watchdog_ns();
+	launch.watchdog_ms = watchdog_ns ? (int)MIN(watchdog_ns / NS_PER_MS, INT32_MAX) : -1;
+	notify_send(launch.notify, "READY=1");
 	r = run(&launch);
 	runners_deinit(&launch.runners);
 	cgroups_close(o.config.cgroups);

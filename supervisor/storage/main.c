@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "supervisor/storage/oneshot.h"
 #include "supervisor/storage/server.h"
 
@@ -176,6 +177,7 @@ static int become_owner(const char *path, struct error *err)
 struct startup {
 	struct storage *storage;
 	const struct options *options;
+	int notify;
 };
 
 /* Brings the default kernel into the store and makes its initrd, so that the first zone does not
@@ -199,6 +201,7 @@ static void import_kernel(void *context)
 		if (r < 0)
 			log_error("storage: no default kernel err=\"%s\"", err.text);
 	}
+	notify_send(startup->notify, "READY=1");
 	log_info("storage: ready socket=%s store=%s", startup->options->socket,
 		 startup->options->store);
 }
@@ -208,7 +211,8 @@ static int run_service(struct storage *storage, const struct options *options, s
 	struct server_options server = {.path = options->socket,
 					.mode = options->socket_mode,
 					.allowed_uid = find_user(options->allow_uid)};
-	struct startup startup = {.storage = storage, .options = options};
+	_cleanup_(close_fdp) int notify = notify_open();
+	struct startup startup = {.storage = storage, .options = options, .notify = notify};
 
 	return server_run(storage, &server, import_kernel, &startup, err);
 }

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/util.h"
 
 #define STOP_TIMEOUT_S 10
@@ -33,6 +34,7 @@ struct server {
 	struct storage *storage;
 	const struct server_options *options;
 	int listen_fd, signal_fd;
+	bool handed_over; /* the socket is systemd's, and outlives us */
 	int freed_fd; /* eventfd: a worker has become free */
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
@@ -163,7 +165,10 @@ static int open_descriptors(struct server *server, struct error *err)
 	server->freed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (server->signal_fd < 0 || server->freed_fd < 0)
 		return error_set_errno(err, -errno, "cannot make descriptors");
-	server->listen_fd = io_unix_listen(path, SOCK_SEQPACKET, server->options->mode);
+	server->listen_fd = notify_listener(SOCK_SEQPACKET);
+	server->handed_over = server->listen_fd >= 0;
+	if (server->listen_fd == -ENOENT)
+		server->listen_fd = io_unix_listen(path, SOCK_SEQPACKET, server->options->mode);
 	if (server->listen_fd < 0)
 		return error_set_errno(err, server->listen_fd, "cannot listen on %s", path);
 	return io_set_nonblock(server->listen_fd, 1);
@@ -194,7 +199,7 @@ int server_run(struct storage *storage, const struct server_options *options,
 		log_warning("storage: operations do not end; leaving without them");
 		_exit(EXIT_FAILURE);
 	}
-	if (server.listen_fd >= 0)
+	if (server.listen_fd >= 0 && !server.handed_over)
 		unlink(options->path);
 	close_fdp(&server.listen_fd);
 	close_fdp(&server.signal_fd);

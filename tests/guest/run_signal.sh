@@ -27,7 +27,7 @@ wait_for() { # wait_for FILE TEXT
 start() { # start CMDLINE STOP_TIMEOUT
 	printf '{"memory_mib": 16, "kernel": {"path": "%s"}, "cmdline": "%s", "console": {"path": "%s"}, "exit": {"path": "%s"}}' \
 		"$guest" "$1" "$dir/console" "$dir/exit" >"$dir/spec.json"
-	: >"$dir/console" >"$dir/exit" >"$dir/notes"
+	truncate -s 0 "$dir/console" "$dir/exit" "$dir/notes"
 	rm -f "$dir/notify"
 	socat -u "UNIX-RECV:$dir/notify" "CREATE:$dir/notes" &
 	listener=$!
@@ -41,7 +41,8 @@ start() { # start CMDLINE STOP_TIMEOUT
 ends_with() { # ends_with STATUS RECORD
 	local status=0
 	wait "$pid" || status=$?
-	kill "$listener" && wait "$listener" || true
+	kill "$listener"
+	wait "$listener" || true
 	pid='' listener=''
 	[ "$status" -eq "$1" ] || fail "status $status, expected $1"
 	grep -q "^$2" "$dir/exit" || fail "the record says $(cat "$dir/exit"), expected $2"
