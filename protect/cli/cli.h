@@ -6,6 +6,7 @@
 
 #include "proto/control.pb-c.h"
 #include "protect/cli/args.h"
+#include "protect/cli/limits.h"
 
 extern const struct command_group host_group;
 extern const struct command_group zone_group;
@@ -29,12 +30,13 @@ int workload_launch_run(const struct args *args, void *values);
 
 /* Options that stand in those files. */
 #define HOST_HV_DEBUG_N_OPTIONS 1
-#define ZONE_UPDATE_N_OPTIONS	4
+#define ZONE_UPDATE_N_OPTIONS	(4 + LIMIT_N_OPTIONS)
 extern const struct arg_option host_hv_debug_options[HOST_HV_DEBUG_N_OPTIONS];
 extern const struct arg_option zone_update_options[ZONE_UPDATE_N_OPTIONS];
 struct zone_update_values {
 	uint64_t target_memory_mib, min_memory_mib, target_cpus;
 	const char *policy;
+	struct limit_values limits;
 };
 
 /* Shows the logs (method) of what operand 0 names, or of everything. Returns an exit status. */

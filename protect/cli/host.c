@@ -23,14 +23,16 @@ static json_t *services_json(const Protect__Control__HostStatus *status)
 
 static json_t *status_json(const Protect__Control__HostStatus *status)
 {
-	return json_pack(
-		"{s:o, s:o, s:i, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:o}", "version",
-		output_text(status->version), "hypervisor", output_text(status->hypervisor), "pid",
-		(int)status->pid, "memory_total_mib", (json_int_t)status->memory_total_mib,
-		"memory_committed_mib", (json_int_t)status->memory_committed_mib, "cpus_total",
-		(int)status->vcpus_total, "cpus_committed", (int)status->vcpus_committed, "zones",
-		(int)status->zones, "workloads", (int)status->workloads, "memory_pressure_percent",
-		(int)status->memory_pressure_percent, "services", services_json(status));
+	return json_pack("{s:o, s:o, s:i, s:I, s:I, s:f, s:i, s:i, s:i, s:i, s:i, s:o, s:o}",
+			 "version", output_text(status->version), "hypervisor",
+			 output_text(status->hypervisor), "pid", (int)status->pid,
+			 "memory_total_mib", (json_int_t)status->memory_total_mib,
+			 "memory_committed_mib", (json_int_t)status->memory_committed_mib,
+			 "memory_overcommit", status->memory_overcommit, "cpus_total",
+			 (int)status->vcpus_total, "cpus_committed", (int)status->vcpus_committed,
+			 "zones", (int)status->zones, "workloads", (int)status->workloads,
+			 "memory_pressure_percent", (int)status->memory_pressure_percent, "cgroups",
+			 output_text(status->cgroups), "services", services_json(status));
 }
 
 static void print_services(const Protect__Control__HostStatus *status)
@@ -53,11 +55,13 @@ static int status_run(const struct args *args, void *values)
 		{"daemon's process", "pid"},
 		{"memory for zones, MiB", "memory_total_mib"},
 		{"memory given, MiB", "memory_committed_mib"},
+		{"memory over-commit", "memory_overcommit"},
 		{"cpus for zones", "cpus_total"},
 		{"cpus given", "cpus_committed"},
 		{"zones", "zones"},
 		{"workloads", "workloads"},
 		{"memory pressure, %", "memory_pressure_percent"},
+		{"limits of zones", "cgroups"},
 	};
 	const struct list_options *options = values;
 	enum output_format format = output_format(options->output);

@@ -5,8 +5,9 @@
 #include "protect/cli/args.h"
 #include "proto/control.pb-c.h"
 #include "protect/cli/exec.h"
+#include "protect/cli/limits.h"
 
-#define ZONE_LAUNCH_N_OPTIONS	  11
+#define ZONE_LAUNCH_N_OPTIONS	  (11 + LIMIT_N_OPTIONS)
 #define WORKLOAD_LAUNCH_N_OPTIONS 7
 #define ZONE_MEMORY_MAX_MIB	  (16u << 20) /* the daemon knows better */
 #define ZONE_CPUS_MAX		  65535u
@@ -17,6 +18,7 @@ struct zone_launch_values {
 	uint64_t max_memory_mib, target_memory_mib, min_memory_mib;
 	const char *policy;
 	uint64_t max_cpus, target_cpus;
+	struct limit_values limits;
 	struct arg_list env;
 	bool wait;
 };
@@ -47,6 +49,9 @@ extern const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS
 	"  protect zone launch --kernel-variant zone\n"                                            \
 	"  protect zone launch --max-memory 4096 --target-memory 512 "                             \
 	"--resource-adjustment-policy dynamic\n\n"                                                 \
+	"Of two zones that want the same processor one with --cpu-weight 300 gets three times "    \
+	"what one\nwith 100 gets. Limits of I/O count for each disk of the host on which the "     \
+	"zone's files lie.\n\n"                                                                    \
 	"A zone starts with its targets and may have them changed up to its maximum: 'protect "    \
 	"zone\nupdate'. With the policy 'dynamic' its memory follows what it uses, between "       \
 	"minimum and\nmaximum; with 'static' it stays, but for idle memory that a host short of "  \

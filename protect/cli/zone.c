@@ -28,11 +28,27 @@ static const char *policy_word(Protect__Control__ResourcePolicy policy)
 		       : zone_policy_words[PROTECT__CONTROL__RESOURCE_POLICY__POLICY_STATIC];
 }
 
+static json_t *cpu_json(const Protect__Control__CpuLimits *cpu)
+{
+	return cpu ? json_pack("{s:i, s:i, s:o}", "weight", (int)cpu->weight, "percent",
+			       (int)cpu->percent, "cpus", output_text(cpu->cpus))
+		   : json_null();
+}
+
+static json_t *io_json(const Protect__Control__IoLimits *io)
+{
+	return io ? json_pack("{s:I, s:I, s:I, s:I}", "read_bps", (json_int_t)io->read_bytes_per_s,
+			      "write_bps", (json_int_t)io->write_bytes_per_s, "read_iops",
+			      (json_int_t)io->read_ops_per_s, "write_iops",
+			      (json_int_t)io->write_ops_per_s)
+		  : json_null();
+}
+
 static json_t *zone_json(const Protect__Control__Zone *zone)
 {
 	return json_pack(
 		"{s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:i, s:i, s:I, s:I, s:I, "
-		"s:i, s:i}",
+		"s:i, s:i, s:o, s:o}",
 		"uuid", output_text(zone->uuid), "name", output_text(zone->name), "state",
 		state_word(zone->state), "paused", zone->paused, "reason",
 		output_text(zone->reason), "kernel", output_text(zone->kernel), "kernel_release",
@@ -43,7 +59,7 @@ static json_t *zone_json(const Protect__Control__Zone *zone)
 		(int)zone->max_cpus, "target_cpus", (int)zone->target_cpus, "created_unix_ms",
 		(json_int_t)zone->created_unix_ms, "create_ms", (json_int_t)zone->create_ms,
 		"ready_ms", (json_int_t)zone->ready_ms, "pid", (int)zone->pid, "workloads",
-		(int)zone->workloads);
+		(int)zone->workloads, "cpu", cpu_json(zone->cpu), "io", io_json(zone->io));
 }
 
 /* The table shows what JSON has in several members: "paused" for a ready zone that is, and a target
@@ -204,9 +220,12 @@ static const struct command commands[] = {
 	 .run = metrics_run},
 	{.name = "update",
 	 .usage = "[OPTION...] ZONE",
-	 .summary = "Give a running zone more or fewer resources, up to its maximum.",
-	 .details = "The zone follows as it can: memory that it uses it keeps until it is free.\n\n"
-		    "Example:\n  protect zone update a --target-memory 1024 --target-cpus 2\n",
+	 .summary = "Give a running zone more or fewer resources, and other limits.",
+	 .details = "Memory and processors go up to the zone's maximum; it follows as it can: "
+		    "memory that it\nuses it keeps until it is free. Limits of processor time and "
+		    "I/O are set at once; what\nis not given stays.\n\n"
+		    "Examples:\n  protect zone update a --target-memory 1024 --target-cpus 2\n"
+		    "  protect zone update a --cpu-weight 300 --cpus all --io-read-bps 10000000\n",
 	 .options = zone_update_options,
 	 .n_options = ZONE_UPDATE_N_OPTIONS,
 	 .values_size = sizeof(struct zone_update_values),

@@ -33,6 +33,7 @@ const struct arg_option zone_launch_options[ZONE_LAUNCH_N_OPTIONS] = {
 	 ZONE_CPUS_MAX, NULL},
 	{'c', "target-cpus", ARG_NUMBER, AT(target_cpus), "N",
 	 "processors it starts with (default: all)", 1, ZONE_CPUS_MAX, NULL},
+	LIMIT_OPTIONS(AT(limits)),
 	{'e', "env", ARG_LIST, AT(env), "KEY=VALUE", "environment of all that runs in it", 0, 0,
 	 NULL},
 };
@@ -67,11 +68,15 @@ int zone_launch_run(const struct args *args, void *given)
 {
 	const struct zone_launch_values *values = given;
 	Protect__Control__ZoneLaunch launch = PROTECT__CONTROL__ZONE_LAUNCH__INIT;
+	Protect__Control__CpuLimits cpu = PROTECT__CONTROL__CPU_LIMITS__INIT;
+	Protect__Control__IoLimits io = PROTECT__CONTROL__IO_LIMITS__INIT;
 	_cleanup_(connection_freep) struct connection *connection = NULL;
 	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
 	_cleanup_(freep) char *kernel = NULL;
 	int status = check(args, values);
 
+	if (!status)
+		status = limits_apply(args, &values->limits, &cpu, &io);
 	if (status)
 		return status;
 	connection = connection_new();
@@ -89,6 +94,8 @@ int zone_launch_run(const struct args *args, void *given)
 	launch.target_memory_mib = values->target_memory_mib;
 	launch.min_memory_mib = values->min_memory_mib;
 	launch.policy = zone_policy(values->policy);
+	launch.cpu = limits_of_cpu(&values->limits) ? &cpu : NULL;
+	launch.io = limits_of_io(&values->limits) ? &io : NULL;
 	launch.max_cpus = (uint32_t)values->max_cpus;
 	launch.target_cpus = (uint32_t)values->target_cpus;
 	launch.env = values->env.items;
