@@ -10,3 +10,6 @@
 /* Whether text is such a list: numbers and rising ranges with commas between them, no blanks, not
  * empty. */
 bool cpu_list_valid(const char *text);
+
+/* Whether every processor of a valid list is in the other valid list. */
+bool cpu_list_within(const char *list, const char *all);

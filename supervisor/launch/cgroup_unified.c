@@ -13,12 +13,15 @@
 #include <linux/magic.h>
 
 #include "base/cleanup.h"
+#include "base/cpu_list.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "supervisor/launch/cgroup_driver.h"
 #include "supervisor/launch/cgroup_files.h"
 
 #define SETTINGS_MAX 16u
+#define CPUS_MAX     4096u
 
 struct unified {
 	struct cgroups base;
@@ -219,13 +222,29 @@ static int set_io(const char *group, const struct launch_io *io, const dev_t *de
 	return r;
 }
 
+/* Of CPUs that are not there the kernel would silently make all that are. */
+static int check_cpus(const struct unified *u, const char *cpus, struct error *err)
+{
+	_cleanup_(freep) char *all = NULL;
+	size_t len;
+	int r = io_read_file(u->root, "cpuset.cpus.effective", CPUS_MAX, &all, &len);
+
+	if (r < 0)
+		return error_set_errno(err, r, "CPUs of the root cgroup");
+	all[strcspn(all, "\n")] = '\0';
+	return cpu_list_within(cpus, all)
+		       ? 0
+		       : error_set(err, -EINVAL, "zones can have the CPUs %s, not all of %s", all,
+				   cpus);
+}
+
 static int set_limits(const struct unified *u, const struct uuid *uuid, int dir,
 		      const struct launch_limits *limits, const dev_t *devices, unsigned n,
 		      struct error *err)
 {
 	char group[sizeof(u->name) + CGROUP_NAME_SIZE];
 	struct settings s = {.n = 0};
-	int r = 0;
+	int r = *limits->cpus ? check_cpus(u, limits->cpus, err) : 0;
 
 	group_name(u, uuid, group, sizeof(group));
 	collect(limits, u, &s);
