@@ -9,9 +9,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
 
 UNIT_SUITE(launch_request);
 
@@ -46,6 +50,81 @@ Test(launch_request, refuses_what_is_out_of_range)
 	runners_request(&f.runners, &good, sizeof(good) - 1, NULL, 0, &reply, &pidfd);
 	cr_expect_eq(reply.error, -EMSGSIZE);
 	cr_expect_neq(reply.text[0], '\0');
+	fixture_deinit(&f);
+}
+
+Test(launch_request, limits_are_checked_and_need_cgroups)
+{
+	static const char *const lists[] = {"3-1", "0,", "0;1", "../0", " 0"};
+	struct launch_request good, bad;
+	struct launch_reply reply;
+	struct fixture f;
+
+	fixture_init(&f, "sleep");
+	good = fixture_request();
+	bad = good, bad.limits.memory_high_bytes = bad.limits.memory_bytes + 1;
+	cr_expect_eq(fixture_spawn(&f, &bad).error, -EINVAL);
+	bad = good, memset(bad.limits.cpus, '1', sizeof(bad.limits.cpus));
+	cr_expect_eq(fixture_spawn(&f, &bad).error, -EINVAL);
+	for (unsigned i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		bad = good, strcpy(bad.limits.cpus, lists[i]);
+		cr_expect_eq(fixture_spawn(&f, &bad).error, -EINVAL, "%s", lists[i]);
+	}
+	good.op = LAUNCH_UPDATE;
+	good.n_fds = 0;
+	cr_expect_eq(fixture_ask(&f, &good, NULL).error, -ENOTSUP);
+	bad = good, bad.limits.cpu_weight = 10001;
+	cr_expect_eq(fixture_ask(&f, &bad, NULL).error, -EINVAL);
+	good.op = LAUNCH_STATUS;
+	reply = fixture_ask(&f, &good, NULL);
+	cr_expect_eq(reply.error, 0);
+	cr_expect_not_null(strstr(reply.text, "no limits"), "%s", reply.text);
+	fixture_deinit(&f);
+}
+
+/* Whatever cgroups this host has. */
+Test(launch_request, a_runner_lives_in_its_zones_group)
+{
+	struct cgroup_config config = {.kind = CGROUP_AUTO,
+				       .root = "/sys/fs/cgroup/protect-unit-request"};
+	_cleanup_(freep) char *text = NULL;
+	struct cgroups *cgroups = NULL;
+	struct launch_request request;
+	struct launch_reply reply;
+	struct fixture f;
+	char path[64];
+	size_t len;
+
+	if (geteuid() != 0 || cgroups_open(&cgroups, &config, NULL) < 0)
+		cr_skip_test("needs root and a cgroup tree");
+	fixture_init(&f, "sleep");
+	f.runners.config.cgroups = cgroups;
+	request = fixture_request();
+	reply = fixture_spawn(&f, &request);
+	cr_assert_eq(reply.error, 0, "%s", reply.text);
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", reply.pid);
+	cr_assert_eq(io_read_file(AT_FDCWD, path, 4096, &text, &len), 0);
+	cr_expect_not_null(strstr(text, reply.cgroup), "%s in %s", reply.cgroup, text);
+	cr_expect_eq(strncmp(reply.cgroup, "protect-unit-request/zone-", 26), 0);
+	request.op = LAUNCH_UPDATE;
+	request.n_fds = 0;
+	request.limits.cpu_weight = 200;
+	reply = fixture_ask(&f, &request, NULL);
+	cr_expect_eq(reply.error, 0, "%s", reply.text);
+	uuid_generate(&request.uuid);
+	cr_expect_eq(fixture_ask(&f, &request, NULL).error, -ENOENT);
+	request.op = LAUNCH_LIST;
+	cr_assert_eq(fixture_ask(&f, &request, NULL).error, 0);
+	request.uuid = fixture_ask(&f, &request, NULL).uuid;
+	cr_expect_eq(fixture_signal(&f, &request.uuid, SIGKILL).error, 0);
+	reply = fixture_reap(&f, &request.uuid);
+	cr_expect_eq(reply.error, 0, "%s", reply.text);
+	cr_expect_eq(reply.oom_kills, 0);
+	cr_expect_eq(cgroups_kill(cgroups, &request.uuid), -ENOENT);
+	cgroups_close(cgroups);
+	cr_expect_eq(system("rmdir /sys/fs/cgroup/protect-unit-request "
+			    "/sys/fs/cgroup/*/protect-unit-request 2>/dev/null || true"),
+		     0);
 	fixture_deinit(&f);
 }
 
