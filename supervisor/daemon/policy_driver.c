@@ -141,7 +141,7 @@ void policy_sampled(struct zone *zone)
 	uint64_t now_ns = clock_now_ns();
 	struct policy_sample sample;
 
-	if (!figures || !is_running(zone))
+	if (!figures || !is_running(zone) || (!zone->requested_ns && !zone->has_status))
 		return;
 	sample = stats_sample(figures, now_ns);
 	if (is_dynamic(zone))

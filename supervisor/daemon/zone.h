@@ -76,6 +76,7 @@ struct zone {
 	struct limits_shown shown;
 	uint64_t high_events; /* of memory.events, that were seen */
 
+	bool has_status; /* its runner has said what it was told of before this daemon */
 	struct zone_stats *stats; /* NULL: its runner was never asked */
 	struct policy_memory policy;
 	uint64_t told_mib, told_ns; /* memory, that the policy told its runner; 0 = nothing yet */

@@ -336,6 +336,7 @@ static void got_status(void *user, int error, const char *text, const Protect__R
 	struct zone *zone = user;
 
 	(void)text;
+	zone->has_status = true;
 	if (error || !reply->status)
 		return;
 	zone->pid = (pid_t)reply->status->pid;

@@ -6,7 +6,8 @@
  * of the contracts; it shows nothing about virtual machines and stands in for no end-to-end test.
  *
  * One program, two roles. Called as a runner (--kvm-fd …, by protect-launch, without any right) it
- * hands its socket and exit record to the other role over an abstract socket and waits. Without
+ * hands its socket and exit record to the other role over a socket beside this program and waits.
+ * Without
  * arguments it is that other role: as root, one child a zone.
  */
 #include <errno.h>
@@ -21,12 +22,12 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/runner.h"
+#include "base/util.h"
 #include "proto/runner.pb-c.h"
 #include "supervisor/launch/launch.h"
 #include "zone-guest/agent.h"
@@ -34,8 +35,6 @@
 #define DISKS_MAX     16
 #define CONTROLS_MAX  8
 #define HANGING_VCPUS 3u
-
-static const char address[] = "protect-fake-zones";
 
 struct disk {
 	char serial[24];
@@ -54,25 +53,25 @@ static struct fake {
 	const char *ending;
 } fake;
 
-static int abstract_socket(int listening)
+/* A file beside this program: the two roles share no network namespace. */
+static int path_beside(const char *suffix, char *path, size_t size)
 {
-	struct sockaddr_un name = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(address));
+	ssize_t len = readlink("/proc/self/exe", path, size);
 
-	memcpy(name.sun_path + 1, address, sizeof(address) - 1);
-	if (listening ? bind(fd, (struct sockaddr *)&name, len) < 0 || listen(fd, 64) < 0
-		      : connect(fd, (struct sockaddr *)&name, len) < 0)
-		return -errno;
-	return fd;
+	if (len < 0 || (size_t)len + strlen(suffix) >= size)
+		return -ENAMETOOLONG;
+	memcpy(path + len, suffix, strlen(suffix) + 1);
+	return 0;
 }
 
 static int run_runner(void)
 {
 	const int fds[] = {LAUNCH_FD_SOCKET, LAUNCH_FD_EXIT};
-	int fd = abstract_socket(0);
-	char end;
+	char path[108], end;
+	int fd = path_beside(".sock", path, sizeof(path));
 
+	if (fd == 0)
+		fd = io_unix_connect(path, SOCK_STREAM);
 	if (fd < 0)
 		return 1;
 	io_write_full(STDERR_FILENO, "info event=boot\nwarning evil=\x1b[2J\xff\n\nlast", 40);
@@ -156,6 +155,56 @@ static void reply(int fd, int error, Protect__Runner__StatusReply *status, const
 	io_write_full(fd, frame, len + 4);
 }
 
+/* How much its guest uses, and for files, in MiB: what a test wrote into a file beside this
+ * program; a guest that says nothing without one. */
+static bool read_use(unsigned long long *used_mib, unsigned long long *cache_mib)
+{
+	char path[256];
+	FILE *file = path_beside(".use", path, sizeof(path)) == 0 ? fopen(path, "re") : NULL;
+	bool known;
+
+	known = file && fscanf(file, "%llu %llu", used_mib, cache_mib) == 2;
+	if (file)
+		fclose(file);
+	return known;
+}
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+/* A guest that follows at once, and devices with names that no device may have. */
+static void reply_stats(int fd)
+{
+	Protect__Runner__Reply message = PROTECT__RUNNER__REPLY__INIT;
+	Protect__Runner__StatsReply stats = PROTECT__RUNNER__STATS_REPLY__INIT;
+	Protect__Runner__DeviceStats disk = PROTECT__RUNNER__DEVICE_STATS__INIT;
+	Protect__Runner__DeviceStats *disks[] = {&disk, &disk};
+	char name[] = "a\"b\\c\n# d\xff{}=1";
+	unsigned long long used_mib, cache_mib;
+	uint8_t frame[4096];
+	uint32_t len;
+
+	disk.name = name;
+	disk.read_bytes = 512;
+	stats.exits = 12345;
+	stats.plugged_memory_bytes = fake.memory_bytes;
+	stats.disks = disks;
+	stats.n_disks = 2;
+	stats.console_bytes = UINT64_MAX;
+	if (read_use(&used_mib, &cache_mib)) {
+		stats.guest_age_ms = 1;
+		stats.guest_total_bytes = fake.memory_bytes;
+		stats.guest_available_bytes = less(fake.memory_bytes, used_mib * MIB);
+		stats.guest_free_bytes = less(stats.guest_available_bytes, cache_mib * MIB);
+	}
+	message.stats = &stats;
+	len = (uint32_t)protect__runner__reply__pack(&message, frame + 4);
+	memcpy(frame, &len, 4);
+	io_write_full(fd, frame, len + 4);
+}
+
 static void set_resources(const Protect__Runner__Resources *resources)
 {
 	if (resources->memory_bytes)
@@ -174,6 +223,9 @@ static void serve(int fd, const Protect__Runner__Request *request, int disk)
 	status.paused = fake.paused;
 	status.target_memory_bytes = fake.memory_bytes;
 	status.target_vcpus = fake.vcpus;
+	if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DISK_DETACH &&
+	    fake.vcpus == HANGING_VCPUS)
+		return;
 	if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DISK_ATTACH)
 		r = attach(request->disk_attach->serial, disk);
 	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DISK_DETACH)
@@ -189,6 +241,10 @@ static void serve(int fd, const Protect__Runner__Request *request, int disk)
 		fake.paused = false;
 	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DEBUG_INFO)
 		info = debug_info();
+	if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_STATS) {
+		reply_stats(fd);
+		return;
+	}
 	/* A zone that was told to have this many processors has a runner that hangs. */
 	if (info && fake.vcpus == HANGING_VCPUS)
 		return;
@@ -293,8 +349,11 @@ static int run_zone(int runner, int listener, int exit_fd)
 
 static int run_zones(void)
 {
-	int listener = abstract_socket(1);
+	char path[108];
+	int listener = path_beside(".sock", path, sizeof(path));
 
+	if (listener == 0)
+		listener = io_unix_listen(path, SOCK_STREAM, 0666);
 	signal(SIGPIPE, SIG_IGN);
 	while (listener >= 0) {
 		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC), fds[2];

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # daemon_services — the three services and `protect`, all real, on zones without a hypervisor (daemon_fake_zones.c).
 #
-# usage: daemon_services.sh BIN-FOLDER     exits with 77 where it cannot run (needs root, loop devices, busybox, jq)
+# usage: daemon_services.sh BIN-FOLDER [policies]     exits with 77 where it cannot run (needs root, loop devices, busybox, jq)
 set -euo pipefail
-readonly bin=$1 skip=77
+readonly bin=$1 cases=${2:-all} skip=77
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tools/lib/oci.bash
 . "$here/../../tools/lib/oci.bash"
@@ -133,7 +133,7 @@ make_images() {
 start_daemon() {
 	"$bin/protect-daemon" --socket "$PROTECT_SOCKET" --state "$work/state" --run "$work/run" \
 		--launch-socket "$work/launch.sock" --storage-socket "$work/storage.sock" --uid-count 8 \
-		--memory-budget 1024 --vcpu-budget 8 2>>"$work/daemon.log" &
+		--memory-budget 1024 --vcpu-budget 8 --metrics "$metrics" --pressure-file "$work/pressure" 2>>"$work/daemon.log" &
 	daemon=$!
 	wait_until protect host status
 }
@@ -340,18 +340,143 @@ zones_end() {
 	protect zone destroy -W all
 }
 
+# metric SERIES…: their values, from text that is right in all of its lines
+metric() {
+	curl -sf "http://$metrics/metrics" | "$here/metrics_check.py" "$@"
+}
+
+is_near() { # is_near WANTED COMMAND…
+	local wanted=$1 got
+	shift
+	got=$("$@")
+	[ "$got" -ge $((wanted - 4)) ] && [ "$got" -le $((wanted + 4)) ]
+}
+
+uses() { # uses USED CACHE: what each guest says from now on, in MiB
+	echo "$1 $2" >"$work/runner.use.new"
+	mv "$work/runner.use.new" "$work/runner.use"
+}
+
+pressure_is() {
+	echo "some avg10=$1 avg60=0.00 avg300=0.00 total=1" >"$work/pressure.new"
+	mv "$work/pressure.new" "$work/pressure"
+}
+
+a_dynamic_zone_follows() {
+	uses 100 0
+	expect_status 2 protect zone launch --resource-adjustment-policy lazy
+	expect_error 'minimum of 100 MiB is above' protect zone launch --min-memory 100 --max-memory 90
+	expect_error 'at least 64 MiB' protect zone launch --min-memory 10
+	protect zone launch --name follows --max-memory 512 --target-memory 160 --min-memory 96 \
+		--resource-adjustment-policy dynamic --wait >/dev/null
+	expect '160 512 96 dynamic' zone_fields follows target_memory_mib max_memory_mib min_memory_mib policy
+	wait_until is_near 160 runner_mib follows # it booted with more
+	uses 400 0
+	wait_until is 512 zone follows target_memory_mib
+	wait_until is_near 512 runner_mib follows
+	uses 1000000 0 # lies do not help
+	sleep 2
+	expect 512 zone follows target_memory_mib
+	protect zone update follows --resource-adjustment-policy static --target-memory 200 -c 1
+	expect '200 static' zone_fields follows target_memory_mib policy
+	sleep 2
+	expect 200 zone follows target_memory_mib
+	expect_error 'minimum of 300 MiB is above' protect zone update follows --min-memory 300
+	protect zone update follows --min-memory 128 --resource-adjustment-policy dynamic
+	wait_until is 512 zone follows target_memory_mib
+	# A later daemon knows it all, and goes on.
+	kill -9 "$daemon"
+	wait "$daemon" || true
+	uses 60 0
+	start_daemon
+	expect '512 128 dynamic' zone_fields follows target_memory_mib min_memory_mib policy
+	protect zone update follows --target-memory 256
+	uses 250 0
+	wait_until is 384 zone follows target_memory_mib
+}
+
+runner_mib() {
+	echo $(($(protect host hv-debug-info "$1" | jq '.[0].memory_bytes') / 1048576))
+}
+
+figures_are_to_be_read() {
+	local uuid
+	uuid=$(zone follows uuid)
+	metric >/dev/null
+	wait_until metric "protect_zone_vm_exits_total{uuid=\"$uuid\"}"
+	expect 12345 metric "protect_zone_vm_exits_total{uuid=\"$uuid\"}"
+	expect $((384 << 20)) metric 'protect_zone_memory_target_bytes{zone="follows"}'
+	# The guest's and the runner's names and numbers end no line, and two of one name are one.
+	expect 512 metric 'protect_zone_disk_read_bytes_total{disk="a\"b\\c?# d?{}=1"'
+	expect 1 metric 'protect_zones{state="ready"}'
+	expect 1 metric 'protect_service_up{service="daemon"}'
+	wait_until is 1 metric 'protect_service_up{service="launch"}'
+	wait_until is 1 metric 'protect_service_up{service="storage"}'
+	expect 0.05 metric protect_host_memory_pressure_ratio
+	expect 405 curl -s -o /dev/null -w '%{http_code}' -X POST -d x "http://$metrics/metrics"
+	expect 404 curl -s -o /dev/null -w '%{http_code}' "http://$metrics/"
+	# Readers that say nothing, and more than there are places for, keep nobody out for long.
+	for _ in $(seq 20); do
+		timeout 12 bash -c "exec 3<>/dev/tcp/${metrics%:*}/${metrics#*:}; sleep 12" &
+	done
+	sleep 0.5
+	expect alive protect zone exec follows -- echo alive
+	wait_until metric protect_host_cpus
+}
+
+pressure_takes_and_gives_back() {
+	uses 100 20
+	protect zone launch --name idle --max-memory 256 --wait >/dev/null
+	protect zone update idle --target-memory 250
+	uses 40 20
+	pressure_is 40.00
+	wait_until is 40 host memory_pressure_percent
+	# All that is idle but 32 MiB goes, a fourth at a time: 250 - 62, then to 92 in steps.
+	wait_until is_near 92 runner_mib idle
+	expect '250 static' zone_fields idle target_memory_mib policy
+	is_near $(((250 - 92) << 20)) metric 'protect_zone_memory_squeezed_bytes{zone="idle"}' ||
+		[ "$(metric 'protect_zone_memory_squeezed_bytes{zone="idle"}')" -gt 150000000 ] || fail 'nothing is said of it'
+	# What it needs it gets back at once, and what was taken is not forgotten with the daemon.
+	uses 85 0
+	wait_until is 250 runner_mib idle
+	uses 40 20
+	wait_until is_near 92 runner_mib idle
+	kill -9 "$daemon"
+	wait "$daemon" || true
+	pressure_is 0.00
+	start_daemon
+	expect '250 static' zone_fields idle target_memory_mib policy
+	wait_until is 250 runner_mib idle # after 30 s
+	expect 0 metric 'protect_zone_memory_squeezed_bytes{zone="idle"}'
+	protect zone destroy -W idle
+}
+
+host() { # host FIELD
+	protect host status -o json | jq ".$1"
+}
+
+metrics=127.0.0.1:$((20000 + $$ % 10000))
+pressure_is 5.00
 make_images
-no_services_yet
-start_services
-a_zone_and_its_workloads
-what_a_zone_is_told
-a_pause
-what_runners_say
-what_runners_know
-clients_vanish
-a_user_has_half_the_places
-the_daemon_is_killed
-zones_end
+if [ "$cases" = policies ]; then
+	start_services
+	a_dynamic_zone_follows
+	figures_are_to_be_read
+	protect zone destroy -W follows
+	pressure_takes_and_gives_back
+else
+	no_services_yet
+	start_services
+	a_zone_and_its_workloads
+	what_a_zone_is_told
+	a_pause
+	what_runners_say
+	what_runners_know
+	clients_vanish
+	a_user_has_half_the_places
+	the_daemon_is_killed
+	zones_end
+fi
 ! grep -q 'disk not detached' "$work/daemon.log" || fail 'a disk stayed in its zone'
 kill "$daemon"
 status=0
