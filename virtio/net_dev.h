@@ -31,6 +31,9 @@
 /* Of one queue in one turn of the loop. */
 #define NET_TURN_FRAMES 256u
 #define NET_TURN_BYTES	(1u << 20)
+/* Used buffers of short frames are shown to the driver after so many, those of long ones at once:
+ * it works beside us, and TCP sends no more than a few long frames ahead. */
+#define NET_FLUSH_FRAMES 32u
 /* Receive buffers held for a frame. 43 of Linux's smallest make one of 64 KiB. */
 #define NET_HELD_MAX   128u
 #define NET_HELD_IOV   (NET_HELD_MAX + VQ_IOV_MAX)
@@ -132,6 +135,12 @@ static inline struct vq *net_rx_vq(const struct net_pair *pair)
 static inline struct vq *net_tx_vq(const struct net_pair *pair)
 {
 	return &pair->net->dev.queues[2 * pair->index + 1];
+}
+
+/* Whether to publish what was used up to the n-th frame of a turn, counted from 0. */
+static inline bool net_is_time_to_publish(unsigned n, uint32_t frame_len)
+{
+	return frame_len > NET_COPY_MAX || n % NET_FLUSH_FRAMES == NET_FLUSH_FRAMES - 1;
 }
 
 /* net.c */

@@ -19,8 +19,6 @@
 
 /* After a long frame so many are read directly, since long ones come in rows. */
 #define DIRECT_FRAMES 32u
-/* Used buffers are shown to the driver after so many frames, so that it works beside us. */
-#define FLUSH_FRAMES 32u
 /* Polls that bring errors only until the tap is given up. */
 #define POLL_ERRORS_MAX 8u
 
@@ -185,6 +183,7 @@ static int direct_segments(struct net_rx *rx)
 	return n;
 }
 
+/* #syscalls loop: read readv */
 static ssize_t read_tap(struct net_pair *pair)
 {
 	struct net_rx *rx = &pair->rx;
@@ -361,13 +360,14 @@ static int receive_frames(struct net_pair *pair)
 
 	for (unsigned n = 0; n < NET_TURN_FRAMES && bytes < NET_TURN_BYTES; n++) {
 		int r = rx->frame_len ? STEP_ON : take_frame(pair);
+		uint32_t len = rx->frame_len;
 
-		bytes += rx->frame_len;
+		bytes += len;
 		if (r == STEP_ON && rx->frame_len)
 			r = place_frame(pair);
 		if (r != STEP_ON)
 			return r;
-		if (n % FLUSH_FRAMES == FLUSH_FRAMES - 1)
+		if (net_is_time_to_publish(n, len))
 			vq_flush(net_rx_vq(pair));
 	}
 	/* Buffers for the present frame came just now: no poll tells of them, nor a notification.

@@ -61,6 +61,7 @@ static bool check_header(const struct net *net, struct virtio_net_hdr_v1 *header
 	return true;
 }
 
+/* #syscalls loop: write writev */
 /* The header in our memory, the frame where it is. */
 static ssize_t write_direct(struct net_pair *pair)
 {
@@ -171,6 +172,8 @@ static int send_frames(struct net_pair *pair)
 		send_frame(pair);
 		bytes += pair->tx.chain.out_len;
 		vq_push(vq, pair->tx.chain.head, 0);
+		if (net_is_time_to_publish(n, pair->tx.chain.out_len))
+			vq_flush(vq);
 	}
 	return 0;
 }
