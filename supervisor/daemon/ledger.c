@@ -35,9 +35,9 @@ int ledger_set_overcommit(struct ledger *ledger, const char *factor)
 	double value = strtod(factor, &end);
 
 	/* Written so that NaN is refused too. */
-	if (end == factor || *end || !(value >= 1 && value <= LEDGER_OVERCOMMIT_MAX / 100)) {
+	if (end == factor || *end || !(value >= 1 && value <= LEDGER_OVERCOMMIT_MAX)) {
 		log_error("memory_overcommit=%s err=\"a factor is 1 to %u\"", factor,
-			  LEDGER_OVERCOMMIT_MAX / 100);
+			  LEDGER_OVERCOMMIT_MAX);
 		return -EINVAL;
 	}
 	ledger->overcommit_percent = (uint32_t)(value * 100 + 0.5);

@@ -254,7 +254,7 @@ void zone_update(struct daemon *d, struct ticket ticket,
 		limits_take(&wanted.limits, request->cpu, request->io, &err);
 		check_update(&wanted, &err);
 	}
-	if (err.code) {
+	if (!wanted.zone || err.code) {
 		server_fail_error(d, ticket, &err);
 		return;
 	}

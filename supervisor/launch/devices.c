@@ -17,13 +17,17 @@
 static bool read_number(const char *path, dev_t *out)
 {
 	_cleanup_(freep) char *text = NULL;
-	unsigned numbers[2];
+	unsigned long major_number, minor_number;
 	size_t len;
+	char *end;
 
-	if (io_read_file(AT_FDCWD, path, SYSFS_MAX, &text, &len) < 0 ||
-	    sscanf(text, "%u:%u", &numbers[0], &numbers[1]) != 2)
+	if (io_read_file(AT_FDCWD, path, SYSFS_MAX, &text, &len) < 0)
 		return false;
-	*out = makedev(numbers[0], numbers[1]);
+	major_number = strtoul(text, &end, 10);
+	if (*end != ':')
+		return false;
+	minor_number = strtoul(end + 1, NULL, 10);
+	*out = makedev((unsigned)major_number, (unsigned)minor_number);
 	return true;
 }
 
