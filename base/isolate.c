@@ -117,6 +117,14 @@ int isolate_root(void)
 	return 0;
 }
 
+int isolate_proc(void)
+{
+	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0 ||
+	    chdir("/") < 0)
+		return -errno;
+	return 0;
+}
+
 static const struct {
 	__rlimit_resource_t resource;
 	rlim_t value;

@@ -62,6 +62,10 @@ int isolate_names(void);
  * negative errno. */
 int isolate_root(void);
 
+/* For a program that has to keep the host's root: at least a /proc of its own pid namespace.
+ * Returns 0 or a negative errno. */
+int isolate_proc(void);
+
 /* Resource limits that cannot be raised again; the reason of each is beside it. Returns 0 or a
  * negative errno. */
 int isolate_limits(void);

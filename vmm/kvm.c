@@ -18,7 +18,7 @@
 #define MSI_WINDOW_SHIFT 20 /* MSI addresses are 0xfeexxxxx (Intel SDM vol. 3 §11.11.1) */
 #define MSI_WINDOW	 0xfeeu
 
-static int open_device(struct error *err)
+int kvm_open(struct error *err)
 {
 	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
@@ -146,7 +146,7 @@ int kvm_init(struct kvm *kvm, int kvm_fd, const struct guest_memory *memory, str
 	for (unsigned i = 0; i < KVM_IRQS_MAX; i++)
 		kvm->irqs[i].eventfd = -1;
 	if (kvm->fd < 0)
-		kvm->fd = open_device(err);
+		kvm->fd = kvm_open(err);
 	if (kvm->fd < 0)
 		return kvm->fd;
 	r = check_capabilities(kvm->fd, err);

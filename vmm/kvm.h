@@ -29,6 +29,10 @@ struct kvm {
 	struct kvm_irq irqs[KVM_IRQS_MAX];
 };
 
+/* Opens /dev/kvm. Returns its descriptor (the caller's) or a negative errno with what to do about
+ * it. */
+int kvm_open(struct error *err);
+
 /*
  * Takes the descriptor of /dev/kvm (owned from here on) or, with -1, opens it, and makes the VM
  * with irqchip, memory and the I/O APIC's routes. Returns 0 or a negative errno with *err naming

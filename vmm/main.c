@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 
 #include "base/cleanup.h"
@@ -20,6 +21,8 @@
 #include "base/notify.h"
 #include "base/runner.h"
 #include "base/util.h"
+#include "vmm/confine.h"
+#include "vmm/kvm.h"
 #include "vmm/machine.h"
 #include "vmm/shutdown.h"
 
@@ -28,7 +31,7 @@
 #define STOP_TIMEOUT_MAX 86400
 
 static const char usage[] =
-	"Usage: zone-vmm --spec FILE | --spec-fd N [--kvm-fd N] [--stop-timeout SEC]\n"
+	"Usage: zone-vmm --spec FILE | --spec-fd N [--kvm-fd N] [--user UID] [--stop-timeout SEC]\n"
 	"\n"
 	"Runs one zone, a light virtual machine, from its spec (JSON, docs/zone-spec.md) to its "
 	"end.\n"
@@ -36,12 +39,15 @@ static const char usage[] =
 	"  --spec FILE         read the spec from FILE\n"
 	"  --spec-fd N         read it from descriptor N\n"
 	"  --kvm-fd N          use descriptor N as /dev/kvm\n"
+	"  --user UID[:GID]    what root gives up its ids for; by default ids that nobody has\n"
 	"  --stop-timeout SEC  how long the guest may take to power off after SIGTERM (30)\n"
 	"  -h, --help          this text\n"
 	"  --version           the version\n"
 	"\n"
 	"SIGTERM and SIGINT press the guest's power button; the second one, or the end of the\n"
 	"time, ends the zone at once. Tells systemd when it is ready (Type=notify).\n"
+	"\n"
+	"Started alone it isolates itself: namespaces of its own, an empty root, no capability.\n"
 	"\n"
 	"Exit status: 0 power-off, 1 error, 2 usage, 3 reboot, 4 kernel panic, 5 triple fault,\n"
 	"6 killed on request (the control socket, or a signal that the guest did not follow).\n"
@@ -53,6 +59,8 @@ struct options {
 	const char *spec_path;
 	int spec_fd, kvm_fd;
 	unsigned stop_timeout_s;
+	uid_t uid;
+	gid_t gid;
 };
 
 static const struct {
@@ -89,13 +97,33 @@ static unsigned parse_seconds(const char *text)
 	return (unsigned)number;
 }
 
+static void parse_user(const char *text, struct options *options)
+{
+	unsigned uid, gid;
+	char end;
+	int n = sscanf(text, "%u:%u%c", &uid, &gid, &end);
+
+	if (n == 1 && sscanf(text, "%u%c", &uid, &end) == 1)
+		gid = uid;
+	else if (n != 2)
+		uid = 0;
+	if (uid == 0 || gid == 0 || uid > INT32_MAX || gid > INT32_MAX || geteuid() != 0) {
+		fprintf(stderr,
+			"zone-vmm: --user takes numbers (UID or UID:GID), not root's, from root\n");
+		exit(EXIT_USAGE);
+	}
+	options->uid = uid;
+	options->gid = gid;
+}
+
 static void parse_options(int argc, char **argv, struct options *options)
 {
-	enum { SPEC = 256, SPEC_FD, KVM_FD, STOP_TIMEOUT, VERSION };
+	enum { SPEC = 256, SPEC_FD, KVM_FD, USER, STOP_TIMEOUT, VERSION };
 	static const struct option long_options[] = {
 		{"spec", required_argument, NULL, SPEC},
 		{"spec-fd", required_argument, NULL, SPEC_FD},
 		{"kvm-fd", required_argument, NULL, KVM_FD},
+		{"user", required_argument, NULL, USER},
 		{"stop-timeout", required_argument, NULL, STOP_TIMEOUT},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, VERSION},
@@ -113,6 +141,9 @@ static void parse_options(int argc, char **argv, struct options *options)
 			break;
 		case KVM_FD:
 			options->kvm_fd = parse_fd(optarg);
+			break;
+		case USER:
+			parse_user(optarg, options);
 			break;
 		case STOP_TIMEOUT:
 			options->stop_timeout_s = parse_seconds(optarg);
@@ -300,16 +331,59 @@ static int run(struct zone_spec *spec, const struct options *options, int notify
 	return r < 0 ? r : exit_status(reason);
 }
 
+/* Whoever starts us may have closed these; what is opened next would then be taken for the log. */
+static void open_stdio(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	close_fdp(&fd);
+}
+
+/* All that the host has to give is open after this, and the rest of it out of reach. */
+static int enter_sandbox(const struct zone_spec *spec, struct options *options, int *notify,
+			 struct error *err)
+{
+	struct confine c = {
+		.spec = spec, .uid = options->uid, .gid = options->gid, .notify = *notify};
+	int r;
+
+	close_fdp(&options->spec_fd);
+	if (options->kvm_fd < 0)
+		options->kvm_fd = kvm_open(err);
+	if (options->kvm_fd < 0)
+		return options->kvm_fd;
+	c.kvm_fd = options->kvm_fd;
+	r = confine(&c, err);
+	*notify = c.notify;
+	return r;
+}
+
 int main(int argc, char **argv)
 {
-	struct options options = {.spec_fd = -1, .kvm_fd = -1, .stop_timeout_s = STOP_TIMEOUT_S};
+	struct options options = {.spec_fd = -1,
+				  .kvm_fd = -1,
+				  .stop_timeout_s = STOP_TIMEOUT_S,
+				  .uid = CONFINE_ID_NONE};
 	_cleanup_(close_fdp) int notify = notify_open();
 	struct error err = ERROR_NULL;
 	struct zone_spec spec;
 	int r;
 
+	/* An exec by descriptor has a number for a name up to Linux 6.13. */
+	prctl(PR_SET_NAME, "zone-vmm", 0, 0, 0);
+	open_stdio();
 	parse_options(argc, argv, &options);
 	r = read_spec(&options, &spec, &err);
+	if (r == 0) {
+		r = enter_sandbox(&spec, &options, &notify, &err);
+		if (r < 0) {
+			write_exit_record(spec.exit_fd, RUNNER_EXIT_ERROR, err.text);
+			spec_close(&spec);
+		}
+	}
 	if (r == 0)
 		r = run(&spec, &options, notify, &err);
 	if (r < 0) {

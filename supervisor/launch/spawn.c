@@ -107,9 +107,7 @@ static int name(struct child *child)
 
 static int empty_root(struct child *child)
 {
-	if (child->keep_root)
-		return chdir("/") < 0 ? -errno : 0;
-	return isolate_root();
+	return child->keep_root ? isolate_proc() : isolate_root();
 }
 
 static int limit(struct child *child)
