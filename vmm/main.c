@@ -188,9 +188,24 @@ struct signals {
 	int fd, slot;
 	struct loop_op op;
 	struct signalfd_siginfo info;
+	uint32_t last; /* signal, and when it came */
+	uint64_t last_ns;
 };
 
 static void await_signal(struct signals *signals);
+
+/* Whoever signals a whole cgroup, as systemd does, reaches us directly and through the process that
+ * minds us (confine.h): that is one request. */
+static bool is_echo(struct signals *signals)
+{
+	uint64_t now_ns = clock_now_ns();
+	bool echo =
+		signals->info.ssi_signo == signals->last && now_ns - signals->last_ns < NS_PER_S;
+
+	signals->last = signals->info.ssi_signo;
+	signals->last_ns = now_ns;
+	return echo;
+}
 
 static void signal_came(struct loop_op *op, int res, uint32_t cqe_flags)
 {
@@ -199,7 +214,8 @@ static void signal_came(struct loop_op *op, int res, uint32_t cqe_flags)
 	(void)cqe_flags;
 	if (res != (int)sizeof(signals->info))
 		return;
-	shutdown_request(signals->shutdown, strsignal((int)signals->info.ssi_signo));
+	if (!is_echo(signals))
+		shutdown_request(signals->shutdown, strsignal((int)signals->info.ssi_signo));
 	await_signal(signals);
 }
 

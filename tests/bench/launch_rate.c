@@ -3,7 +3,8 @@
  * launch_rate PROTECT_LAUNCH ZONE_VMM POWEROFF_ELF [N] [TOGETHER]: whole lives of small zones a
  * second, through a protect-launch of our own with all of its sandbox: SPAWN, the guest runs and
  * switches itself off, the exit record says so, REAP. First one after another, then up to TOGETHER
- * at once. The peer is the same zone-vmm by fork and exec alone. Needs root.
+ * at once. The peer is the same zone-vmm by fork
+ * and exec alone, which then isolates itself. Needs root.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -264,10 +265,8 @@ int main(int argc, char **argv)
 	sequential = rate_alone(&bench, n, 1);
 	at_once = rate_alone(&bench, n, together);
 	start_launch(&bench);
-	bench_report("launch_rate", "1/s", rate(&bench, n, 1), sequential,
-		     "zone-vmm without a sandbox");
-	bench_report("launch_rate_50", "1/s", rate(&bench, n, together), at_once,
-		     "zone-vmm without a sandbox");
+	bench_report("launch_rate", "1/s", rate(&bench, n, 1), sequential, "zone-vmm alone");
+	bench_report("launch_rate_50", "1/s", rate(&bench, n, together), at_once, "zone-vmm alone");
 	kill(bench.launch_pid, SIGTERM);
 	waitpid(bench.launch_pid, NULL, 0);
 	unlink(in_dir(&bench, "launch.sock"));

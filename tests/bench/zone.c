@@ -88,15 +88,37 @@ void zone_wait_for(struct zone *zone, char byte)
 	} while (c != byte);
 }
 
-uint64_t zone_cpu_ns(const struct zone *zone)
+static pid_t child_of(pid_t pid)
+{
+	char path[64];
+	FILE *file;
+	int child = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	file = fopen(path, "re");
+	if (file && fscanf(file, "%d", &child) != 1)
+		child = -1;
+	if (file)
+		fclose(file);
+	return child;
+}
+
+static uint64_t cpu_ns(pid_t pid)
 {
 	struct timespec time;
 	clockid_t clock;
-	int r = clock_getcpuclockid(zone->pid, &clock);
+	int r = clock_getcpuclockid(pid, &clock);
 
 	if (r != 0 || clock_gettime(clock, &time) < 0)
 		bench_die("the CPU time of a zone", r != 0 ? -r : -errno);
 	return (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_nsec;
+}
+
+uint64_t zone_cpu_ns(const struct zone *zone)
+{
+	pid_t child = child_of(zone->pid);
+
+	return cpu_ns(zone->pid) + (child > 0 ? cpu_ns(child) : 0);
 }
 
 void zone_end(struct zone *zone)
@@ -111,7 +133,7 @@ void zone_end(struct zone *zone)
 	rmdir(zone->dir);
 }
 
-unsigned long long pss_kib(pid_t pid, unsigned long guest_mib)
+static unsigned long long pss_of_one_kib(pid_t pid, unsigned long guest_mib)
 {
 	unsigned long long start_address, end_address, value, total = 0;
 	char path[64], line[512];
@@ -129,6 +151,13 @@ unsigned long long pss_kib(pid_t pid, unsigned long guest_mib)
 	if (smaps)
 		fclose(smaps);
 	return total;
+}
+
+unsigned long long pss_kib(pid_t pid, unsigned long guest_mib)
+{
+	pid_t child = child_of(pid);
+
+	return pss_of_one_kib(pid, guest_mib) + (child > 0 ? pss_of_one_kib(child, guest_mib) : 0);
 }
 
 void bench_report(const char *name, const char *unit, double ours, double peer,

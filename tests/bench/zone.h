@@ -29,14 +29,15 @@ void zone_exec(struct zone *zone, const struct zone_options *options);
 /* Reads the console until this byte comes. */
 void zone_wait_for(struct zone *zone, char byte);
 
-/* CPU time that the process has used, in ns. */
+/* CPU time that the zone has used, in ns: of the process that was started and of its child, which
+ * is the zone (vmm/confine.h). */
 uint64_t zone_cpu_ns(const struct zone *zone);
 
 /* Kills the process and removes the folder. */
 void zone_end(struct zone *zone);
 
-/* What a process holds beside a guest's memory, as Pss in KiB. Guest memory is each mapping of at
- * least guest_mib. */
+/* What a process and its child hold beside a guest's memory, as Pss in KiB. Guest memory is each
+ * mapping of at least guest_mib. */
 unsigned long long pss_kib(pid_t pid, unsigned long guest_mib);
 
 /* Ends this program: what failed, and why if r is a negative errno. */

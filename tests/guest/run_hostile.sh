@@ -22,17 +22,17 @@ fail() {
 	exit 1
 }
 
-# Prints KiB of what process $pid holds beside the guest's memory, which is its one mapping of that size (and what
+# Prints KiB of what process $zone holds beside the guest's memory, which is its one mapping of that size (and what
 # sanitizers reserve).
 own_kib() {
 	awk -v guests="$((memory_mib * 1024))" '
 		/^Size:/ { size = $2 }
 		/^Rss:/ && size < guests { sum += $2 }
-		END { print sum + 0 }' "/proc/$pid/smaps"
+		END { print sum + 0 }' "/proc/$zone/smaps"
 }
 
-status_kib() { awk -v name="$1:" '$1 == name { print $2 }' "/proc/$pid/status"; }
-loop_ticks() { awk '{ print $14 + $15 }' "/proc/$pid/task/$pid/stat"; }
+status_kib() { awk -v name="$1:" '$1 == name { print $2 }' "/proc/$zone/status"; }
+loop_ticks() { awk '{ print $14 + $15 }' "/proc/$zone/task/$zone/stat"; }
 
 wait_for() {
 	local deadline=$((SECONDS + PATIENCE_S))
@@ -58,6 +58,7 @@ SPEC
 ${under:+"$under"} "$vmm" --stop-timeout 0 --spec "$dir/spec.json" >"$dir/out" 2>"$dir/log" &
 pid=$!
 wait_for READY
+zone=$(pgrep -P "$pid") # the process that was started only minds it
 own_before=$(own_kib)
 wait_for PASS
 own=$(own_kib) peak=$(status_kib VmHWM) now=$(status_kib VmRSS)
