@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "supervisor/daemon/pressure.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -12,20 +12,31 @@
 
 #define TEXT_MAX 512u
 
+/* The number behind a word; NULL without either. The kernel writes a point whatever the locale, and
+ * ours is "C". */
+static const char *find_number(const char *text, const char *word)
+{
+	const char *found = text ? strstr(text, word) : NULL;
+
+	if (!found)
+		return NULL;
+	found += strlen(word);
+	return isdigit((unsigned char)*found) ? found : NULL;
+}
+
 int pressure_parse(const char *text, double *percent, uint64_t *stalled_us)
 {
-	const char *some = strstr(text, "some avg10=");
+	const char *average = find_number(text, "some avg10=");
+	const char *total = find_number(average, " total=");
 	double value;
-	uint64_t total;
 
-	/* The kernel writes it with a point whatever the locale; ours is "C". */
-	if (!some ||
-	    sscanf(some, "some avg10=%lf avg60=%*f avg300=%*f total=%" SCNu64, &value, &total) != 2)
+	if (!average || !total)
 		return -EBADMSG;
+	value = strtod(average, NULL);
 	if (!(value >= 0.0 && value <= 100.0))
 		return -EBADMSG;
 	*percent = value;
-	*stalled_us = total;
+	*stalled_us = strtoull(total, NULL, 10);
 	return 0;
 }
 
