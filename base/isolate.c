@@ -172,7 +172,7 @@ int isolate_core(void)
 	return errno == ENODEV || errno == EINVAL ? 1 : -errno;
 }
 
-int isolate_capabilities(uint64_t keep)
+static int keep_capabilities(uint64_t keep)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
@@ -189,12 +189,12 @@ int isolate_capabilities(uint64_t keep)
 	return 0;
 }
 
-int isolate_drop(void)
+int isolate_drop(uint64_t keep)
 {
 	if (prctl(PR_SET_SECUREBITS, ISOLATE_SECUREBITS, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
-	return isolate_capabilities(0);
+	return keep_capabilities(keep);
 }
 
 bool isolate_is_started(void)

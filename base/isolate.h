@@ -80,12 +80,12 @@ int isolate_core(void);
 /* Whether isolate_core() would do anything here; for one line in a log. */
 bool isolate_has_core(void);
 
-/* Leaves only the capabilities in the mask `keep` (bit n = capability n): bounding set, permitted
- * and effective; ambient and inheritable have none. Returns 0 or a negative errno. */
-int isolate_capabilities(uint64_t keep);
-
-/* No capability, ISOLATE_SECUREBITS, no_new_privs. Returns 0 or a negative errno. */
-int isolate_drop(void);
+/*
+ * ISOLATE_SECUREBITS, no_new_privs, and of the capabilities no more than the mask `keep` (bit n =
+ * capability n; 0 for a runner): bounding set, permitted and effective; ambient and inheritable
+ * have none. Returns 0 or a negative errno.
+ */
+int isolate_drop(uint64_t keep);
 
 /* Whether who started this process has done all of the stages before the fifth, as PID 1. */
 bool isolate_is_started(void);

@@ -175,7 +175,7 @@ static int limit(const struct confine *confine)
 static int drop(const struct confine *confine)
 {
 	(void)confine;
-	return isolate_drop();
+	return isolate_drop(0);
 }
 
 static const struct {

@@ -9,18 +9,24 @@
 #include <grp.h>
 #include <poll.h>
 #include <pwd.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/param.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <linux/capability.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/isolate.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/options.h"
@@ -28,6 +34,13 @@
 #include "supervisor/launch/cgroup.h"
 #include "supervisor/launch/launch.h"
 #include "supervisor/launch/runners.h"
+
+/*
+ * What this process keeps: zones have ids of their own, which only these two map. It owns the
+ * namespaces it makes, and so needs no more to set them up, to signal what runs in them or to move
+ * it; cgroups, /proc and /dev/kvm are files of root's, whose uid it keeps.
+ */
+#define KEPT (UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID)
 
 #define CLIENTS_MAX 16u
 #define RETRY_MS    100 /* a cgroup that is not empty yet is looked at again */
@@ -241,6 +254,37 @@ static int run(struct launch *launch)
 	}
 }
 
+/* Some hosts let nobody without CAP_SYS_ADMIN make user namespaces, or use them. */
+static bool needs_sys_admin(void)
+{
+	int wait_status = -1;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(isolate_drop(KEPT) < 0 || unshare(CLONE_NEWUSER | CLONE_NEWUTS) < 0 ||
+		      sethostname("", 0) < 0);
+	return pid < 0 || waitpid(pid, &wait_status, 0) < 0 || wait_status != 0;
+}
+
+/* All that root's start needed is open. */
+static int give_up_rights(const struct options *o)
+{
+	uint64_t keep = KEPT;
+	int r;
+
+	if (!o->config.change_ids) /* and so nothing to lose */
+		return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+	if (needs_sys_admin())
+		keep |= UINT64_C(1) << CAP_SYS_ADMIN;
+	r = isolate_drop(keep);
+	if (r < 0)
+		log_error("err=\"capabilities cannot be dropped: %s\"", strerror(-r));
+	else
+		log_info("capabilities=%#llx core_scheduling=%s msg=\"rights given up\"",
+			 (unsigned long long)keep, isolate_has_core() ? "yes" : "no");
+	return r;
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = {.socket = LAUNCH_SOCKET,
@@ -271,6 +315,8 @@ int main(int argc, char **argv)
 			  strerror(launch.listener < 0 ? -launch.listener : -launch.signals));
 		return EXIT_FAILURE;
 	}
+	if (give_up_rights(&o) < 0)
+		return EXIT_FAILURE;
 	log_info("socket=%s runner=%s cgroups=\"%s\" ready", o.socket, o.config.runner,
 		 o.config.cgroups ? cgroups_describe(o.config.cgroups) : "none");
 	launch.notify = notify_open();

@@ -121,7 +121,7 @@ static int limit(struct child *child)
 static int drop(struct child *child)
 {
 	(void)child;
-	return isolate_drop();
+	return isolate_drop(0);
 }
 
 /* PID 1 does not get a signal that it neither handles nor blocks: one that comes before the runner
