@@ -15,6 +15,7 @@
 
 #define LISTEN_BACKLOG 64
 
+/* #syscalls io: read write pread64 */
 ssize_t io_read_full(int fd, void *buf, size_t len)
 {
 	size_t done = 0;
@@ -128,6 +129,7 @@ int io_replace_file(int dir_fd, const char *path, const void *data, size_t len, 
 	return r;
 }
 
+/* #syscalls io.fds: sendmsg recvmsg close */
 ssize_t io_send_fds(int socket, const void *buf, size_t len, const int *fds, unsigned n_fds,
 		    int flags)
 {
@@ -279,6 +281,7 @@ int io_peer_uid(int socket, uid_t *uid)
 	return 0;
 }
 
+/* #syscalls io.nonblock: fcntl(_, F_GETFL) fcntl(_, F_SETFL) */
 int io_set_nonblock(int fd, int on)
 {
 	int flags = fcntl(fd, F_GETFL);

@@ -12,6 +12,7 @@
 
 static const char *const level_name[] = {"error", "warning", "info", "debug"};
 
+/* #syscalls log: write */
 void log_write(enum log_level level, const char *format, ...)
 {
 	char line[RECORD_MAX];

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/poll_ring.h"
 #include "base/ring.h"
 #include "base/util.h"
 
@@ -63,6 +64,11 @@ int loop_new_polling(struct loop **out, unsigned entries, unsigned slots)
 bool loop_is_polling(const struct loop *loop)
 {
 	return loop->ring.poll;
+}
+
+int loop_start_workers(struct loop *loop, int (*confine)(void))
+{
+	return loop->ring.poll ? poll_ring_start_workers(loop->ring.poll, confine) : 0;
 }
 
 struct loop *loop_free(struct loop *loop)

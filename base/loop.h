@@ -102,6 +102,13 @@ int loop_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t deadl
 int loop_cancel(struct loop *loop, struct loop_op *op);
 
 /*
+ * Starts what threads the loop will ever have, before any operation on a file; each calls confine()
+ * first, and this returns when all have. Without it they are started when they are needed. Returns
+ * 0 (a loop on io_uring has none), or a negative errno: confine()'s, or -EAGAIN.
+ */
+int loop_start_workers(struct loop *loop, int (*confine)(void));
+
+/*
  * Runs done(op, 0, 0) at the end of this turn, before the submission: the place to publish a batch.
  * Deferring an op that is deferred already is a bug of the caller. Deferring again from done() is
  * how to wait for room after -EAGAIN: completions are handled in between.

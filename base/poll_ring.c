@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/poll_ring.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -59,6 +60,9 @@ struct poll_ring {
 	int finished_fd;	      /* eventfd: something has finished */
 	unsigned n_workers;
 	pthread_t workers[WORKERS];
+	int (*confine)(void); /* what each worker does first; NULL: nothing */
+	unsigned n_confined;  /* workers that have tried; under the lock */
+	int confine_error;    /* under the lock */
 };
 
 static void queue_init(struct queue *queue)
@@ -84,6 +88,11 @@ static struct task *queue_take(struct queue *queue, struct task **place)
 	return task;
 }
 
+/*
+ * #syscalls poll: ppoll read write readv writev recvfrom sendto(_, _, _, _, _, 0) close
+ *	fcntl(_, F_DUPFD_CLOEXEC) newfstatat(_, _, _, AT_EMPTY_PATH)
+ * #syscalls poll.worker: preadv2 pwritev2 fsync fdatasync fallocate write
+ */
 static void file_release(struct file *file)
 {
 	if (!file || --file->users)
@@ -141,13 +150,25 @@ static int do_file_op(const struct task *task)
 	return r < 0 ? -errno : 0;
 }
 
+/* Returns with the lock held. */
+static void begin_worker(struct poll_ring *ring)
+{
+	int r = ring->confine ? ring->confine() : 0;
+
+	pthread_mutex_lock(&ring->lock);
+	if (r < 0)
+		ring->confine_error = r;
+	ring->n_confined++;
+	pthread_cond_broadcast(&ring->work);
+}
+
 static void *run_worker(void *user)
 {
 	struct poll_ring *ring = user;
 	const uint64_t one = 1;
 
-	pthread_mutex_lock(&ring->lock);
-	while (!ring->stopping) {
+	begin_worker(ring);
+	while (!ring->stopping && ring->confine_error == 0) {
 		struct task *task;
 
 		if (!ring->to_do.first) {
@@ -180,6 +201,23 @@ static void start_workers(struct poll_ring *ring)
 		ring->n_workers++;
 	pthread_attr_destroy(&attr);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+int poll_ring_start_workers(struct poll_ring *ring, int (*confine)(void))
+{
+	int r;
+
+	assert(ring->n_workers == 0);
+	ring->confine = confine;
+	start_workers(ring);
+	if (ring->n_workers == 0)
+		return -EAGAIN;
+	pthread_mutex_lock(&ring->lock);
+	while (ring->n_confined < ring->n_workers)
+		pthread_cond_wait(&ring->work, &ring->lock);
+	r = ring->confine_error;
+	pthread_mutex_unlock(&ring->lock);
+	return r;
 }
 
 static void hand_to_workers(struct poll_ring *ring, struct task *task)

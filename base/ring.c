@@ -15,7 +15,7 @@ static const uint8_t allowed_ops[] = {
 
 static int restrict_ring(struct io_uring *uring)
 {
-	struct io_uring_restriction rules[ARRAY_SIZE(allowed_ops) + 3];
+	struct io_uring_restriction rules[ARRAY_SIZE(allowed_ops) + 2];
 	unsigned n = 0;
 
 	memset(rules, 0, sizeof(rules));
@@ -26,8 +26,6 @@ static int restrict_ring(struct io_uring *uring)
 						   .sqe_flags = IOSQE_FIXED_FILE};
 	rules[n++] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_REGISTER_OP,
 						   .register_op = IORING_REGISTER_FILES_UPDATE};
-	rules[n++] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_REGISTER_OP,
-						   .register_op = IORING_REGISTER_FILES_UPDATE2};
 	return io_uring_register_restrictions(uring, rules, n);
 }
 
@@ -79,6 +77,10 @@ int ring_init(struct ring *ring, unsigned entries, unsigned slots, bool always_p
 	return is_disabled(r) ? poll_ring_new(&ring->poll, entries, slots) : r;
 }
 
+/*
+ * All that a ring needs once it is enabled; with its restrictions, which a filter cannot see.
+ * #syscalls ring: io_uring_enter io_uring_register(_, IORING_REGISTER_FILES_UPDATE) munmap close
+ */
 void ring_exit(struct ring *ring)
 {
 	if (ring->poll)

@@ -15,6 +15,10 @@
 
 #define ALIGN_MAX 4096u
 
+/*
+ * #syscalls loop: newfstatat(_, _, _, AT_EMPTY_PATH) lseek(_, _, SEEK_END) pread64 close
+ *	fcntl(_, F_GETFL) fcntl(_, F_SETFL) fcntl(_, F_DUPFD_CLOEXEC) ioctl(_, BLKSSZGET)
+ */
 static int check(int fd, bool read_only)
 {
 	int flags = fcntl(fd, F_GETFL);

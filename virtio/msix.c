@@ -45,6 +45,7 @@ void msix_deinit(struct msix *msix)
 	msix->n_vectors = 0;
 }
 
+/* #syscalls loop: write */
 static void send(const struct msix_vector *vector)
 {
 	uint64_t one = 1;

@@ -66,6 +66,7 @@ static unsigned tap_offloads(uint64_t offloads)
 	return flags;
 }
 
+/* #syscalls loop: ioctl(_, TUNSETOFFLOAD) ioctl(_, TUNSETQUEUE) */
 int net_set_offloads(struct net *net, uint64_t offloads)
 {
 	unsigned flags = tap_offloads(offloads);
@@ -297,6 +298,10 @@ static const struct virtio_ops net_ops = {
 	.destroy = destroy,
 };
 
+/*
+ * #syscalls loop: ioctl(_, TUNGETIFF) ioctl(_, TUNSETVNETHDRSZ) ioctl(_, TUNSETVNETLE)
+ *	fcntl(_, F_GETFL) fcntl(_, F_SETFL) fcntl(_, F_DUPFD_CLOEXEC)
+ */
 /* A tap as the device needs it; all of them queues of one interface. */
 static int check_tap(int fd, const struct virtio_net_config *config, char name[IFNAMSIZ])
 {

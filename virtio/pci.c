@@ -422,6 +422,7 @@ static const struct pci_dev_ops function_ops = {
 	.destroy = destroy,
 };
 
+/* #syscalls loop: eventfd2(0, EFD_CLOEXEC) write close */
 static int make_doorbells(struct virtio_pci *pci)
 {
 	for (unsigned i = 0; i < pci->virtio->n_queues; i++) {

@@ -63,6 +63,7 @@ static void refill(struct rng *rng)
 	rng->refilled_ns = now_ns;
 }
 
+/* #syscalls loop: getrandom(_, _, 0) */
 /* Fills as much of the chain as there are tokens for. Returns the bytes written: at least one
  * (§5.4.6.1), or a negative errno. */
 static int fill(struct rng *rng)

@@ -232,6 +232,7 @@ static void list_nics(struct nics *nics, char **list, Protect__Runner__StatusRep
 			list[body->n_nics++] = nics->nics[i].name;
 }
 
+/* #syscalls loop: getpid */
 static int status(struct request *request)
 {
 	struct machine *machine = request->machine;

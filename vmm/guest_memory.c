@@ -116,6 +116,7 @@ int guest_memory_init(struct guest_memory *gm, uint64_t boot_mib, uint64_t max_m
 	return 0;
 }
 
+/* #syscalls loop: munmap madvise(_, _, MADV_DONTNEED) */
 void guest_memory_deinit(struct guest_memory *gm)
 {
 	if (gm->reserved)

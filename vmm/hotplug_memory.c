@@ -14,6 +14,7 @@ static const struct mem_region *region_of(const struct hotplug_memory *hm)
 	return &hm->memory->mem.regions[hm->memory->mem.n_regions - 1];
 }
 
+/* #syscalls loop: ioctl(_, KVM_SET_USER_MEMORY_REGION) */
 /* len 0 deletes the slot. */
 static int set_slot(const struct hotplug_memory *hm, unsigned block, uint64_t len)
 {

@@ -170,6 +170,11 @@ void kvm_deinit(struct kvm *kvm)
 	close_fdp(&kvm->fd);
 }
 
+/*
+ * What the VM is asked for while it runs.
+ * #syscalls loop: ioctl(_, KVM_IRQFD) ioctl(_, KVM_IOEVENTFD) ioctl(_, KVM_SET_GSI_ROUTING) close
+ * #syscalls loop: eventfd2(0, EFD_CLOEXEC|EFD_NONBLOCK)
+ */
 static int set_irqfd(const struct kvm *kvm, unsigned gsi, int eventfd, uint32_t flags)
 {
 	struct kvm_irqfd irqfd = {.fd = (uint32_t)eventfd, .gsi = gsi, .flags = flags};

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "vmm/boot.h"
+#include "vmm/filters.h"
 #include "vmm/layout.h"
 #include "vmm/machine_devices.h"
 #include "vmm/wind_down.h"
@@ -129,9 +130,30 @@ int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, st
 	return r;
 }
 
+/*
+ * Takes away what a running zone does not need, from here on for good: no file, socket or process
+ * by name, no new thread, no call but those of each thread's filter. The guest's first instruction
+ * may come in between, but nobody but its vCPU has looked at anything of it.
+ */
+static int confine(struct machine *machine, struct error *err)
+{
+	int r = filters_confine_process();
+
+	if (r < 0)
+		return error_set_errno(err, r, "Landlock refuses");
+	r = loop_start_workers(machine->loop, filters_confine_worker);
+	if (r < 0)
+		return error_set_errno(err, r, "cannot start the loop's threads");
+	r = vcpus_start(&machine->vcpus, err);
+	if (r < 0)
+		return r;
+	r = filters_confine_loop(loop_is_polling(machine->loop));
+	return r < 0 ? error_set_errno(err, r, "the seccomp filter cannot be loaded") : 0;
+}
+
 int machine_run(struct machine *machine, struct error *err)
 {
-	int r = vcpus_start(&machine->vcpus, err);
+	int r = confine(machine, err);
 
 	if (r < 0)
 		return r;

@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/runner.h"
+#include "vmm/filters.h"
 #include "vmm/vcpu_exit.h"
 
 #define STACK_SIZE	(256u * 1024)
@@ -97,6 +99,13 @@ int vcpu_enter_pvh(struct vcpu *vcpu, uint32_t entry, uint32_t start_info, struc
 	return 0;
 }
 
+/*
+ * What the thread asks of its vCPU, and the loop of one that is parked.
+ * #syscalls vcpu: ioctl(_, KVM_RUN) ioctl(_, KVM_KVMCLOCK_CTRL) futex(_, FUTEX_WAIT_PRIVATE)
+ * #syscalls loop: ioctl(_, KVM_GET_VCPU_EVENTS) ioctl(_, KVM_SET_VCPU_EVENTS)
+ *	ioctl(_, KVM_SET_MP_STATE) ioctl(_, KVM_GET_REGS) ioctl(_, KVM_GET_SREGS)
+ *	futex(_, FUTEX_WAKE_PRIVATE) tgkill(SELF, _, SIGUSR1)
+ */
 static void set_immediate_exit(struct vcpu *vcpu, uint8_t value)
 {
 	__atomic_store_n(&vcpu->run->immediate_exit, value, __ATOMIC_SEQ_CST);
@@ -155,7 +164,10 @@ static void *run_vcpu(void *user)
 
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
 	pthread_setname_np(pthread_self(), name);
-	run_until_end(vcpu);
+	if (filters_confine_vcpu() == 0)
+		run_until_end(vcpu);
+	else
+		bus_end(vcpu->bus, &vcpu->call, RUNNER_EXIT_ERROR, "a vCPU cannot be confined");
 	atomic_store(&vcpu->parked, true);
 	bus_ring(vcpu->bus);
 	return NULL;

@@ -13,6 +13,7 @@
 
 #define DETAIL_MAX 96
 
+/* #syscalls vcpu: ioctl(_, KVM_GET_REGS) ioctl(_, KVM_GET_SREGS) write */
 /* Only this vCPU's thread speaks, and only once, right before it ends: no limit is needed. */
 static void report(const struct vcpu *vcpu, enum log_level level, const char *what)
 {

@@ -60,65 +60,33 @@ static int make(struct vcpus *vcpus, unsigned index, const struct cpuid *cpuid, 
 	return 0;
 }
 
-/*
- * Gives vCPU `index` a thread, or wakes the one that it has. What was made once is kept even if the
- * thread cannot be started: KVM would not make it a second time.
- */
-static int bring(struct vcpus *vcpus, unsigned index, struct error *err)
+static void plug(struct vcpus *vcpus, unsigned index)
 {
-	_cleanup_(cpuid_deinit) struct cpuid cpuid = {.supported = NULL};
-	struct vcpu *vcpu;
-	int r = 0;
-
-	if (!vcpus->all[index]) {
-		r = cpuid_init(&cpuid, vcpus->kvm->fd, err);
-		if (r == 0)
-			r = make(vcpus, index, &cpuid, err);
-		if (r < 0)
-			return r;
-	}
-	vcpu = vcpus->all[index];
-	if (!vcpu->started)
-		return vcpu_start(vcpu, vcpus->paused, err);
-	vcpu_begin_anew(vcpu);
+	vcpu_begin_anew(vcpus->all[index]);
 	if (!vcpus->paused)
-		vcpu_unpark(vcpu);
-	return 0;
-}
-
-static int plug(struct vcpus *vcpus, unsigned index, struct error *err)
-{
-	int r = bring(vcpus, index, err);
-
-	if (r < 0)
-		return r;
-	vcpus->ejected &= ~bit(index);
+		vcpu_unpark(vcpus->all[index]);
+	vcpus->leaving &= ~bit(index);
 	vcpus->asked &= ~bit(index);
 	vcpus->down &= ~bit(index);
 	vcpus->up |= bit(index);
 	atomic_fetch_or(&vcpus->present, bit(index));
 	interrupt(vcpus);
 	log_info("dev=vcpus msg=plugged vcpu=%u", index);
-	return 0;
 }
 
 /* Whether vCPU `index` can be plugged now: one that was let go of must be out of the guest first.
  */
 static bool is_free(const struct vcpus *vcpus, unsigned index)
 {
-	return !(present(vcpus) & bit(index)) &&
-	       (!vcpus->all[index] || vcpu_is_parked(vcpus->all[index]));
+	return !(present(vcpus) & bit(index)) && vcpu_is_parked(vcpus->all[index]);
 }
 
 /* Those whose turn has not come yet are plugged when they have parked. */
-static int grow(struct vcpus *vcpus, struct error *err)
+static void grow(struct vcpus *vcpus)
 {
-	int r = 0;
-
-	for (unsigned i = 0; i < vcpus->n_max && r == 0; i++)
+	for (unsigned i = 0; i < vcpus->n_max; i++)
 		if (vcpus_plugged(vcpus) < vcpus->target && is_free(vcpus, i))
-			r = plug(vcpus, i, err);
-	return r;
+			plug(vcpus, i);
 }
 
 /* Those the guest was not asked for yet stay as if nothing had been; the others are announced
@@ -161,8 +129,6 @@ static bool is_over(const struct vcpus *vcpus)
 
 int vcpus_set_target(struct vcpus *vcpus, unsigned n, struct error *err)
 {
-	int r;
-
 	if (n < 1 || n > vcpus->n_max)
 		return error_set(err, -ERANGE, "the zone can have 1 to %u vCPUs, not %u",
 				 vcpus->n_max, n);
@@ -170,18 +136,14 @@ int vcpus_set_target(struct vcpus *vcpus, unsigned n, struct error *err)
 		return error_set(err, -ESHUTDOWN, "the zone has ended");
 	vcpus->target = n;
 	ask_back(vcpus);
-	r = grow(vcpus, err);
-	if (r < 0)
-		vcpus->target = vcpus_plugged(vcpus);
+	grow(vcpus);
 	shrink(vcpus);
 	interrupt(vcpus);
-	return r;
+	return 0;
 }
 
 static void eject(struct vcpus *vcpus, uint32_t index)
 {
-	struct error err = ERROR_NULL;
-
 	if (index >= vcpus->n_max || !(vcpus->asked & ~vcpus->down & bit(index))) {
 		if (log_allowed(&vcpus->ejects, EJECT_LOG_BURST, NULL))
 			log_warning("dev=vcpus msg=\"the guest ejects a vCPU that it was not asked "
@@ -192,12 +154,11 @@ static void eject(struct vcpus *vcpus, uint32_t index)
 	atomic_fetch_and(&vcpus->present, ~bit(index));
 	vcpus->asked &= ~bit(index);
 	vcpus->up &= ~bit(index);
-	vcpus->ejected |= bit(index);
+	vcpus->leaving |= bit(index);
 	vcpu_park(vcpus->all[index]);
 	log_info("dev=vcpus msg=ejected vcpu=%u", index);
 	ask_back(vcpus);
-	if (grow(vcpus, &err) < 0)
-		log_error("dev=vcpus err=\"%s\"", err.text);
+	grow(vcpus);
 }
 
 static uint32_t take(uint64_t *bits, unsigned shift)
@@ -244,7 +205,7 @@ static void hotplug_access(void *user, struct bus_access *access)
 static bool all_parked(const struct vcpus *vcpus)
 {
 	for (unsigned i = 0; i < vcpus->n_max; i++)
-		if (vcpus->all[i] && !vcpu_is_parked(vcpus->all[i]))
+		if (!vcpu_is_parked(vcpus->all[i]))
 			return false;
 	return true;
 }
@@ -262,14 +223,11 @@ static void end_pause(struct vcpus *vcpus, int code)
 static void on_ring(void *user)
 {
 	struct vcpus *vcpus = user;
-	struct error err = ERROR_NULL;
 
 	if (vcpus->on_paused && all_parked(vcpus))
 		end_pause(vcpus, 0);
-	if (vcpus->ejected && vcpus_plugged(vcpus) < vcpus->target && grow(vcpus, &err) < 0) {
-		vcpus->target = vcpus_plugged(vcpus);
-		log_error("dev=vcpus err=\"%s\"", err.text);
-	}
+	if (vcpus->leaving && vcpus_plugged(vcpus) < vcpus->target)
+		grow(vcpus);
 }
 
 static int check_max(const struct vcpus *vcpus, struct error *err)
@@ -303,10 +261,12 @@ int vcpus_init(struct vcpus *vcpus, struct kvm *kvm, struct bus *bus, int event_
 	r = check_max(vcpus, err);
 	if (r == 0)
 		r = cpuid_init(&cpuid, kvm->fd, err);
-	for (unsigned i = 0; i < n_boot && r == 0; i++) {
+	for (unsigned i = 0; i < n_max && r == 0; i++) {
 		r = make(vcpus, i, &cpuid, err);
-		if (r == 0)
+		if (i < n_boot)
 			atomic_fetch_or(&vcpus->present, bit(i));
+		else
+			vcpus->leaving |= bit(i);
 	}
 	return r;
 }
@@ -326,8 +286,7 @@ int vcpus_start(struct vcpus *vcpus, struct error *err)
 	int r = 0;
 
 	for (unsigned i = 0; i < vcpus->n_max && r == 0; i++)
-		if (present(vcpus) & bit(i))
-			r = vcpu_start(vcpus->all[i], vcpus->paused, err);
+		r = vcpu_start(vcpus->all[i], vcpus->paused || !(present(vcpus) & bit(i)), err);
 	return r;
 }
 
@@ -368,9 +327,8 @@ int vcpus_pause(struct vcpus *vcpus, void (*on_paused)(void *user, int code), vo
 	vcpus->on_paused = on_paused;
 	vcpus->user = user;
 	for (unsigned i = 0; i < vcpus->n_max; i++)
-		if (vcpus->all[i])
-			vcpu_park(vcpus->all[i]);
-	/* All may be parked or without a thread yet. */
+		vcpu_park(vcpus->all[i]);
+	/* All may be parked already. */
 	bus_ring(vcpus->bus);
 	return 0;
 }
@@ -397,7 +355,7 @@ void vcpus_info(const struct vcpus *vcpus, unsigned index, struct vcpus_info *in
 	const struct vcpu *vcpu = vcpus->all[index];
 
 	*info = (struct vcpus_info){.state = VCPU_STATE_ABSENT, .asked = vcpus->asked & bit(index)};
-	if (!vcpu)
+	if (!vcpu) /* vcpus_init() has failed */
 		return;
 	info->exits = atomic_load(&vcpu->counters.exits);
 	info->port_accesses = atomic_load(&vcpu->counters.port_accesses);

@@ -4,9 +4,10 @@
  * processor devices, vmm/cpus.asl.in), pause and resume. Loop thread; vCPU threads read only the
  * set of plugged ones.
  *
- * KVM cannot destroy a vCPU. One that the guest let go of is parked, and is used again when the
- * next is plugged: as after INIT, so nothing of its past runs. Threads and descriptors are made
- * when a vCPU is first plugged.
+ * All vCPUs that the zone may ever have are made before it starts, each with its thread, for none
+ * can be made later: the filters of a running zone allow no new thread (vmm/filters.h). One that is
+ * not plugged is parked: before its time, and after the guest let go of it, since KVM cannot
+ * destroy a vCPU. When it is plugged it is as after INIT, so nothing of its past runs.
  *
  * The guest's register writes are hostile. An eject counts only for a vCPU that the host asked for
  * and that the guest was told of; the first can never go. So a guest plugs nothing by itself, and
@@ -41,12 +42,12 @@ struct vcpus {
 	struct bus *bus;
 	int event_fd; /* written: the ACPI event interrupt */
 	unsigned n_max, target;
-	struct vcpu *all[VCPUS_MAX]; /* NULL until first plugged */
+	struct vcpu *all[VCPUS_MAX]; /* n_max of them */
 	/* Bit = index. */
 	_Atomic uint64_t present;
 	uint64_t up, down; /* what the guest has not read yet */
 	uint64_t asked;	   /* to be let go of; the guest may know */
-	uint64_t ejected;  /* let go of and perhaps not parked yet */
+	uint64_t leaving;  /* not plugged and perhaps not parked yet */
 	bool paused;
 	void (*on_paused)(void *user, int code); /* NULL: nobody waits */
 	void *user;
@@ -54,9 +55,9 @@ struct vcpus {
 };
 
 /*
- * Makes the first n_boot (from 1) of at most n_max (to VCPUS_MAX) vCPUs and puts the hot-plug
- * registers into the bus. kvm, bus and event_fd are borrowed and outlive it. After a failure
- * vcpus_deinit() is due. Returns 0 or a negative errno with *err.
+ * Makes n_max vCPUs (to VCPUS_MAX), the first n_boot of them (from 1) plugged, and puts the
+ * hot-plug registers into the bus. kvm, bus and event_fd are borrowed and outlive it. After a
+ * failure vcpus_deinit() is due. Returns 0 or a negative errno with *err.
  */
 int vcpus_init(struct vcpus *vcpus, struct kvm *kvm, struct bus *bus, int event_fd, unsigned n_boot,
 	       unsigned n_max, struct error *err);
@@ -74,9 +75,8 @@ void vcpus_stop(struct vcpus *vcpus);
 /*
  * How many vCPUs the guest is to have, 1 to n_max. More: plugged at once, from the lowest free
  * index on; the guest's kernel takes them into use when it likes. Fewer: the guest is asked to let
- * go of the highest ones, and asked again by each call. Returns 0, or a negative errno with *err
- * when a vCPU cannot be made (-ERANGE: n is out of range, -ESHUTDOWN: vcpus_stop() was called;
- * nothing has changed).
+ * go of the highest ones, and asked again by each call. Returns 0, or with *err and nothing changed
+ * -ERANGE: n is out of range, or -ESHUTDOWN: vcpus_stop() was called.
  */
 int vcpus_set_target(struct vcpus *vcpus, unsigned n, struct error *err);
 

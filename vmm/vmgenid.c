@@ -9,6 +9,7 @@
 
 #define GUID_LEN 16
 
+/* #syscalls loop: getrandom(_, _, 0) */
 int vmgenid_init(const struct mem *mem)
 {
 	uint8_t guid[GUID_LEN];
