@@ -140,6 +140,14 @@ static struct runner_record *find_place(struct runners *runners,
 	return place;
 }
 
+/* For limits that nobody gets without asking. */
+static bool asks_for_limits(const struct launch_limits *limits)
+{
+	const struct launch_io none = {0};
+
+	return *limits->cpus || memcmp(&limits->io, &none, sizeof(none)) != 0;
+}
+
 /* Makes the zone's group. *dir is where the runner is cloned into; -1: it is put in afterwards. */
 static int make_group(const struct runners *runners, const struct launch_request *request,
 		      const int *fds, unsigned n_fds, int *dir, struct error *err)
@@ -148,7 +156,9 @@ static int make_group(const struct runners *runners, const struct launch_request
 	unsigned n = devices_of(fds, n_fds, devices, ARRAY_SIZE(devices));
 
 	if (!runners->config.cgroups)
-		return 0;
+		return asks_for_limits(&request->limits)
+			       ? error_set(err, -ENOTSUP, "zones have no limits on this host")
+			       : 0;
 	return cgroups_make(runners->config.cgroups, &request->uuid, &request->limits, devices, n,
 			    dir, err);
 }

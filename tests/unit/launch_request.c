@@ -70,6 +70,8 @@ Test(launch_request, limits_are_checked_and_need_cgroups)
 		bad = good, strcpy(bad.limits.cpus, lists[i]);
 		cr_expect_eq(fixture_spawn(&f, &bad).error, -EINVAL, "%s", lists[i]);
 	}
+	bad = good, strcpy(bad.limits.cpus, "0");
+	cr_expect_eq(fixture_spawn(&f, &bad).error, -ENOTSUP);
 	good.op = LAUNCH_UPDATE;
 	good.n_fds = 0;
 	cr_expect_eq(fixture_ask(&f, &good, NULL).error, -ENOTSUP);
