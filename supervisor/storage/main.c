@@ -191,6 +191,8 @@ static void import_kernel(void *context)
 	int fds[KERNEL_FILES];
 	int r;
 
+	/* Who connects meanwhile waits in the socket; nobody has to wait for this before. */
+	notify_send(startup->notify, "READY=1\nSTATUS=The default kernel is looked at");
 	if (startup->options->kernel_layout) {
 		r = ops_import_layout(startup->storage, startup->options->kernel_layout, NULL,
 				      OPS_DEFAULT_KERNEL, &job, &image, &err);
@@ -201,7 +203,7 @@ static void import_kernel(void *context)
 		if (r < 0)
 			log_error("storage: no default kernel err=\"%s\"", err.text);
 	}
-	notify_send(startup->notify, "READY=1");
+	notify_send(startup->notify, "STATUS=");
 	log_info("storage: ready socket=%s store=%s", startup->options->socket,
 		 startup->options->store);
 }
