@@ -25,9 +25,12 @@ struct ledger {
 };
 
 /*
- * What a zone is charged, and its cgroup may use, beside its memory: the runner's own pages (about
- * 4 MiB), its kernel objects and log, and the page tables of the runner and of KVM, 8 bytes each
- * for every 4 KiB of the zone.
+ * What a zone is charged, and its cgroup may use, beside its memory. In proportion: the page tables
+ * of the runner and of KVM, 8 bytes each for every 4 KiB of the zone, when no huge page is to be
+ * had. The constant: the runner's own pages and kernel objects, about 3 MiB for one vCPU and a
+ * disk (the end-to-end tests see to it that it stays below half of what is given), half a MiB for
+ * every queue of a disk that is used to its depth, its log up to where it is emptied, and page
+ * cache for the kernel to work with before it must take some back.
  */
 static inline uint64_t ledger_overhead_mib(uint64_t memory_mib)
 {
