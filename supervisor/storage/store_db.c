@@ -3,12 +3,15 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 
 #define BUSY_TIMEOUT_MS 10000
 #define HEX_PREFIX_MIN	12
+#define SCHEMA_VERSION	1
+#define LINE_SIZE	128
 #define COLUMNS                                                                                    \
 	"images.manifest, images.config, images.kernel, images.size_bytes, images.created_ms"
 
@@ -34,19 +37,71 @@ static void unlockp(pthread_mutex_t **lock)
 	pthread_mutex_unlock(*lock);
 }
 
+/* The first line of quick_check, which is "ok" or what is wrong. */
+static int read_line(void *user, int n, char **values, char **names)
+{
+	(void)n;
+	(void)names;
+	snprintf(user, LINE_SIZE, "%s", values[0] ? values[0] : "");
+	return 0;
+}
+
+static int say_damaged(const struct store *store, const char *what, struct error *err)
+{
+	return error_set(err, -EUCLEAN,
+			 "store %s: its database is damaged (%s) and was left as it is: put a good "
+			 "copy of store.db in its place, or empty the store",
+			 store->path, what);
+}
+
+/* SQLite finds damage only where it looks. What is damaged is not written to, and nothing is
+ * removed for what it says. */
+static int check_damage(struct store *store, struct error *err)
+{
+	char line[LINE_SIZE] = "";
+	int r = sqlite3_exec(store->db, "PRAGMA quick_check(1)", read_line, line, NULL) & 0xff;
+
+	if (r == SQLITE_CORRUPT || r == SQLITE_NOTADB)
+		return say_damaged(store, sqlite3_errmsg(store->db), err);
+	if (r != SQLITE_OK)
+		return db_failed(store, err);
+	return strcmp(line, "ok") == 0 ? 0 : say_damaged(store, line, err);
+}
+
+static int check_version(struct store *store, struct error *err)
+{
+	char line[LINE_SIZE] = "", tables[LINE_SIZE] = "";
+
+	if (sqlite3_exec(store->db, "PRAGMA user_version", read_line, line, NULL) != SQLITE_OK ||
+	    sqlite3_exec(store->db, "SELECT count(*) FROM sqlite_schema", read_line, tables,
+			 NULL) != SQLITE_OK)
+		return db_failed(store, err);
+	if (strtol(line, NULL, 10) > SCHEMA_VERSION)
+		return error_set(err, -EPROTONOSUPPORT,
+				 "store %s was written by a newer protect-storage", store->path);
+	/* An empty database, believed, would have all images removed. */
+	if (strcmp(tables, "0") == 0 && !store_is_empty(store))
+		return say_damaged(store, "it is empty, but there are images", err);
+	return 0;
+}
+
 int store_db_open(struct store *store, struct error *err)
 {
 	char path[STORE_PATH_MAX];
 	/* synchronous=FULL: a name that was reported must survive a crash. */
 	static const char schema[] =
 		"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+		"BEGIN IMMEDIATE;"
 		"CREATE TABLE IF NOT EXISTS images (manifest TEXT PRIMARY KEY, config TEXT NOT "
 		"NULL,"
 		" kernel INTEGER NOT NULL, size_bytes INTEGER NOT NULL, created_ms INTEGER NOT "
 		"NULL) STRICT;"
 		"CREATE TABLE IF NOT EXISTS names (name TEXT PRIMARY KEY, manifest TEXT NOT NULL"
 		" REFERENCES images (manifest) ON DELETE CASCADE) STRICT;"
-		"CREATE INDEX IF NOT EXISTS names_of ON names (manifest);";
+		"CREATE INDEX IF NOT EXISTS names_of ON names (manifest);"
+		"PRAGMA user_version=1;"
+		"COMMIT;";
+	int r;
 
 	if (snprintf(path, sizeof(path), "%s/store.db", store->path) >= (int)sizeof(path))
 		return store_failed(store, -ENAMETOOLONG, "open its database", err);
@@ -56,6 +111,11 @@ int store_db_open(struct store *store, struct error *err)
 		return db_failed(store, err);
 	sqlite3_extended_result_codes(store->db, 1);
 	sqlite3_busy_timeout(store->db, BUSY_TIMEOUT_MS);
+	r = check_damage(store, err);
+	if (r == 0)
+		r = check_version(store, err);
+	if (r < 0)
+		return r;
 	return sqlite3_exec(store->db, schema, NULL, NULL, NULL) == SQLITE_OK
 		       ? 0
 		       : db_failed(store, err);

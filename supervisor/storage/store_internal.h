@@ -24,13 +24,17 @@ struct store {
 	struct digest claims[STORE_CLAIMS_MAX];
 };
 
-/* Opens store.db and makes its tables. 0 or a negative errno with *err set. */
+/* Opens store.db and makes its tables. One that is damaged, or of a newer version, is left alone. 0
+ * or a negative errno with *err set. */
 int store_db_open(struct store *store, struct error *err);
 
 /* Whether the database still needs a file: blobs/sha256/HEX, images/HEX.squashfs, kernels/HEX. 1,
  * 0, or a negative errno. */
 int store_db_needs_blob(struct store *store, const char *hex);
 int store_db_needs_image(struct store *store, const char *hex, bool kernel);
+
+/* Whether there is neither an image nor a kernel, whatever the database says. */
+bool store_is_empty(const struct store *store);
 
 /* Takes the store's lock; alone: empties tmp/ and removes files that the database does not know. 0
  * or a negative errno. */

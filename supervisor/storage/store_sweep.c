@@ -79,6 +79,24 @@ static void sweep(struct store *store, const char *folder,
 		closedir(dir);
 }
 
+static bool folder_is_empty(const struct store *store, const char *name)
+{
+	DIR *dir = list(store->dir_fd, name);
+	struct dirent *entry;
+	bool found = false;
+
+	while (dir && !found && (entry = readdir(dir)))
+		found = entry->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return dir && !found;
+}
+
+bool store_is_empty(const struct store *store)
+{
+	return folder_is_empty(store, "images") && folder_is_empty(store, "kernels");
+}
+
 int store_sweep_start(struct store *store, struct error *err)
 {
 	if (flock(store->lock_fd, LOCK_EX | LOCK_NB) == 0) {
