@@ -228,6 +228,17 @@ static void on_shutdown(struct zone *zone, uint64_t id, const void *data)
 	zone->shutdown(zone, message->reboot);
 }
 
+static void on_set_time(struct zone *zone, uint64_t id, const void *data)
+{
+	const Protect__Agent__SetTime *message = data;
+	int r = zone->set_time ? zone->set_time(message->time_ns) : -EOPNOTSUPP;
+
+	if (r < 0)
+		agent_reply_error(zone, id, r, NULL);
+	else
+		agent_reply(zone, id, NULL);
+}
+
 static const struct method {
 	const ProtobufCMessageDescriptor *request;
 	void (*run)(struct zone *zone, uint64_t id, const void *message);
@@ -243,6 +254,7 @@ static const struct method {
 	[METHOD(RESIZE)] = {&protect__agent__resize__descriptor, on_resize},
 	[METHOD(METRICS)] = {&protect__agent__empty__descriptor, on_metrics},
 	[METHOD(SHUTDOWN)] = {&protect__agent__shutdown__descriptor, on_shutdown},
+	[METHOD(SET_TIME)] = {&protect__agent__set_time__descriptor, on_set_time},
 };
 
 static void on_request(void *user, struct idm *idm, uint64_t id, uint32_t method, const void *data,

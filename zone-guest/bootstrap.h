@@ -19,6 +19,10 @@ void bootstrap(struct zone *zone, uint64_t id, const Protect__Agent__Bootstrap *
 /* Host name, entropy, clock, /etc files, links. Returns 0 or a negative errno with the text. */
 int system_apply(struct zone *zone, const Protect__Agent__Bootstrap *message, struct error *err);
 
+/* Sets the clock to the host's time, if it is off by more than a message may take on its way.
+ * Returns 0 or a negative errno. */
+int system_set_time(uint64_t time_ns);
+
 /* Mounts the kernel's other modules where modprobe looks for them, and has those loaded that
  * devices without a driver ask for. */
 void system_apply_later(struct zone *zone, const Protect__Agent__Bootstrap *message);

@@ -167,6 +167,7 @@ int main(void)
 	link_start(&init.link, &init.zone);
 	boot_finish();
 	reboot(RB_DISABLE_CAD);
+	init.zone.set_time = system_set_time;
 	watch_disks(&init);
 	watch_hotplug(&init);
 	show_log_later(&init);

@@ -38,6 +38,8 @@
 #define DRIVERS_MAX	   8u
 
 #define CLOCK_AHEAD_MAX_S 3600 /* no bootstrap waits that long */
+#define TIME_STEP_NS	  (500 * NS_PER_MS)
+#define TIME_MAX_NS	  (UINT64_MAX / 2) /* what a kernel can count */
 
 static int write_file(const char *path, const char *text)
 {
@@ -86,6 +88,25 @@ static int set_clock(uint64_t time_ns)
 
 	if (!time_ns || clock_gettime(CLOCK_REALTIME, &now) < 0 ||
 	    (now.tv_sec >= sent.tv_sec && now.tv_sec - sent.tv_sec < CLOCK_AHEAD_MAX_S))
+		return 0;
+	return clock_settime(CLOCK_REALTIME, &sent) < 0 ? -errno : 0;
+}
+
+int system_set_time(uint64_t time_ns)
+{
+	const struct timespec sent = {
+		.tv_sec = (time_t)(time_ns / NS_PER_S),
+		.tv_nsec = (long)(time_ns % NS_PER_S),
+	};
+	struct timespec now;
+	uint64_t now_ns;
+
+	if (!time_ns || time_ns > TIME_MAX_NS)
+		return -EINVAL;
+	if (clock_gettime(CLOCK_REALTIME, &now) < 0)
+		return -errno;
+	now_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+	if ((now_ns > time_ns ? now_ns - time_ns : time_ns - now_ns) < TIME_STEP_NS)
 		return 0;
 	return clock_settime(CLOCK_REALTIME, &sent) < 0 ? -errno : 0;
 }

@@ -49,6 +49,7 @@ struct zone {
 		     struct error *err);
 	void (*apply_later)(struct zone *zone, const Protect__Agent__Bootstrap *message);
 	void (*shutdown)(struct zone *zone, bool reboot);
+	int (*set_time)(uint64_t time_ns); /* 0 or a negative errno */
 };
 
 /*

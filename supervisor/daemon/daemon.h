@@ -86,6 +86,8 @@ struct daemon {
 	struct timer trim; /* of runners' logs */
 	struct timer high_look;
 	struct timer state_retry;
+	int wall_clock_fd;
+	struct watch *wall_clock_watch;
 	struct pressure pressure;
 	struct timer policy_tick;
 	struct log_limit policy_limit;

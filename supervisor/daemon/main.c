@@ -26,6 +26,7 @@
 #include "supervisor/daemon/metrics.h"
 #include "supervisor/daemon/policy_driver.h"
 #include "supervisor/daemon/server.h"
+#include "supervisor/daemon/wall_clock.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
@@ -125,6 +126,12 @@ static int load_state(struct daemon *d, struct error *err)
 	int r;
 
 	snprintf(path, sizeof(path), "%s/daemon.db", d->options.state_dir);
+	if (state_is_new(path) && zones_any_folder(d))
+		return error_set(err, -EUCLEAN,
+				 "%s has gone or is empty, but there are zones in %s/zones: put a "
+				 "good copy in its place, or end these zones and remove their "
+				 "folders",
+				 path, d->options.run_dir);
 	r = state_open(path, &d->state, err);
 	if (r < 0)
 		return r;
@@ -198,7 +205,7 @@ static int start(struct daemon *d, struct error *err)
 	snprintf(zones, sizeof(zones), "%s/zones", d->options.run_dir);
 	if (mkdir(zones, 0750) < 0 && errno != EEXIST)
 		return error_set_errno(err, -errno, "folder %s", zones);
-	if (keep_init(d, err) < 0 || load_state(d, err) < 0)
+	if (keep_init(d, err) < 0 || load_state(d, err) < 0 || wall_clock_start(d, err) < 0)
 		return err->code;
 	if (metrics_start(d, err) < 0)
 		return err->code;
@@ -209,6 +216,7 @@ static void stop(struct daemon *d)
 {
 	server_stop(d);
 	metrics_stop(d);
+	wall_clock_stop(d);
 	execs_free(d);
 	hv_debugs_free(d);
 	workloads_free(d);
@@ -234,7 +242,8 @@ int main(int argc, char **argv)
 					      .default_cpus = 1,
 					      .uid_count = LAUNCH_UID_COUNT,
 					      .boot_timeout_s = 300},
-				  .listener = -1};
+				  .listener = -1,
+				  .wall_clock_fd = -1};
 	_cleanup_(close_fdp) int signals = -1;
 	_cleanup_(close_fdp) int notify = notify_open();
 	struct watchdog watchdog = {

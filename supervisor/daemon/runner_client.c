@@ -15,7 +15,7 @@
 #include "base/util.h"
 
 #define PREFIX	   4u
-#define TIMEOUT_NS (60 * NS_PER_S) /* the slowest request, a detach, takes 10 s at most */
+#define TIMEOUT_NS (60 * NS_PER_S)
 
 struct request {
 	struct request *next;
@@ -32,6 +32,8 @@ struct runner_client {
 	int fd;
 	struct request *first, **tail; /* the first one is under way */
 	struct timer timeout;	       /* of the first one */
+	uint64_t timeout_ns;
+	char *socket; /* of a lane: where it connects again; else NULL */
 	runner_gone_fn *gone;
 	void *user;
 	size_t have;
@@ -77,6 +79,7 @@ struct runner_client *runner_close(struct runner_client *client)
 	timer_stop(&client->timeout);
 	client->watch = watch_free(client->watch);
 	close_fdp(&client->fd);
+	free(client->socket);
 	free(client);
 	return NULL;
 }
@@ -84,7 +87,8 @@ struct runner_client *runner_close(struct runner_client *client)
 /* The connection is of no use any more: tells all who wait, then the owner, which closes. */
 static void fail(struct runner_client *client, int error)
 {
-	watch_set(client->watch, 0);
+	if (client->watch)
+		watch_set(client->watch, 0);
 	timer_stop(&client->timeout);
 	while (client->first) {
 		struct request *request = take_first(client);
@@ -97,19 +101,65 @@ static void fail(struct runner_client *client, int error)
 	client->gone(client->user, error);
 }
 
-static void timed_out(void *user)
-{
-	fail(user, -ETIMEDOUT);
-}
+static void timed_out(void *user);
 
 /* The first request has its whole time from now on. */
 static void restart_timeout(struct runner_client *client)
 {
 	if (client->first)
-		timer_set(client->hub, &client->timeout, clock_now_ns() + TIMEOUT_NS, timed_out,
-			  client);
+		timer_set(client->hub, &client->timeout, clock_now_ns() + client->timeout_ns,
+			  timed_out, client);
 	else
 		timer_stop(&client->timeout);
+}
+
+static void ready(void *user, uint32_t events);
+
+/* Takes the descriptor over, also when it fails. */
+static int use_connection(struct runner_client *client, int fd)
+{
+	int r = watch_new(client->hub, fd, ready, client, &client->watch);
+
+	client->fd = fd;
+	client->have = 0;
+	if (r == 0)
+		watch_set(client->watch, client->first ? POLLIN | POLLOUT : POLLIN);
+	return r;
+}
+
+/* Only the first request was sent, so nothing is done twice. Its reply would come over the old
+ * connection. */
+static int connect_again(struct runner_client *client)
+{
+	int fd = runner_connect(client->socket, RUNNER_CONTROL);
+
+	if (fd < 0)
+		return fd;
+	client->watch = watch_free(client->watch);
+	close_fdp(&client->fd);
+	return use_connection(client, fd);
+}
+
+static void timed_out(void *user)
+{
+	struct runner_client *client = user;
+	struct request *request;
+	int r;
+
+	if (!client->socket) {
+		fail(client, -ETIMEDOUT);
+		return;
+	}
+	request = take_first(client);
+	r = connect_again(client);
+	if (request->fn)
+		request->fn(request->user, -ETIMEDOUT, "the zone's runner did not answer in time",
+			    NULL);
+	request_free(request);
+	if (r < 0)
+		fail(client, r);
+	else
+		restart_timeout(client);
 }
 
 /* Sends as much of the first request as goes; the next one waits for its reply. */
@@ -222,13 +272,30 @@ int runner_open(struct hub *hub, const char *socket, runner_gone_fn *gone, void 
 	client->gone = gone;
 	client->user = user;
 	client->tail = &client->first;
-	r = watch_new(hub, fd, ready, client, &client->watch);
+	client->timeout_ns = TIMEOUT_NS;
+	r = use_connection(client, steal_fd(&fd));
 	if (r < 0) {
-		free(client);
+		runner_close(client);
 		return r;
 	}
-	client->fd = steal_fd(&fd);
-	watch_set(client->watch, POLLIN);
+	*out = client;
+	return 0;
+}
+
+int runner_open_lane(struct hub *hub, const char *socket, uint64_t timeout_ns, runner_gone_fn *gone,
+		     void *user, struct runner_client **out)
+{
+	struct runner_client *client = NULL;
+	int r = runner_open(hub, socket, gone, user, &client);
+
+	if (r < 0)
+		return r;
+	client->timeout_ns = timeout_ns;
+	client->socket = strdup(socket);
+	if (!client->socket) {
+		runner_close(client);
+		return -ENOMEM;
+	}
 	*out = client;
 	return 0;
 }

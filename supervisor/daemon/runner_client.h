@@ -2,7 +2,8 @@
 /*
  * The control connection to a zone's runner (base/runner.h, proto/runner.proto): requests in order,
  * each with its reply. The runner is not trusted: a frame that breaks the contract ends the
- * connection, and so do a request without an answer for a minute and the end of the zone.
+ * connection, and so do a request without an answer for a minute (but for a lane) and the end of
+ * the zone.
  */
 #pragma once
 
@@ -23,6 +24,13 @@ typedef void runner_gone_fn(void *user, int error);
  * -ENOENT, -ECONNREFUSED). */
 int runner_open(struct hub *hub, const char *socket, runner_gone_fn *gone, void *user,
 		struct runner_client **out);
+
+/*
+ * The same for requests that may take their time, or for ever: one without an answer in timeout_ns
+ * is given up alone (-ETIMEDOUT), and those behind it go on over a new connection.
+ */
+int runner_open_lane(struct hub *hub, const char *socket, uint64_t timeout_ns, runner_gone_fn *gone,
+		     void *user, struct runner_client **out);
 
 /* Forgets all requests under way. Not from inside a runner_fn. NULL is allowed. Always returns
  * NULL. */

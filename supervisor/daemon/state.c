@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "base/util.h"
@@ -192,6 +193,13 @@ static int say_damaged(const char *path, const char *what, struct error *err)
 			 "%s is damaged (%s) and was left as it is: put a good copy in its place; "
 			 "zones go on meanwhile",
 			 path, what);
+}
+
+bool state_is_new(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) < 0 ? errno == ENOENT : st.st_size == 0;
 }
 
 int state_open(const char *path, struct state **out, struct error *err)

@@ -71,6 +71,9 @@ struct workload_row {
 
 struct state;
 
+/* Whether nothing was ever written to the file, or it is not there. */
+bool state_is_new(const char *path);
+
 /* Opens or makes the file. Returns 0 or a negative errno with text. state_close() takes NULL and
  * returns NULL. */
 int state_open(const char *path, struct state **out, struct error *err);

@@ -73,7 +73,7 @@ static void workload_free(struct workload *w)
 	w->storage = storage_cancel(w->storage);
 	if (w->calling && w->zone->agent)
 		idm_call_forget(link_idm(w->zone->agent), w->call);
-	runner_forget(w->zone->control, w);
+	runner_forget(w->zone->disks, w);
 	timer_stop(&w->stop_timer);
 	splice_deinit(&w->out);
 	splice_deinit(&w->err);

@@ -74,8 +74,7 @@ static void detach_disk(struct workload *w)
 	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_DISK_DETACH;
 	request.disk_detach = &detach;
 	w->phase = WORKLOAD_PHASE_DETACH;
-	if (!w->disk_attached || !w->zone->control ||
-	    runner_request(w->zone->control, &request, -1, detached, w) < 0)
+	if (!w->disk_attached || zone_request_disk(w->zone, &request, -1, detached, w) < 0)
 		torn_down(w);
 }
 
@@ -120,7 +119,7 @@ static void drop_pending(struct workload *w)
 	 * are done in order. */
 	if (w->phase == WORKLOAD_PHASE_ATTACH)
 		w->disk_attached = true;
-	runner_forget(w->zone->control, w);
+	runner_forget(w->zone->disks, w);
 	timer_stop(&w->stop_timer);
 	workload_drop_launch(w);
 }

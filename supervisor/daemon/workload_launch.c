@@ -277,7 +277,7 @@ static void attach_disk(struct workload *w)
 	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
 	Protect__Runner__DiskAttach attach = PROTECT__RUNNER__DISK_ATTACH__INIT;
 	char serial[WORKLOAD_SERIAL_SIZE];
-	int r = -ENOTCONN;
+	int r;
 
 	workload_serial(w, serial);
 	attach.serial = serial;
@@ -285,8 +285,7 @@ static void attach_disk(struct workload *w)
 	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_DISK_ATTACH;
 	request.disk_attach = &attach;
 	server_progress(w->daemon, w->launcher, "starting", 0, 0);
-	if (w->zone->control)
-		r = runner_request(w->zone->control, &request, w->disk, disk_attached, w);
+	r = zone_request_disk(w->zone, &request, w->disk, disk_attached, w);
 	if (r == 0)
 		w->phase = WORKLOAD_PHASE_ATTACH;
 	else

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "supervisor/daemon/zone.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -183,6 +184,22 @@ static void remove_folder(const struct zone *zone)
 		unlinkat(dir, files[i], 0);
 	if (rmdir(path) < 0)
 		log_warning("zone=%s path=%s err=\"%s\"", zone->row.uuid, path, strerror(errno));
+}
+
+bool zones_any_folder(const struct daemon *d)
+{
+	struct dirent *entry;
+	bool found = false;
+	char path[256];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "%s/zones", d->options.run_dir);
+	dir = opendir(path);
+	while (dir && !found && (entry = readdir(dir)))
+		found = entry->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return found;
 }
 
 static void trim_log(const struct zone *zone)

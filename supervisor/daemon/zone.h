@@ -2,9 +2,9 @@
 /*
  * Zones: what the daemon knows of each, and the life of its runner. The files: zone.c the list,
  * zone_launch.c from the request to ready, zone_agent.c the connections to a running one,
- * zone_update.c its targets and limits, pause and resume, zone_end.c from whatever ends it to nothing left. A
- * zone, its runner included, is not trusted: what comes from either is text to be cleaned or a
- * number to be checked.
+ * zone_update.c its targets and limits, pause and resume, zone_end.c from whatever ends it to
+ * nothing left. A zone, its runner included, is not trusted: what comes from either is text to be
+ * cleaned or a number to be checked.
  *
  * phase says what is under way, row.state what others see. Resources (ledger, uid slot) are held
  * exactly while row.slot is not SLOT_NONE: from before anything exists until the runner is reaped.
@@ -63,10 +63,13 @@ struct zone {
 	int pidfd;
 	struct watch *death;
 	struct runner_client *control;
+	struct runner_client *disks; /* a guest may hold on to a disk: nothing else waits for it */
 	struct link *agent;
 	bool agent_usable; /* bootstrapped over the present link, or found so */
 	struct timer reconnect;
 	unsigned reconnects;   /* one soon after another */
+	uint64_t time_sent_ns; /* wall_clock.h */
+	unsigned time_tries;
 	uint64_t connected_ns; /* the present connection to the agent, or the last one */
 	int console_fd;
 	struct watch *console;
@@ -76,7 +79,7 @@ struct zone {
 	struct limits_shown shown;
 	uint64_t high_events; /* of memory.events, that were seen */
 
-	bool has_status; /* its runner has said what it was told of before this daemon */
+	bool has_status;	  /* its runner has said what it was told of before this daemon */
 	struct zone_stats *stats; /* NULL: its runner was never asked */
 	struct policy_memory policy;
 	uint64_t told_mib, told_ns; /* memory, that the policy told its runner; 0 = nothing yet */
@@ -124,6 +127,9 @@ void zone_try_free(struct zone *zone);
  * zone's memory), now and from time to time. user: the daemon. */
 void zones_trim_logs(void *user);
 
+/* Whether a zone has a folder, known or not. */
+bool zones_any_folder(const struct daemon *d);
+
 /* Frees all at the daemon's own end; runners are left alone. */
 void zones_free(struct daemon *d);
 
@@ -143,6 +149,13 @@ void zone_start_boot_timer(struct zone *zone);
 
 /* Connects control, IDM and console of a running runner. Returns 0 or a negative errno. */
 int zone_connect(struct zone *zone);
+
+/*
+ * Asks the runner to attach or detach a disk: in their order, apart from all other requests; as
+ * runner_request().
+ */
+int zone_request_disk(struct zone *zone, const Protect__Runner__Request *request, int fd,
+		      runner_fn *fn, void *user);
 
 /* Closes what zone_connect() opened, after reading what is left of the console. */
 void zone_disconnect(struct zone *zone);

@@ -25,6 +25,7 @@
 #include "supervisor/daemon/policy_driver.h"
 #include "supervisor/daemon/spec.h"
 #include "supervisor/daemon/stats.h"
+#include "supervisor/daemon/wall_clock.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
@@ -32,6 +33,7 @@
 #define RECONNECT_NS   (200 * NS_PER_MS) /* the first time; then twice as long each time */
 #define RECONNECTS_MAX 5u		 /* doublings */
 #define LASTING_NS     (10 * NS_PER_S)	 /* a connection that held so long counts as a good one */
+#define DISK_ANSWER_NS (20 * NS_PER_S)	 /* a detach has 10 s */
 #define CONSOLE_CHUNK  16384u
 #define CONSOLE_BUDGET 16u /* chunks in one go */
 
@@ -119,6 +121,7 @@ static void bootstrapped(void *user, int error, const char *text, const void *pa
 	}
 	zone->agent_usable = true;
 	zone_ready(zone, ready->kernel_release);
+	wall_clock_tell(zone);
 	protect__agent__zone_ready__free_unpacked(ready, NULL);
 }
 
@@ -200,6 +203,7 @@ static void listed(void *user, int error, const char *text, const void *payload,
 		zone->agent_usable = true;
 		if (zone->phase == ZONE_PHASE_BOOT)
 			zone_ready(zone, "");
+		wall_clock_tell(zone);
 		workloads_listed(zone, state);
 	}
 	protect__agent__zone_state__free_unpacked(state, NULL);
@@ -275,6 +279,27 @@ static void control_gone(void *user, int error)
 	zone_runner_gone(zone);
 }
 
+static void disks_gone(void *user, int error)
+{
+	struct zone *zone = user;
+
+	(void)error; /* those who waited were told; the runner's end shows at the control connection
+		      */
+	zone->disks = runner_close(zone->disks);
+}
+
+int zone_request_disk(struct zone *zone, const Protect__Runner__Request *request, int fd,
+		      runner_fn *fn, void *user)
+{
+	char path[256];
+	int r = zone->control ? zone_path(zone, "runner.sock", path, sizeof(path)) : -ENOTCONN;
+
+	if (r == 0 && !zone->disks)
+		r = runner_open_lane(&zone->daemon->hub, path, DISK_ANSWER_NS, disks_gone, zone,
+				     &zone->disks);
+	return r < 0 ? r : runner_request(zone->disks, request, fd, fn, user);
+}
+
 int zone_connect(struct zone *zone)
 {
 	bool fresh = zone->requested_ns && !zone->was_ready;
@@ -299,6 +324,7 @@ void zone_disconnect(struct zone *zone)
 	close_fdp(&zone->console_fd);
 	zone_ops_fail(zone);
 	stats_close(zone);
+	zone->disks = runner_close(zone->disks);
 	zone->control = runner_close(zone->control);
 	if (zone->agent)
 		link_close(zone->agent);

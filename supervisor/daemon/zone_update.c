@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "supervisor/daemon/policy_driver.h"
+#include "supervisor/daemon/wall_clock.h"
 #include "supervisor/daemon/zone.h"
 
 struct zone_op {
@@ -273,6 +274,7 @@ static void is_paused(struct zone_op *op)
 static void is_resumed(struct zone_op *op)
 {
 	op->zone->paused = false;
+	wall_clock_tell(op->zone);
 	zone_reconnect(op->zone);
 }
 

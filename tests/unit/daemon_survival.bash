@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# What the services live through, or refuse with a word: sourced by daemon_services.sh, on its zones without a hypervisor.
+# shellcheck disable=SC2154 # work, bin, daemon, pids are its
+
+survival() {
+	mount -t tmpfs -o size=4m state "$work/state"
+	start_services
+	protect image import "oci:$work/box" >/dev/null
+	protect zone launch --name one --max-memory 64 --wait >/dev/null
+	protect workload launch --zone one --name w1 --wait "oci:$work/box" -- /bin/sh -c 'echo up; exec sleep 1000' >/dev/null
+	a_disk_is_held
+	clients_are_told
+	a_full_state
+	no_user_ids
+	no_descriptors
+	no_memory
+	a_state_that_cannot_be_read
+	a_store_that_cannot_be_read
+	protect zone destroy -W one
+	wait_until nothing_left
+}
+
+kill_daemon() {
+	kill -9 "$daemon"
+	wait "$daemon" 2>/dev/null || true
+}
+
+# all_is_there: the zone from the beginning, and what runs in it
+all_is_there() {
+	expect ready zone one state
+	expect running workload w1 state
+	wait_until protect workload exec w1 -- echo there
+}
+
+# A runner that never answers a detach costs its zone that disk, and nothing else.
+a_disk_is_held() {
+	local destroying
+	protect zone launch --name held --max-memory 128 --max-cpus 3 -c 1 --wait >/dev/null
+	protect workload launch --zone held --name h1 --wait "oci:$work/box" -- /bin/sleep 1000 >/dev/null
+	protect zone update held -c 3
+	timeout 60 "$bin/protect" workload destroy -W h1 &
+	destroying=$!
+	sleep 0.5
+	protect zone update held --target-memory 100
+	# One that waits behind it goes on afterwards.
+	protect workload launch --zone held --name h2 "oci:$work/box" -- /bin/sleep 1000 >/dev/null
+	wait "$destroying" || fail 'a workload could not be destroyed'
+	wait_until is running workload h2 state
+	expect ready zone held state
+	expect there protect workload exec h2 -- echo there
+	protect zone destroy -W held
+}
+
+clients_are_told() {
+	local client pid
+	for client in 'zone exec one -- sleep 1000' 'workload exec w1 -- sleep 1000' 'workload logs -f w1' 'zone logs -f one' 'host hv-console -f'; do
+		# shellcheck disable=SC2086 # words
+		"$bin/protect" $client >/dev/null 2>"$work/told" &
+		pid=$!
+		sleep 0.4
+		kill_daemon
+		! wait "$pid" || fail "$client ended well without its daemon"
+		[ "$(wc -l <"$work/told")" = 1 ] || fail "$client: $(cat "$work/told")"
+		grep -q "the daemon at $PROTECT_SOCKET closed the connection" "$work/told" || fail "$client: $(cat "$work/told")"
+		start_daemon
+	done
+	all_is_there
+}
+
+fill() {
+	dd if=/dev/zero of="$1/filler" bs=4k 2>/dev/null || true
+}
+
+# What is new is refused; what ends is noted when there is room again.
+a_full_state() {
+	protect zone launch --name ends --max-memory 64 --wait >/dev/null
+	protect zone launch --name goes --max-memory 64 --wait >/dev/null
+	fill "$work/state"
+	refused_for_space
+	all_is_there
+	kill -9 "$(zone ends pid)"
+	wait_until is failed zone ends state
+	protect zone destroy -W goes
+	expect_error 'no zone' protect zone destroy goes
+	rm "$work/state/filler"
+	# A daemon that is killed now has had a second to note it.
+	wait_until noted
+	kill_daemon
+	start_daemon
+	expect failed zone ends state
+	expect_error 'no zone' protect zone destroy goes
+	protect zone destroy -W ends
+	all_is_there
+	protect zone launch --name after --max-memory 64 --wait >/dev/null
+	protect zone destroy -W after
+}
+
+# The write-ahead log has room for some more, so it takes a few.
+refused_for_space() {
+	for _ in $(seq 60); do
+		if ! protect zone launch --name much --max-memory 64 2>"$work/output" >/dev/null; then
+			grep -q 'no space left on the disk of .*daemon.db' "$work/output" || fail "$(cat "$work/output")"
+			expect_error 'no zone' protect zone destroy much
+			expect_error 'no space left' protect workload launch --zone one "oci:$work/box"
+			return
+		fi
+		protect zone destroy -W much || true
+	done
+	fail 'a full disk took 60 launches'
+}
+
+# noted: whether the file knows that one zone has ended and the other is gone
+noted() {
+	python3 - "$work/state/daemon.db" <<-'PYTHON'
+		import sqlite3, sys
+		db = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
+		rows = dict(db.execute("SELECT name, slot FROM zones"))
+		sys.exit(not ("ends" in rows and rows["ends"] is None and "goes" not in rows and "much" not in rows))
+	PYTHON
+}
+
+no_user_ids() {
+	kill_daemon
+	start_daemon --uid-count 2
+	protect zone launch --name two --max-memory 64 --wait >/dev/null
+	expect_error 'all 2 user ids of zones are in use; destroy a zone' protect zone launch --max-memory 64
+	expect 2 bash -c "'$bin/protect' zone list -o json | jq length"
+	protect zone destroy -W two
+	protect zone launch --name two --max-memory 64 --wait >/dev/null
+	protect zone destroy -W two
+	kill_daemon
+	start_daemon
+}
+
+descriptors() {
+	find "/proc/$1/fd" -mindepth 1 | wc -l
+}
+
+# Whoever finds no place waits; nobody is turned away, nothing breaks off.
+no_descriptors() {
+	local client clients=() left
+	for left in 0 1 2 3 4 6 8; do
+		prlimit --pid "$daemon" --nofile="$(($(descriptors "$daemon") + left)):"
+		clients=()
+		for client in 'zone exec one -- true' "workload launch --zone one --name extra oci:$work/box" \
+			'zone launch --name extra --max-memory 64' 'workload logs w1'; do
+			# shellcheck disable=SC2086 # words
+			timeout 30 "$bin/protect" $client >/dev/null 2>>"$work/refused" &
+			clients+=($!)
+		done
+		sleep 1
+		prlimit --pid "$daemon" --nofile="$(ulimit -Hn):"
+		for client in "${clients[@]}"; do
+			status=0
+			wait "$client" || status=$?
+			[ "$status" -lt 124 ] || [ "$status" = 125 ] || fail "a client ended with $status: $(cat "$work/refused")"
+		done
+		undo_extra
+		all_is_there
+	done
+	! grep -qv '^protect: ' "$work/refused" || fail "$(cat "$work/refused")"
+}
+
+undo_extra() {
+	protect workload destroy -W extra 2>/dev/null || true
+	protect zone destroy -W extra 2>/dev/null || true
+	expect_error 'no zone' protect zone destroy extra
+	expect_error 'no workload' protect workload destroy extra
+}
+
+# The address space of the daemon as it is, and not a page more. Sanitizers need more than they have.
+no_memory() {
+	local room vm_kib
+	! grep -q __asan_init "$bin/protect-daemon" || return 0
+	for room in 0 16 64 128 256; do
+		vm_kib=$(awk '/^VmSize/ { print $2 }' "/proc/$daemon/status")
+		prlimit --pid "$daemon" --as="$(((vm_kib + room) * 1024)):"
+		for client in 'zone exec one -- true' "workload launch --zone one --name extra oci:$work/box" \
+			'zone launch --name extra --max-memory 64' 'workload logs w1'; do
+			# shellcheck disable=SC2086 # words
+			timeout 30 "$bin/protect" $client >/dev/null 2>"$work/output" || [ "$(wc -l <"$work/output")" = 1 ] ||
+				fail "$client: $(cat "$work/output")"
+		done
+		kill -0 "$daemon" || fail 'the daemon ended without memory'
+		prlimit --pid "$daemon" --as=unlimited:
+		undo_extra
+		all_is_there
+	done
+}
+
+# refuses_to_start PATTERN COMMAND…
+refuses_to_start() {
+	local pattern=$1 status=0
+	shift
+	timeout 20 "$@" >"$work/output" 2>&1 || status=$?
+	[ $status = 1 ] || fail "$* ended with $status: $(cat "$work/output")"
+	grep -q -- "$pattern" "$work/output" || fail "$*: $(cat "$work/output")"
+}
+
+refuses_state() { # refuses_state PATTERN
+	refuses_to_start "$1" "$bin/protect-daemon" --socket "$PROTECT_SOCKET" --state "$work/state" --run "$work/run" \
+		--launch-socket "$work/launch.sock" --storage-socket "$work/storage.sock" --metrics off
+	kill -0 "$runner" || fail 'the zone ended'
+}
+
+set_version() { # set_version DATABASE VERSION
+	python3 -c 'import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(f"PRAGMA user_version = {sys.argv[2]}"); c.commit()' "$@"
+}
+
+# damage FILE: bytes of it that matter, turned round
+damage() {
+	printf '\377\377\377\377\377\377\377\377' | dd of="$1" bs=1 seek=4096 conv=notrunc 2>/dev/null
+}
+
+# Zones go on while no daemon takes them up; with the good copy back, all is there.
+a_state_that_cannot_be_read() {
+	local runner db=$work/state/daemon.db
+	runner=$(zone one pid)
+	kill "$daemon"
+	wait "$daemon" || true
+	cp "$db" "$work/good.db"
+	damage "$db"
+	refuses_state "$db is damaged (.*) and was left as it is"
+	head -c 10000 "$work/good.db" >"$db"
+	refuses_state "$db is damaged"
+	echo 'no database at all' >"$db"
+	refuses_state "$db is damaged"
+	: >"$db"
+	refuses_state "$db has gone or is empty, but there are zones"
+	rm "$db"
+	refuses_state "$db has gone or is empty, but there are zones"
+	cp "$work/good.db" "$db"
+	set_version "$db" 999
+	refuses_state "$db was written by a newer protect-daemon"
+	cp "$work/good.db" "$db"
+	rm -f "$db"-*
+	start_daemon
+	all_is_there
+}
+
+stop_storage() {
+	kill "${pids[0]}"
+	wait "${pids[0]}" || true
+}
+
+refuses_store() { # refuses_store PATTERN
+	refuses_to_start "$1" "$bin/protect-storage" --store "$work/store" --socket "$work/storage.sock" --allow-uid root
+	[ "$(find "$work/store/images" "$work/store/kernels" -type f | sort | xargs sha256sum)" = "$images" ] || fail 'images were touched'
+}
+
+a_store_that_cannot_be_read() {
+	local images db=$work/store/store.db
+	images=$(find "$work/store/images" "$work/store/kernels" -type f | sort | xargs sha256sum)
+	stop_storage
+	cp "$db" "$work/good.db"
+	damage "$db"
+	refuses_store "its database is damaged (.*) and was left as it is"
+	: >"$db"
+	refuses_store "its database is damaged (it is empty, but there are images)"
+	rm "$db"
+	refuses_store "it is empty, but there are images"
+	cp "$work/good.db" "$db"
+	set_version "$db" 999
+	refuses_store "was written by a newer protect-storage"
+	all_is_there # without its storage
+	cp "$work/good.db" "$db"
+	rm -f "$db"-*
+	start_storage
+	pids[0]=${pids[-1]}
+	unset 'pids[-1]'
+	wait_until protect image list
+	expect hello protect workload launch --zone one --name again --attach "oci:$work/box"
+	protect workload destroy -W again
+}
