@@ -34,6 +34,7 @@ int notify_open(void)
 	return steal_fd(&fd);
 }
 
+/* #syscalls loop: sendto(_, _, _, MSG_NOSIGNAL|MSG_DONTWAIT, 0, 0) */
 void notify_send(int fd, const char *state)
 {
 	if (fd >= 0 && send(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
