@@ -23,7 +23,8 @@
 /*
  * With so many requests of a queue in flight the next completion is near: it looks at the ring, and
  * the driver need not notify. That spares an exit of the guest and a turn of ours for nearly each
- * request, and delays one by a small part of what it takes anyway.
+ * request, and delays one by a small part of what it takes anyway. Where requests end at once
+ * (the page cache, a fast disk) there is no such completion, and the driver's pace counts.
  */
 #define QUIET_REQUESTS 8u
 /* Of the requests that a queue starts in one turn: what lies in the page cache is copied within the
@@ -77,7 +78,12 @@ static int activate(struct virtio_dev *dev)
 
 static bool is_idle(const struct blk_queue *queue)
 {
-	return queue->n_busy == 0 && !queue->flush_pending;
+	return queue->n_busy == 0 && !queue->flush_pending && !queue->pace.timing;
+}
+
+static void go_on(struct blk_queue *queue)
+{
+	queue->stopping = queue->starved = queue->quiet = queue->prompt = false;
 }
 
 static void queue_maybe_drained(struct blk_queue *queue)
@@ -87,7 +93,7 @@ static void queue_maybe_drained(struct blk_queue *queue)
 	if (!drained || !is_idle(queue))
 		return;
 	queue->drained = NULL;
-	queue->stopping = queue->starved = queue->quiet = false;
+	go_on(queue);
 	drained(queue->drained_user);
 }
 
@@ -102,7 +108,7 @@ static void maybe_drained(struct blk *blk)
 			return;
 	blk->drained = NULL;
 	for (unsigned i = 0; i < blk->dev.n_queues; i++)
-		blk->queues[i].stopping = blk->queues[i].starved = blk->queues[i].quiet = false;
+		go_on(&blk->queues[i]);
 	blk_requests_drop(blk);
 	drained(blk->drained_user);
 }
@@ -116,12 +122,13 @@ static void settled(struct blk_queue *queue)
 		maybe_drained(queue->blk);
 }
 
-static void look(struct blk_queue *queue);
+static void look(struct blk_queue *queue, bool late);
 
 /* The end of a turn: all that was completed in it is published together. */
 static void on_flush(struct loop_op *op, int res, uint32_t flags)
 {
 	struct blk_queue *queue = container_of(op, struct blk_queue, flush_op);
+	bool was_prompt = queue->prompt;
 
 	(void)res;
 	(void)flags;
@@ -131,8 +138,20 @@ static void on_flush(struct loop_op *op, int res, uint32_t flags)
 		return;
 	}
 	vq_flush(vq_of(queue));
-	if (queue->quiet && !queue->blk->dev.broken)
-		look(queue);
+	queue->prompt = queue->n_busy == 0;
+	if ((queue->quiet || (was_prompt && !queue->prompt)) && !queue->blk->dev.broken)
+		look(queue, false);
+}
+
+/* The driver gathers requests for longer than it should. */
+static void on_late(void *user)
+{
+	struct blk_queue *queue = user;
+
+	if (queue->stopping)
+		settled(queue);
+	else if (!queue->quiet && !queue->starved && !queue->blk->dev.broken)
+		look(queue, true);
 }
 
 static void complete(struct blk_queue *queue, uint16_t head, uint8_t *status_byte, uint8_t status,
@@ -380,14 +399,16 @@ static int handle_chain(struct blk_queue *queue)
 	return 0;
 }
 
-/* Starts requests: 1 when the queue is empty, 0 when more may come, negative when it is broken. */
-static int serve(struct blk_queue *queue)
+/* Starts requests and counts them: 1 when the queue is empty, 0 when more may come, negative when
+ * it is broken. */
+static int serve(struct blk_queue *queue, unsigned *n_taken)
 {
 	struct blk *blk = queue->blk;
 	struct vq *vq = vq_of(queue);
 	uint64_t bytes = 0;
 
-	for (unsigned n = 0; n < vq->size && bytes < TURN_BYTES_MAX && !blk->held; n++) {
+	for (*n_taken = 0; *n_taken < vq->size && bytes < TURN_BYTES_MAX && !blk->held;
+	     ++*n_taken) {
 		int r = vq_pop(vq, &blk->chain);
 
 		if (r <= 0)
@@ -400,29 +421,41 @@ static int serve(struct blk_queue *queue)
 	return 0;
 }
 
+/* Of how many requests to be notified, now that the queue is empty. */
+static unsigned kicks_after(struct blk_queue *queue, unsigned n_taken, bool late)
+{
+	const struct vq *vq = vq_of(queue);
+
+	if (!queue->prompt || !vq->event_idx || vq->size < 2 * PACE_BATCH_MAX)
+		return 1;
+	pace_took(&queue->pace, n_taken, late, clock_now_ns());
+	return pace_wait(&queue->pace);
+}
+
 /* Takes what is there, and sees to it that somebody looks again. */
-static void look(struct blk_queue *queue)
+static void look(struct blk_queue *queue, bool late)
 {
 	struct virtio_dev *dev = &queue->blk->dev;
 	struct vq *vq = vq_of(queue);
+	unsigned n_taken;
 	int r;
 
 	vq_no_kicks(vq);
 	queue->quiet = false;
-	r = serve(queue);
+	r = serve(queue, &n_taken);
 	if (r < 0)
 		virtio_dev_broken(dev, "a request without header or status, or its queue");
 	else if (queue->blk->held)
 		queue->starved = true;
-	else if (r > 0 && queue->n_busy >= QUIET_REQUESTS)
+	else if (r > 0 && queue->n_busy >= QUIET_REQUESTS && !queue->prompt)
 		queue->quiet = true;
-	else if (r == 0 || vq_want_kicks(vq))
+	else if (r == 0 || vq_want_kicks_after(vq, kicks_after(queue, n_taken, late)))
 		dev->kick_again(dev, queue->index);
 }
 
 static void kick(struct virtio_dev *dev, unsigned index)
 {
-	look(&from_dev(dev)->queues[index]);
+	look(&from_dev(dev)->queues[index], false);
 }
 
 /* Resets. */
@@ -431,8 +464,10 @@ static void reset(struct virtio_dev *dev, void (*drained)(void *user), void *use
 {
 	struct blk *blk = from_dev(dev);
 
-	for (unsigned i = 0; i < dev->n_queues; i++)
+	for (unsigned i = 0; i < dev->n_queues; i++) {
 		blk->queues[i].stopping = true;
+		(void)pace_stop(&blk->queues[i].pace); /* is_idle() looks whether it waits */
+	}
 	for (unsigned i = 0; i < dev->n_queues; i++)
 		blk_requests_cancel(&blk->queues[i]);
 	(void)rate_limit_stop(&blk->limit); /* maybe_drained() looks whether it waits */
@@ -447,6 +482,7 @@ static void reset_queue(struct virtio_dev *dev, unsigned index, void (*drained)(
 	struct blk_queue *queue = &from_dev(dev)->queues[index];
 
 	queue->stopping = true;
+	(void)pace_stop(&queue->pace);
 	blk_requests_cancel(queue);
 	queue->drained = drained;
 	queue->drained_user = user;
@@ -526,9 +562,11 @@ static void init_queues(struct blk *blk, const struct virtio_blk_params *params)
 	blk->dev.n_queues = n;
 	blk->dev.queue_size_max = QUEUE_SIZE;
 	blk->dev.offered = features_of(params, n);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		blk->queues[i] =
 			(struct blk_queue){.blk = blk, .index = i, .flush_op.done = on_flush};
+		pace_init(&blk->queues[i].pace, blk->loop, on_late, &blk->queues[i]);
+	}
 }
 
 /* The size may have become another one. */

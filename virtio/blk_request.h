@@ -12,6 +12,7 @@
 
 #include "virtio/blk.h"
 #include "virtio/blk_file.h"
+#include "virtio/pace.h"
 
 /* Segments that most requests have at most; for more there is memory of their own. */
 #define BLK_OWN_SEGMENTS 8u
@@ -73,6 +74,8 @@ struct blk_queue {
 	bool flush_pending;
 	bool starved; /* not looked at as the rate limit held requests back */
 	bool quiet;   /* the driver does not notify: the next completions look at the ring */
+	bool prompt;  /* what was taken last had ended before the next came: a disk without delay */
+	struct pace pace;
 	bool stopping;
 	void (*drained)(void *user); /* of a reset of this queue */
 	void *drained_user;

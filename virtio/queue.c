@@ -225,16 +225,24 @@ void vq_flush(struct vq *vq)
 		vq->interrupt(vq->interrupt_user);
 }
 
-bool vq_want_kicks(struct vq *vq)
+bool vq_want_kicks_after(struct vq *vq, unsigned n)
 {
 	if (!vq->enabled || vq->broken || vq->stopped)
 		return false;
+	if (!vq->event_idx)
+		n = 1;
+	assert(n > 0 && n <= vq->size);
 	if (vq->event_idx)
-		set_avail_event(vq, vq->next_avail);
+		set_avail_event(vq, (uint16_t)(vq->next_avail + n - 1));
 	else
 		store16(&vq->used->flags, 0);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return available_index(vq) != vq->next_avail;
+	return (uint16_t)(available_index(vq) - vq->next_avail) >= n;
+}
+
+bool vq_want_kicks(struct vq *vq)
+{
+	return vq_want_kicks_after(vq, 1);
 }
 
 void vq_no_kicks(struct vq *vq)

@@ -76,8 +76,11 @@ void vq_flush(struct vq *vq);
 /*
  * Asks the driver for a notification of the next buffer, or to be left alone. After vq_want_kicks()
  * true is returned if buffers came in the meantime: pop again before waiting.
+ * vq_want_kicks_after() asks for one when n buffers are there, or the next one where the driver
+ * does without EVENT_IDX; true: so many came in the meantime.
  */
 bool vq_want_kicks(struct vq *vq);
+bool vq_want_kicks_after(struct vq *vq, unsigned n);
 void vq_no_kicks(struct vq *vq);
 
 /* Copies between a chain's segments and our memory, at most len bytes from `offset` on; return how

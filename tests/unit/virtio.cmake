@@ -13,6 +13,7 @@ protect_unit_test(virtio_vsock SOURCES virtio_vsock.c virtio_vsock_guest.c LIBS 
 protect_unit_test(virtio_vsock_calls SOURCES virtio_vsock_calls.c virtio_vsock_guest.c LIBS virtio_driver)
 protect_unit_test(virtio_queue SOURCES virtio_queue.c LIBS virtio)
 protect_unit_test(virtio_rate SOURCES virtio_rate.c LIBS virtio)
+protect_unit_test(virtio_pace SOURCES virtio_pace.c LIBS virtio)
 add_library(virtio_net_wire STATIC virtio_net_wire.c)
 target_link_libraries(virtio_net_wire PUBLIC virtio_driver)
 protect_unit_test(virtio_net SOURCES virtio_net.c LIBS virtio_net_wire)
