@@ -156,13 +156,18 @@ static bool may_go(struct net_pair *pair)
 	return !pair->tx.waiting;
 }
 
-/* 1: the queue is empty or the rate limit says wait, 0: more may come, negative: it is broken. */
-static int send_frames(struct net_pair *pair)
+/* What was sent in a turn of the loop. */
+struct turn {
+	unsigned n_frames;
+	uint64_t bytes;
+};
+
+/* 1: the queue is empty or the rate limit says wait, 0: the turn is over, negative: broken. */
+static int send_frames(struct net_pair *pair, struct turn *turn)
 {
 	struct vq *vq = net_tx_vq(pair);
-	uint64_t bytes = 0;
 
-	for (unsigned n = 0; n < NET_TURN_FRAMES && bytes < NET_TURN_BYTES; n++) {
+	for (; turn->n_frames < NET_TURN_FRAMES && turn->bytes < NET_TURN_BYTES; turn->n_frames++) {
 		int r = next_chain(pair);
 
 		if (r <= 0)
@@ -170,9 +175,9 @@ static int send_frames(struct net_pair *pair)
 		if (!may_go(pair))
 			return 1;
 		send_frame(pair);
-		bytes += pair->tx.chain.out_len;
+		turn->bytes += pair->tx.chain.out_len;
 		vq_push(vq, pair->tx.chain.head, 0);
-		if (net_is_time_to_publish(n, pair->tx.chain.out_len))
+		if (net_is_time_to_publish(turn->n_frames, pair->tx.chain.out_len))
 			vq_flush(vq);
 	}
 	return 0;
@@ -182,13 +187,16 @@ void net_tx_run(struct net_pair *pair)
 {
 	struct virtio_dev *dev = &pair->net->dev;
 	struct vq *vq = net_tx_vq(pair);
+	struct turn turn = {0};
 	int r;
 
-	vq_no_kicks(vq);
-	r = send_frames(pair);
-	vq_flush(vq);
+	do {
+		vq_no_kicks(vq);
+		r = send_frames(pair, &turn);
+		vq_flush(vq);
+	} while (r > 0 && !pair->tx.waiting && vq_want_kicks(vq));
 	if (r < 0)
 		virtio_dev_broken(dev, "a frame to send without a header, or its queue");
-	else if (r == 0 || (!pair->tx.waiting && vq_want_kicks(vq)))
+	else if (r == 0)
 		dev->kick_again(dev, 2 * pair->index + 1);
 }
