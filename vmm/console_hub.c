@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/util.h"
+#include "virtio/console.h"
 
 #define RING_SIZE ((uint64_t)RUNNER_CONSOLE_BACKLOG)
 
@@ -101,14 +102,17 @@ void console_hub_init(struct console_hub *hub, struct loop *loop)
 {
 	hub->loop = loop;
 	hub->written = 0;
+	hub->in_line = false;
+	hub->line_len = 0;
 	memset(hub->readers, 0, sizeof(hub->readers));
 }
 
-void console_hub_write(void *user, const void *data, size_t len)
+static void put(struct console_hub *hub, const void *data, size_t len)
 {
-	struct console_hub *hub = user;
 	const uint8_t *bytes = data;
 
+	if (len)
+		hub->in_line = bytes[len - 1] != '\n';
 	while (len) {
 		size_t at = hub->written % RING_SIZE;
 		size_t part = len < RING_SIZE - at ? len : RING_SIZE - at;
@@ -118,9 +122,48 @@ void console_hub_write(void *user, const void *data, size_t len)
 		bytes += part;
 		len -= part;
 	}
+}
+
+static void send_to_all(struct console_hub *hub)
+{
 	for (unsigned i = 0; i < CONSOLE_READERS_MAX; i++)
 		if (hub->readers[i].hub)
 			send_more(&hub->readers[i]);
+}
+
+void console_hub_write(void *user, const void *data, size_t len)
+{
+	put(user, data, len);
+	send_to_all(user);
+}
+
+/* The kernel may be in the middle of a line of its own. */
+static void put_agent_line(struct console_hub *hub)
+{
+	if (hub->in_line)
+		put(hub, "\r\n", 2);
+	put(hub, CONSOLE_AGENT_MARK, strlen(CONSOLE_AGENT_MARK));
+	put(hub, hub->line, hub->line_len);
+	put(hub, "\r\n", 2);
+	hub->line_len = 0;
+}
+
+void console_hub_port_write(void *user, unsigned port, const void *data, size_t len)
+{
+	struct console_hub *hub = user;
+	const char *text = data;
+
+	if (port == CONSOLE_PORT_KERNEL) {
+		console_hub_write(hub, data, len);
+		return;
+	}
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] != '\n')
+			hub->line[hub->line_len++] = text[i];
+		if (text[i] == '\n' || hub->line_len == CONSOLE_LINE_MAX)
+			put_agent_line(hub);
+	}
+	send_to_all(hub);
 }
 
 static struct console_reader *free_reader(struct console_hub *hub)

@@ -18,7 +18,7 @@ static int add_basic_devices(struct machine *machine)
 	struct virtio_dev *console, *rng;
 	int r;
 
-	r = virtio_console_new(&console, console_hub_write, &machine->console);
+	r = virtio_console_new(&console, console_hub_port_write, &machine->console);
 	if (r == 0)
 		r = slots_plug_fixed(&machine->slots, SLOT_CONSOLE, console);
 	if (r == 0)

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,12 @@
 #define HELLO	    "zone-init: up\n"
 #define SAFE	    (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 #define LOG_MAX	    (1024 * 1024)
+#define PORTS_DIR   "/sys/class/virtio-ports"
+#define LOG_PORT    "agent\n"
+
+/* A console with several ports is announced some time after its driver came. */
+#define HELLO_TRIES    200u
+#define HELLO_PAUSE_US 1000u
 
 #define SYSLOG_ACTION_READ_ALL	    3
 #define SYSLOG_ACTION_CONSOLE_LEVEL 8
@@ -117,6 +124,39 @@ void boot_modules_and_hello(void)
 	}
 	free(entries);
 	rmdir(MODULES_DIR);
+	for (unsigned i = 0; !said && i < HELLO_TRIES; i++) {
+		usleep(HELLO_PAUSE_US);
+		said = say_hello();
+	}
+}
+
+static int is_log_port(const struct dirent *entry)
+{
+	_cleanup_(freep) char *name = NULL;
+	char path[PATH_MAX];
+	size_t len;
+
+	snprintf(path, sizeof(path), "%s/%s/name", PORTS_DIR, entry->d_name);
+	return io_read_file(AT_FDCWD, path, sizeof(LOG_PORT), &name, &len) == 0 &&
+	       len == strlen(LOG_PORT) && memcmp(name, LOG_PORT, len) == 0;
+}
+
+bool boot_log_to_port(void)
+{
+	_cleanup_(close_fdp) int fd = -1;
+	struct dirent **entries = NULL;
+	char path[PATH_MAX];
+	int n = scandir(PORTS_DIR, &entries, is_log_port, alphasort);
+
+	if (n > 0) {
+		snprintf(path, sizeof(path), "/dev/%s", entries[0]->d_name);
+		/* A host that takes nothing must not hold up PID 1. */
+		fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	}
+	while (n > 0)
+		free(entries[--n]);
+	free(entries);
+	return fd >= 0 && dup2(fd, STDERR_FILENO) >= 0;
 }
 
 static void write_setting(const char *path, const char *text)

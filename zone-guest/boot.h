@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 /*
  * Makes the root something that pivot_root(2) can leave (an initramfs is not), makes sure that
  * descriptors 0 to 2 are there, mounts /dev.
@@ -17,6 +19,12 @@ void boot_root(void);
  * up` on the console as soon as there is one, be it before the first or after any of them.
  */
 void boot_modules_and_hello(void);
+
+/*
+ * Logs (descriptor 2) go to the host's port for them from here on, if it is there by now (some
+ * hosts have none; then they stay on the console). Whether they do. Needs /sys.
+ */
+bool boot_log_to_port(void);
 
 /* Mounts the rest, sets limits and settings, and sets the loopback up. */
 void boot_finish(void);

@@ -36,6 +36,7 @@ struct init {
 	struct reactor_watch disks;
 	struct reactor_watch hotplug;
 	struct reactor_timer log; /* when to show the kernel's log */
+	bool has_log_port;
 };
 
 /* Everything is killed and written back, then the machine goes. */
@@ -117,7 +118,10 @@ static void watch_hotplug(struct init *init)
 
 static void show_log(struct reactor_timer *timer)
 {
-	(void)timer;
+	struct init *init = container_of(timer, struct init, log);
+
+	if (!init->has_log_port)
+		init->has_log_port = boot_log_to_port();
 	boot_show_kernel_log();
 }
 
@@ -163,11 +167,12 @@ int main(void)
 	init.zone.apply = system_apply;
 	init.zone.apply_later = apply_later;
 	init.zone.shutdown = shut_down;
+	init.zone.set_time = system_set_time;
 	/* The connection is made while the rest is; nothing is answered before it is done. */
 	link_start(&init.link, &init.zone);
 	boot_finish();
+	init.has_log_port = boot_log_to_port();
 	reboot(RB_DISABLE_CAD);
-	init.zone.set_time = system_set_time;
 	watch_disks(&init);
 	watch_hotplug(&init);
 	show_log_later(&init);

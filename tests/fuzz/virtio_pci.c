@@ -21,9 +21,10 @@ struct step {
 	uint32_t value;
 };
 
-static void on_output(void *user, const void *data, size_t len)
+static void on_output(void *user, unsigned port, const void *data, size_t len)
 {
 	(void)user;
+	(void)port;
 	(void)data;
 	(void)len;
 }

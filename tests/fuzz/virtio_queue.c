@@ -71,10 +71,11 @@ static void run_queue(const struct mem *mem, uint8_t settings)
 		abort();
 }
 
-static void on_output(void *user, const void *data, size_t len)
+static void on_output(void *user, unsigned port, const void *data, size_t len)
 {
 	uint8_t *sum = user;
 
+	(void)port;
 	for (size_t i = 0; i < len; i++)
 		*sum ^= ((const uint8_t *)data)[i];
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # run.sh ZONE_VMM GUEST STATUS [VCPUS]: boots one guest program under zone-vmm and checks that it prints PASS and ends with STATUS.
-# RUN_UNDER: a program that runs zone-vmm.
+# RUN_UNDER: a program that runs zone-vmm. EXPECT: a pattern that its console must show as well.
 set -euo pipefail
 vmm=$1 guest=$2 expected=$3 vcpus=${4:-1}
 if [ ! -w /dev/kvm ]; then
@@ -19,7 +19,7 @@ cat >"$dir/spec.json" <<SPEC
 SPEC
 status=0
 timeout 60 ${RUN_UNDER:+"$RUN_UNDER"} "$vmm" --spec "$dir/spec.json" >"$dir/console" 2>"$dir/log" || status=$?
-if [ "$status" != "$expected" ] || ! grep -q '^PASS' "$dir/console"; then
+if [ "$status" != "$expected" ] || ! grep -q '^PASS' "$dir/console" || ! grep -q "${EXPECT:-}" "$dir/console"; then
 	echo "FAIL: status $status, expected $expected"
 	cat "$dir/console" "$dir/log"
 	exit 1

@@ -71,6 +71,6 @@ void guest_main(const struct start_info *info)
 	finished = 1;
 	CHECK(secondary_wait(&stopped, 1), 0);
 	use();
-	CHECK(read16(console.common + COMMON_NUM_QUEUES) == 2, 0);
+	CHECK(read16(console.common + COMMON_NUM_QUEUES) == 6, 0);
 	print("PASS\n");
 }

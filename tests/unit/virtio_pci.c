@@ -17,12 +17,16 @@ UNIT_SUITE(virtio_pci);
 #define MSIX_CAP    0x98u
 #define PCI_CFG_CAP 0x84u
 
+#define N_QUEUES  6u /* the console's */
+#define N_VECTORS (N_QUEUES + 1)
+
 struct output {
 	size_t len;
 };
 
-static void on_output(void *user, const void *data, size_t len)
+static void on_output(void *user, unsigned port, const void *data, size_t len)
 {
+	(void)port;
 	(void)data;
 	((struct output *)user)->len += len;
 }
@@ -74,7 +78,8 @@ Test(virtio_pci, identity_and_capabilities)
 			seen |= 1;
 	}
 	cr_assert_eq(seen, 0x3f);
-	cr_assert_eq(config_read(&d, MSIX_CAP + PCI_MSIX_FLAGS, 2) & PCI_MSIX_FLAGS_QSIZE, 2);
+	cr_assert_eq(config_read(&d, MSIX_CAP + PCI_MSIX_FLAGS, 2) & PCI_MSIX_FLAGS_QSIZE,
+		     N_QUEUES);
 	driver_deinit(&d);
 }
 
@@ -90,11 +95,11 @@ Test(virtio_pci, bar_sizing_and_moves_take_the_doorbells_along)
 	cr_assert_eq(n_mapped(&d), 0);
 	config_write(&d, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
 	cr_assert(d.pci->memory_enabled);
-	cr_assert_eq(n_mapped(&d), 2);
+	cr_assert_eq(n_mapped(&d), N_QUEUES);
 	cr_assert_eq(d.doorbells[0].gpa, 0xd0002000);
 	config_write(&d, PCI_BASE_ADDRESS_0, 4, 0xc0000000);
 	cr_assert_eq(d.pci->bars[0].address, 0xc0000000);
-	cr_assert_eq(n_mapped(&d), 2);
+	cr_assert_eq(n_mapped(&d), N_QUEUES);
 	cr_assert_eq(d.doorbells[1].gpa, 0xc0002004);
 	config_write(&d, PCI_COMMAND, 2, 0);
 	cr_assert_eq(n_mapped(&d), 0);
@@ -115,7 +120,7 @@ Test(virtio_pci, read_only_registers_stay)
 	cr_assert_eq(config_read(&d, PCI_BASE_ADDRESS_1, 4), 0);
 	cr_assert_eq(config_read(&d, PCI_ROM_ADDRESS, 4), 0);
 	cr_assert_eq(config_read(&d, PCI_CAPABILITY_LIST, 1), 0x40);
-	cr_assert_eq(config_read(&d, MSIX_CAP + PCI_MSIX_FLAGS, 2), 0xc002);
+	cr_assert_eq(config_read(&d, MSIX_CAP + PCI_MSIX_FLAGS, 2), 0xc000 | N_QUEUES);
 	driver_deinit(&d);
 }
 
@@ -127,7 +132,7 @@ Test(virtio_pci, window_in_configuration_space)
 	attach_console(&d, &output);
 	config_write(&d, PCI_CFG_CAP + 8, 4, VIRTIO_PCI_COMMON_NUMQ);
 	config_write(&d, PCI_CFG_CAP + 12, 4, 2);
-	cr_assert_eq(config_read(&d, PCI_CFG_CAP + 16, 2), 2);
+	cr_assert_eq(config_read(&d, PCI_CFG_CAP + 16, 2), N_QUEUES);
 	config_write(&d, PCI_CFG_CAP + 8, 4, VIRTIO_PCI_COMMON_STATUS);
 	config_write(&d, PCI_CFG_CAP + 12, 4, 1);
 	config_write(&d, PCI_CFG_CAP + 16, 1, VIRTIO_CONFIG_S_ACKNOWLEDGE);
@@ -201,7 +206,7 @@ Test(virtio_pci, queue_select_out_of_range)
 
 	attach_console(&d, &output);
 	driver_set_status(&d, 3);
-	for (unsigned select = 2; select < 0x10000; select += 0x1ffd) {
+	for (unsigned select = N_QUEUES; select < 0x10000; select += 0x1ffd) {
 		driver_reg_write(&d, VIRTIO_PCI_COMMON_Q_SELECT, 2, select);
 		for (unsigned off = VIRTIO_PCI_COMMON_Q_SIZE; off < 56; off += 2) {
 			driver_reg_write(&d, off, 2, 0xffff);
@@ -290,14 +295,14 @@ Test(virtio_pci, msix_table_bounds)
 
 	attach_console(&d, &output);
 	driver_start(&d, DRIVER_COMMON_FEATURES, 16);
-	for (unsigned off = DRIVER_TABLE + 3 * 16; off < 0x4000; off += 8) {
+	for (unsigned off = DRIVER_TABLE + N_VECTORS * 16; off < 0x4000; off += 8) {
 		driver_reg_write(&d, off, 8, UINT64_MAX);
 		cr_assert_eq(driver_reg_read(&d, off, 8), 0);
 	}
 	driver_reg_write(&d, DRIVER_TABLE + 2, 2, 0xffff);
 	driver_reg_write(&d, DRIVER_TABLE, 1, 0xff);
 	cr_assert_eq(driver_reg_read(&d, DRIVER_TABLE, 4), 0xfee00000);
-	driver_reg_write(&d, VIRTIO_PCI_COMMON_MSIX, 2, 3);
+	driver_reg_write(&d, VIRTIO_PCI_COMMON_MSIX, 2, N_VECTORS);
 	cr_assert_eq(driver_reg_read(&d, VIRTIO_PCI_COMMON_MSIX, 2), VIRTIO_MSI_NO_VECTOR);
 	/* A message the host refuses is one that is not sent. */
 	driver_reg_write(&d, DRIVER_TABLE + 2 * 16, 4, 0x1000);

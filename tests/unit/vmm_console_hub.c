@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/util.h"
+#include "virtio/console.h"
 #include "vmm/console_hub.h"
 
 UNIT_SUITE(console_hub);
@@ -132,6 +133,53 @@ Test(console_hub, readers_that_do_not_read_keep_nobody_out)
 		close(stuck[i]);
 	run_for_ms(loop, 20);
 	cr_assert(console_hub_is_closed(hub));
+	loop_free(loop);
+	free(hub);
+}
+
+/* The backlog as a new reader gets it. */
+static void expect_backlog(struct console_hub *hub, const char *expected)
+{
+	char got[4096] = "";
+	int ends[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	cr_assert_eq(console_hub_add(hub, ends[0], true), 0);
+	run_for_ms(hub->loop, 20);
+	cr_assert_gt(recv(ends[1], got, sizeof(got) - 1, MSG_DONTWAIT), 0);
+	cr_assert_str_eq(got, expected);
+	close(ends[1]);
+	run_for_ms(hub->loop, 20);
+}
+
+Test(console_hub, what_the_agent_says_stands_in_lines_of_its_own)
+{
+	struct loop *loop;
+	struct console_hub *hub = new_hub(&loop);
+
+	console_hub_port_write(hub, CONSOLE_PORT_AGENT, "one\ntw", 6);
+	console_hub_port_write(hub, CONSOLE_PORT_KERNEL, "[0.1] half", 10);
+	console_hub_port_write(hub, CONSOLE_PORT_AGENT, "o\n", 2);
+	console_hub_port_write(hub, CONSOLE_PORT_KERNEL, " a line\r\n", 9);
+	console_hub_port_write(hub, CONSOLE_PORT_AGENT, "three\n", 6);
+	expect_backlog(hub, "agent: one\r\n[0.1] half\r\nagent: two\r\n a line\r\n"
+			    "agent: three\r\n");
+	loop_free(loop);
+	free(hub);
+}
+
+Test(console_hub, a_line_without_end_is_cut)
+{
+	struct loop *loop;
+	struct console_hub *hub = new_hub(&loop);
+	static char text[2 * CONSOLE_LINE_MAX + 9], expected[sizeof(text) + 64];
+
+	memset(text, 'x', sizeof(text) - 1);
+	snprintf(expected, sizeof(expected), "agent: %.*s\r\nagent: %.*s\r\nagent: xxxxxxxx\r\n",
+		 (int)CONSOLE_LINE_MAX, text, (int)CONSOLE_LINE_MAX, text);
+	console_hub_port_write(hub, CONSOLE_PORT_AGENT, text, sizeof(text) - 1);
+	console_hub_port_write(hub, CONSOLE_PORT_AGENT, "\n", 1);
+	expect_backlog(hub, expected);
 	loop_free(loop);
 	free(hub);
 }
