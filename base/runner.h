@@ -32,8 +32,8 @@ enum runner_kind {
 	/* A vsock connection to a port on which something in the zone listens: a struct
 	 * runner_vsock_hello, then the bytes of the connection, which may follow at once and are
 	 * held back until the zone accepts. A zone that refuses, has nobody there, or does not
-	 * answer within 5 s: the connection is closed without a byte. Each half ends apart. Many at
-	 * once are allowed. */
+	 * answer within 10 s: the connection is closed without a byte. Each half ends apart. Many
+	 * at once are allowed. */
 	RUNNER_VSOCK = 4,
 };
 

@@ -33,7 +33,7 @@
 /* Below the 2 s after which Linux gives up: so nobody is joined to a connection that is forgotten
  * there. */
 #define WAIT_NS (1500 * NS_PER_MS)
-#define CALL_NS (5 * NS_PER_S)
+#define CALL_NS (10 * NS_PER_S)
 #define TICK_NS (250 * NS_PER_MS)
 
 /* A port of the host that is served; fd: whoever waits for the guest there, or -1. */

@@ -41,7 +41,7 @@ int virtio_vsock_listen(struct virtio_dev *dev, uint32_t port);
 /*
  * Connects fd (a connected unix stream socket, owned from here on; also on failure) to the guest's
  * port: REQUEST, and once the guest answers RESPONSE the bytes flow, those that were written before
- * as well. A guest that refuses, or has not answered after 5 s, closes it without a byte. A half
+ * as well. A guest that refuses, or has not answered after 10 s, closes it without a byte. A half
  * that either side ends is ended on the other; a socket that is closed wholly ends both. Returns 0,
  * -ENOTCONN while the guest has no driver for the device, -EUSERS when VSOCK_CALLS_MAX are there,
  * or another negative errno.

@@ -128,7 +128,7 @@ Test(virtio_vsock_calls, no_answer_is_closed_in_time)
 	guest_start(&g, N_RX);
 	fd = call(&g, LISTENER);
 	port = requested(&g, LISTENER);
-	for (unsigned i = 0; i < 8 && guest_receive_within(&g, 1000) == 0; i++)
+	for (unsigned i = 0; i < 15 && guest_receive_within(&g, 1000) == 0; i++)
 		;
 	cr_assert_eq(g.last.op, VIRTIO_VSOCK_OP_RST);
 	cr_assert_eq(g.last.src_port, port);
