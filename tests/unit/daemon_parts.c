@@ -16,6 +16,7 @@
 #include "base/util.h"
 #include "supervisor/daemon/daemon.h"
 #include "supervisor/daemon/ledger.h"
+#include "supervisor/daemon/limits.h"
 #include "supervisor/daemon/ring.h"
 #include "supervisor/daemon/spec.h"
 #include "supervisor/daemon/state.h"
@@ -141,6 +142,61 @@ Test(daemon_parts, ledger_refuses_what_does_not_fit)
 	/* A budget that was lowered below what runs gives nothing, and does not wrap. */
 	ledger_adopt(&ledger, 2000, 8);
 	cr_expect_eq(ledger_reserve(&ledger, 64, 1, NULL), -ENOSPC);
+}
+
+Test(daemon_parts, limits_are_taken_whole_or_not_at_all)
+{
+	static const struct {
+		uint32_t weight, percent;
+		const char *cpus;
+		int result;
+	} cases[] = {
+		{0, 0, "", 0},
+		{10000, 100000, "0-3,8", 0},
+		{10001, 0, "", -EINVAL},
+		{1, 100001, "", -EINVAL},
+		{1, 1, "3-1", -EINVAL},
+		{1, 1, "all", -EINVAL},
+		{1, 1, "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25",
+		 -EINVAL},
+	};
+	Protect__Control__CpuLimits cpu = PROTECT__CONTROL__CPU_LIMITS__INIT;
+	Protect__Control__IoLimits io = PROTECT__CONTROL__IO_LIMITS__INIT;
+	struct zone_limits limits = {.cpu_weight = 7, .cpus = "1"};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct zone_limits taken = limits;
+
+		cpu.weight = cases[i].weight;
+		cpu.percent = cases[i].percent;
+		cpu.cpus = (char *)(uintptr_t)cases[i].cpus;
+		cr_expect_eq(limits_take(&taken, &cpu, NULL, NULL), cases[i].result, "case %u", i);
+	}
+	cr_expect_eq(limits_take(&limits, NULL, NULL, NULL), 0);
+	cr_expect_eq(limits.cpu_weight, 7);
+	io.read_ops_per_s = UINT64_MAX;
+	cr_expect_eq(limits_take(&limits, NULL, &io, NULL), -EINVAL);
+	io.read_ops_per_s = 9;
+	cr_expect_eq(limits_take(&limits, NULL, &io, NULL), 0);
+	cr_expect_eq(limits.io.read_ops_per_s, 9);
+	cr_expect_str_eq(limits.cpus, "1");
+}
+
+Test(daemon_parts, limits_of_a_zone_have_its_overhead_and_its_processors)
+{
+	struct zone_row row = {.memory_mib = 256, .vcpus = 2};
+	struct launch_limits limits = limits_of(&row);
+
+	cr_expect_eq(limits.memory_bytes, (256 + ledger_overhead_mib(256)) * MIB);
+	cr_expect_gt(limits.memory_high_bytes, 256 * MIB);
+	cr_expect_lt(limits.memory_high_bytes, limits.memory_bytes);
+	cr_expect_eq(limits.cpu_weight, 100);
+	cr_expect_eq(limits.cpu_quota_us, 2 * LAUNCH_CPU_PERIOD_US + LAUNCH_CPU_PERIOD_US / 4);
+	row.limits.cpu_percent = 30;
+	row.limits.cpu_weight = 3;
+	limits = limits_of(&row);
+	cr_expect_eq(limits.cpu_quota_us, 30000);
+	cr_expect_eq(limits.cpu_weight, 3);
 }
 
 static int take_zone(void *user, struct zone_row *row)
