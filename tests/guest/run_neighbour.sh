@@ -54,12 +54,13 @@ wait_for() {
 	done
 }
 
-# own_kib PID: what it holds beside the guest's memory, which is its mappings of 32 MiB and more
+# own_kib PID: what its zone holds (its child: it only minds that one) beside the guest's memory, which is its mappings of 32 MiB
+# and more
 own_kib() {
 	awk -v guests=$((32 * 1024)) '
 		/^Size:/ { size = $2 }
 		/^Rss:/ && size < guests { sum += $2 }
-		END { print sum + 0 }' "/proc/$1/smaps"
+		END { print sum + 0 }' "/proc/$(pgrep -P "$1")/smaps"
 }
 
 dots() { tr -cd . <"$dir/honest.console" | wc -c; }
