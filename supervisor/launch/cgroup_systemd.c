@@ -5,14 +5,16 @@
  * `zone-UUID.scope` with its processes. Two units, since systemd removes a scope's group at the
  * moment when it is empty, and with it the word on why; a slice stays until it is stopped.
  *
- * Limits are set by systemd and checked in the group; what systemd has no property for
- * (memory.oom.group of a slice, cgroup.kill) is done in the group's files.
+ * Limits are set by systemd and checked in the group. The OOM killer is to take a zone as a whole:
+ * before version 253 systemd has no property for that, and undoes what others write. So the scope
+ * is delegated, and the processes are in a group of our own in it.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -29,6 +31,7 @@
 #include "supervisor/launch/systemd.h"
 
 #define TREE		"/sys/fs/cgroup"
+#define OWN_GROUP	"zone" /* in the scope */
 #define SLICE		"protect.slice"
 #define UNIT_SIZE	64u
 #define CPUS_MAX	8192u /* the most that a kernel has */
@@ -210,7 +213,7 @@ static int append_slice(sd_bus_message *m, const void *user)
 	const struct properties *p = user;
 	int r = sd_bus_message_append(m, "(sv)(sv)(sv)", "Description", "s", p->units->scope,
 				      "CollectMode", "s", "inactive-or-failed", "DevicePolicy", "s",
-				      "strict");
+				      "closed");
 
 	return r < 0 ? r : append_limits(m, user);
 }
@@ -219,10 +222,10 @@ static int append_scope(sd_bus_message *m, const void *user)
 {
 	const struct properties *p = user;
 
-	return sd_bus_message_append(m, "(sv)(sv)(sv)(sv)(sv)", "Description", "s",
-				     "A zone of Protect", "Slice", "s", p->units->slice, "PIDs",
-				     "au", 1, (uint32_t)p->pid, "CollectMode", "s",
-				     "inactive-or-failed", "TimeoutStopUSec", "t", STOP_TIMEOUT_US);
+	return sd_bus_message_append(
+		m, "(sv)(sv)(sv)(sv)(sv)(sv)", "Description", "s", "A zone of Protect", "Delegate",
+		"b", true, "Slice", "s", p->units->slice, "PIDs", "au", 1, (uint32_t)p->pid,
+		"CollectMode", "s", "inactive-or-failed", "TimeoutStopUSec", "t", STOP_TIMEOUT_US);
 }
 
 /* systemd says that a limit is set when it has taken it; waits until the kernel has it. */
@@ -237,8 +240,7 @@ static int await_limit(int group, uint64_t memory_bytes, struct error *err)
 		if (r == 0 && value <= memory_bytes && memory_bytes - value < PAGE_BYTES)
 			return 0;
 		if (clock_now_ns() >= deadline_ns)
-			return error_set(err, -EIO,
-					 "systemd did not set the zone's memory limit");
+			return error_set(err, -EIO, "systemd did not set the zone's memory limit");
 		nanosleep(&step, NULL);
 	}
 }
@@ -297,10 +299,6 @@ static int systemd_make(struct cgroups *cgroups, const struct uuid *uuid,
 	group = open_group(uuid);
 	r = group < 0 ? error_set_errno(err, group, "the cgroup of %s", units.slice)
 		      : await_limit(group, limits->memory_bytes, err);
-	if (r == 0) {
-		r = cgroup_file_write(group, "memory.oom.group", "1");
-		error_set_errno(r < 0 ? err : NULL, r, "memory.oom.group of %s", units.slice);
-	}
 	if (r == 0 && n && cgroup_devices_save(group, devices, n) < 0)
 		log_warning("group=%s its I/O limits cannot be changed later", units.slice);
 	if (r < 0)
@@ -309,15 +307,43 @@ static int systemd_make(struct cgroups *cgroups, const struct uuid *uuid,
 	return r;
 }
 
+/* Puts the process from the scope's group into one in it that is ours. A group with controllers for
+ * others has no processes itself, hence the order. */
+static int settle(const struct zone_units *units, pid_t pid)
+{
+	_cleanup_(close_fdp) int scope = -1;
+	_cleanup_(close_fdp) int own = -1;
+	char text[256];
+	int r;
+
+	snprintf(text, sizeof(text), TREE "/" SLICE "/%s/%s", units->slice, units->scope);
+	scope = open(text, O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (scope < 0 || mkdirat(scope, OWN_GROUP, 0755) < 0)
+		return -errno;
+	own = openat(scope, OWN_GROUP, O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (own < 0)
+		return -errno;
+	snprintf(text, sizeof(text), "%d", (int)pid);
+	r = cgroup_file_write(own, "cgroup.procs", text);
+	if (r == 0)
+		r = cgroup_file_write(scope, "cgroup.subtree_control", "+memory");
+	return r < 0 ? r : cgroup_file_write(own, "memory.oom.group", "1");
+}
+
 static int systemd_enter(struct cgroups *cgroups, const struct uuid *uuid, pid_t pid,
 			 struct error *err)
 {
 	struct zone_units units;
 	const struct properties p = {.units = &units, .pid = pid};
+	int r;
 
 	(void)cgroups;
 	name_units(uuid, &units);
-	return systemd_start(units.scope, append_scope, &p, err);
+	r = systemd_start(units.scope, append_scope, &p, err);
+	if (r < 0)
+		return r;
+	r = settle(&units, pid);
+	return r < 0 ? error_set_errno(err, r, "the cgroup of %s", units.scope) : 0;
 }
 
 static int systemd_update(struct cgroups *cgroups, const struct uuid *uuid,

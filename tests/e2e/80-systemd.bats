@@ -1,48 +1,18 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# The services as units of systemd, zones as its slices and scopes, and zone-vmm as a unit of its own:
-# tools/lab run --systemd -- tests/e2e/run
+# The services as units of systemd, and zone-vmm as a unit of its own: tools/lab run --systemd -- tests/e2e/run
+# No zone of this file runs Linux.
 
 bats_require_minimum_version 1.5.0
 
-readonly services='protect-daemon protect-launch protect-storage'
-
 setup_file() {
-	load helpers
-	systemctl --quiet is-active protect-daemon.socket 2>/dev/null ||
-		skip "the services are not systemd's units here; tools/lab run --systemd -- tests/e2e/run"
-	launch_zone unit
+	load systemd
+	need_units
 }
 
 setup() {
 	load helpers
-}
-
-teardown_file() {
-	load helpers
-	destroy_zones unit
-}
-
-slice_of() { # slice_of ZONE: its unit
-	echo "protect-$(zone_field "$1" uuid | tr -d -).slice"
-}
-
-scope_of() {
-	echo "zone-$(zone_field "$1" uuid).scope"
-}
-
-property() { # property UNIT NAME
-	systemctl show --property "$2" --value "$1"
-}
-
-is_restarted() { # is_restarted SERVICE FORMER_PID
-	local pid
-	pid=$(property "$1" MainPID)
-	[ "$pid" -ne 0 ] && [ "$pid" -ne "$2" ] && systemctl --quiet is-active "$1"
-}
-
-boot_id() {
-	protect zone exec "$1" -- cat /proc/sys/kernel/random/boot_id
+	load systemd
 }
 
 journal_has() { # journal_has UNIT PATTERN
@@ -60,6 +30,25 @@ start_alone() {
 		--spec "$BATS_TEST_TMPDIR/spec.json"
 }
 
+@test "services start when somebody comes to their sockets, and again when they are killed" {
+	local service pid
+	for service in protect-daemon protect-launch protect-storage; do
+		systemctl stop "$service.service"
+		systemctl --quiet is-active "$service.socket"
+	done
+	protect image list # asks the daemon, and that the store
+	systemctl --quiet is-active protect-daemon.service
+	systemctl --quiet is-active protect-storage.service
+	systemctl start protect-launch.service
+	for service in protect-daemon protect-launch protect-storage; do
+		pid=$(property "$service" MainPID)
+		[ "$pid" -ne 0 ]
+		kill -KILL "$pid"
+		wait_until 60 is_restarted "$service" "$pid"
+	done
+	wait_until 60 protect image list
+}
+
 @test "units, users and folders are without fault" {
 	run systemd-analyze verify protect.target protect.slice protect-{daemon,launch,storage}.{socket,service}
 	echo "$output"
@@ -68,82 +57,6 @@ start_alone() {
 	[ "$(stat -c '%U:%G %a' /run/protect/daemon.sock)" = "protect:protect 660" ]
 	systemd-analyze security --no-pager --threshold=15 protect-daemon protect-storage
 	systemd-analyze security --no-pager --threshold=60 protect-launch
-}
-
-@test "services start when somebody comes to their sockets" {
-	local service
-	# shellcheck disable=SC2086 # a list of words
-	systemctl stop $services
-	for service in $services; do
-		run ! systemctl --quiet is-active "$service.service"
-		systemctl --quiet is-active "$service.socket"
-	done
-	zone_is unit ready # asks the daemon, which asks the others when it needs them
-	systemctl --quiet is-active protect-daemon.service
-	wait_until 60 protect zone exec unit -- true
-}
-
-@test "a zone is a slice with its limits and a scope with its process" {
-	local slice scope group
-	slice=$(slice_of unit) scope=$(scope_of unit)
-	group=/sys/fs/cgroup$(property "$slice" ControlGroup)
-	systemctl status --no-pager "$slice" "$scope"
-	[ "$(property "$scope" Slice)" = "$slice" ]
-	[ "$(property "$slice" Slice)" = protect.slice ]
-	[ "$(property "$slice" MemoryMax)" = "$(<"$group/memory.max")" ]
-	[ "$(property "$slice" MemoryMax)" -gt $((192 << 20)) ]
-	[ "$(property "$slice" MemorySwapMax)" -eq 0 ]
-	[ "$(property "$slice" TasksMax)" -eq 1024 ]
-	[ "$(<"$group/memory.oom.group")" -eq 1 ]
-	grep -qx zone-vmm "/proc/$(head -n 1 "$group/$scope/cgroup.procs")/comm"
-	systemctl daemon-reload
-	[ "$(<"$group/memory.oom.group")" -eq 1 ]
-}
-
-@test "limits of a running zone change" {
-	local slice
-	slice=$(slice_of unit)
-	protect zone update unit --cpu-weight 300 --cpus 1
-	[ "$(property "$slice" CPUWeight)" -eq 300 ]
-	[ "$(property "$slice" AllowedCPUs)" = 1 ]
-	protect zone update unit --cpu-weight 100 --cpus all
-	[ "$(property "$slice" CPUWeight)" -eq 100 ]
-}
-
-@test "a workload runs, and its output is kept" {
-	protect workload launch --zone unit --name says --wait "$HELLO_IMAGE"
-	wait_until 60 workload_is says exited
-	[ -n "$(protect workload logs says)" ]
-	protect workload destroy -W says
-}
-
-@test "a service that is killed is there again, and the zone has not noticed" {
-	local service pid before
-	before=$(boot_id unit)
-	for service in $services; do
-		pid=$(property "$service" MainPID)
-		[ "$pid" -ne 0 ] || systemctl start "$service"
-		pid=$(property "$service" MainPID)
-		kill -KILL "$pid"
-		wait_until 60 is_restarted "$service" "$pid"
-	done
-	wait_until 60 protect zone exec unit -- true
-	[ "$(boot_id unit)" = "$before" ]
-}
-
-@test "services are restarted and the zone lives on; the new launcher ends it" {
-	local before slice scope
-	launch_zone ends
-	before=$(boot_id ends) slice=$(slice_of ends) scope=$(scope_of ends)
-	# shellcheck disable=SC2086 # a list of words
-	systemctl restart $services
-	wait_until 60 protect zone exec ends -- true
-	[ "$(boot_id ends)" = "$before" ]
-	protect zone destroy -W ends
-	run ! systemctl --quiet is-active "$scope"
-	run ! systemctl --quiet is-active "$slice"
-	[ -z "$(systemctl list-units --all --no-legend --plain "$scope" "$slice")" ]
-	[ ! -e "/sys/fs/cgroup/protect.slice/$slice" ]
 }
 
 @test "a daemon that hangs is ended by the watchdog and started again" {
@@ -161,20 +74,7 @@ start_alone() {
 	rm -r /run/systemd/system/protect-daemon.service.d
 	systemctl daemon-reload
 	systemctl restart protect-daemon
-	wait_until 60 zone_is unit ready
-}
-
-@test "memory that runs out in a zone's group ends the zone, and is told as the reason" {
-	local slice
-	launch_zone hog
-	slice=$(slice_of hog)
-	systemd-run --quiet --scope --slice="$slice" tail /dev/zero || true
-	wait_until 60 zone_is hog failed
-	protect zone list -o json | jq -r '.[] | select(.name == "hog")'
-	protect zone list -o json | jq -e '.[] | select(.name == "hog") | tostring | test("out of memory")'
-	zone_is unit ready
-	protect zone destroy -W hog
-	[ ! -e "/sys/fs/cgroup/protect.slice/$slice" ]
+	wait_until 60 protect host status
 }
 
 @test "zone-vmm as a unit by itself: ready, in the journal, its guest powers off when it is stopped" {
