@@ -418,6 +418,7 @@ figures_are_to_be_read() {
 	wait_until is 1 metric 'protect_service_up{service="launch"}'
 	wait_until is 1 metric 'protect_service_up{service="storage"}'
 	expect 0.05 metric protect_host_memory_pressure_ratio
+	! command -v promtool >/dev/null || curl -sf "http://$metrics/metrics" | promtool check metrics || fail 'Prometheus thinks so'
 	expect 405 curl -s -o /dev/null -w '%{http_code}' -X POST -d x "http://$metrics/metrics"
 	expect 404 curl -s -o /dev/null -w '%{http_code}' "http://$metrics/"
 	# Readers that say nothing, and more than there are places for, keep nobody out for long.
