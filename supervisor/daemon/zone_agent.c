@@ -365,7 +365,7 @@ static void got_status(void *user, int error, const char *text, const Protect__R
 	zone->has_status = true;
 	if (error || !reply->status)
 		return;
-	zone->pid = (pid_t)reply->status->pid;
+	/* Its pid is 1, in a namespace of its own. */
 	zone->paused = reply->status->paused;
 	take_targets(zone, reply->status);
 }
