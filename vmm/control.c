@@ -317,6 +317,9 @@ static int serve_device(struct request *request, const Protect__Runner__Request 
 				    &request->err);
 	case PROTECT__RUNNER__REQUEST__WHAT_NIC_ATTACH:
 		return nic_attach(request, what->nic_attach);
+	case PROTECT__RUNNER__REQUEST__WHAT_NIC_LINK:
+		return nics_set_link(&request->machine->nics, what->nic_link->name,
+				     what->nic_link->up, &request->err);
 	case PROTECT__RUNNER__REQUEST__WHAT_NIC_DETACH:
 		return nic_detach(request, what->nic_detach);
 	default:

@@ -85,6 +85,16 @@ int nics_attach(struct nics *nics, const struct spec_nic *spec, bool hot, struct
 	return 0;
 }
 
+int nics_set_link(struct nics *nics, const char *name, bool up, struct error *err)
+{
+	struct nic *nic = name[0] ? find(nics, name) : NULL;
+
+	if (!nic || !nic->slot.dev)
+		return error_set(err, -ENOENT, "the zone has no NIC '%s'", name);
+	virtio_net_set_link(nic->slot.dev, up);
+	return 0;
+}
+
 int nics_detach(struct nics *nics, const char *name, uint32_t timeout_ms, bool force,
 		slot_detached_fn *detached, void *user, struct error *err)
 {

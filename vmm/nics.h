@@ -33,6 +33,10 @@ void nics_init(struct nics *nics, struct slots *slots);
  */
 int nics_attach(struct nics *nics, const struct spec_nic *spec, bool hot, struct error *err);
 
+/* Tells the guest that the link is up or down; frames go on as they come, for the tap's other end
+ * is whose link it is. Returns 0 or -ENOENT with *err. */
+int nics_set_link(struct nics *nics, const char *name, bool up, struct error *err);
+
 /* slot_detach() by name. Returns 0, -ENOENT, -EBUSY (asked already) or -EPERM (not removable),
  * with *err. */
 int nics_detach(struct nics *nics, const char *name, uint32_t timeout_ms, bool force,

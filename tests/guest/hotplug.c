@@ -16,6 +16,7 @@
 #define REQUESTS    5u
 #define VIRTIO_NET  1u
 #define NET_HEADER  12u
+#define NET_STATUS  6u /* in the configuration */
 #define FRAME_MAX   1536u
 #define FRAME_LEN   64u
 #define ABSENT	    0xffffffffu
@@ -30,6 +31,7 @@ static volatile uint8_t received[NET_HEADER + FRAME_MAX], sent[NET_HEADER + FRAM
 
 static struct device disk, nic;
 static unsigned disk_slot, nic_slot; /* 0: none */
+static bool link_up;
 static uint8_t seen;
 static uint32_t sectors;
 static bool stubborn;
@@ -57,6 +59,7 @@ static void start_disk(void)
 
 static void start_nic(void)
 {
+	link_up = true;
 	virtio_start(&nic);
 	virtio_queue(&nic, &rx, 0);
 	virtio_queue(&nic, &tx, 1);
@@ -101,6 +104,17 @@ static void use_disk(void)
 		print_hex(sectors);
 		print("\n");
 	}
+}
+
+/* What the configuration says of the cable (§5.1.4). */
+static void watch_link(void)
+{
+	bool up = read16(nic.device + NET_STATUS) & 1;
+
+	if (up == link_up || (!up && is_gone(&nic)))
+		return;
+	link_up = up;
+	print(up ? "LINK UP\n" : "LINK DOWN\n");
 }
 
 /* Answers a frame, from the address in the device's configuration. */
@@ -202,8 +216,10 @@ void guest_main(const struct start_info *info)
 		look_at_registers();
 		if (disk_slot)
 			use_disk();
-		if (nic_slot)
+		if (nic_slot) {
+			watch_link();
 			use_nic();
+		}
 		CHECK(virtio_find(&rng, VIRTIO_RNG), 0);
 	}
 }

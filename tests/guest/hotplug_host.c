@@ -195,6 +195,10 @@ static void test_nic(bool consents)
 		CHECK(runner_attach_nic("eth0", mac, tap) == EEXIST);
 		CHECK(runner_attach_nic("eth1", mac, tap) == EEXIST);
 		CHECK(is_answered(wire));
+		CHECK(runner_link_nic("eth0", false) == 0);
+		CHECK(runner_console_says("LINK DOWN", i));
+		CHECK(runner_link_nic("eth0", true) == 0);
+		CHECK(runner_console_says("LINK UP", i));
 		for (unsigned j = 0; j < 100; j++)
 			send_ping(wire);
 		if (!consents)

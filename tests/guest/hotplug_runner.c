@@ -232,6 +232,18 @@ int runner_attach_nic(const char *name, const uint8_t mac[6], int fd)
 	return runner_ask(&request, &fd, 1, NULL);
 }
 
+int runner_link_nic(const char *name, bool up)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__NicLink body = PROTECT__RUNNER__NIC_LINK__INIT;
+
+	body.name = (char *)(uintptr_t)name;
+	body.up = up;
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_NIC_LINK;
+	request.nic_link = &body;
+	return runner_ask(&request, NULL, 0, NULL);
+}
+
 int runner_detach_nic(const char *name, uint32_t timeout_ms, bool force)
 {
 	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;

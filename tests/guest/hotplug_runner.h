@@ -47,6 +47,7 @@ int runner_detach_disk(const char *serial, uint32_t timeout_ms, bool force);
 int runner_swap_disk(const char *serial, int fd);
 int runner_resize_disk(const char *serial);
 int runner_attach_nic(const char *name, const uint8_t mac[6], int fd);
+int runner_link_nic(const char *name, bool up);
 int runner_detach_nic(const char *name, uint32_t timeout_ms, bool force);
 
 /* Its state; of the reply only the numbers. */

@@ -2,6 +2,7 @@
 /* Control requests against a machine that has devices but no KVM: answers, refusals, and what
  * debug information holds. */
 #include "tests/unit/harness.h"
+#include "tests/unit/vmm_pci_host.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,48 +39,6 @@ struct fixture {
 	uint64_t disk_bytes, target_bytes, used_bytes;
 	size_t n_disks, n_nics;
 };
-
-static int irq_alloc(void *host, int *fd)
-{
-	(void)host;
-	*fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return *fd;
-}
-
-static int irq_route(void *host, int irq, uint64_t address, uint32_t data)
-{
-	(void)host, (void)irq, (void)address, (void)data;
-	return 0;
-}
-
-static void irq_unroute(void *host, int irq)
-{
-	(void)host, (void)irq;
-}
-
-static void irq_free(void *host, int irq)
-{
-	(void)host;
-	close(irq);
-}
-
-static int doorbell_add(void *host, gpa_t gpa, int fd)
-{
-	(void)host, (void)gpa, (void)fd;
-	return 0;
-}
-
-static void doorbell_remove(void *host, gpa_t gpa, int fd)
-{
-	(void)host, (void)gpa, (void)fd;
-}
-
-static const struct pci_host_ops host_ops = {.irq_alloc = irq_alloc,
-					     .irq_route = irq_route,
-					     .irq_unroute = irq_unroute,
-					     .irq_free = irq_free,
-					     .doorbell_add = doorbell_add,
-					     .doorbell_remove = doorbell_remove};
 
 static void on_ejected(void *user, unsigned number, struct pci_dev *dev)
 {
@@ -118,8 +77,8 @@ static void make(struct fixture *f)
 	cr_assert_eq(bus_init(&machine->bus, machine->loop, ended, machine), 0);
 	machine->acpi_event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pci_bus_init(&machine->pci, &machine->bus, machine->acpi_event_fd, on_ejected, machine);
-	slots_init(&machine->slots, machine->loop, &machine->memory.mem, &machine->pci, &host_ops,
-		   NULL);
+	slots_init(&machine->slots, machine->loop, &machine->memory.mem, &machine->pci,
+		   &inert_pci_host_ops, NULL);
 	disks_init(&machine->disks, &machine->slots, 2);
 	nics_init(&machine->nics, &machine->slots);
 	machine->memory.len = MEMORY;
@@ -352,6 +311,18 @@ static uint32_t attach_nic(struct fixture *f, const char *name, size_t mac_len, 
 }
 
 /* A file is no tap; one that is needs a host with taps: guest.hotplug_nic. */
+static uint32_t set_link(struct fixture *f, const char *name, bool up)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__NicLink body = PROTECT__RUNNER__NIC_LINK__INIT;
+
+	body.name = (char *)(uintptr_t)name;
+	body.up = up;
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_NIC_LINK;
+	request.nic_link = &body;
+	return ask(f, &request, -1);
+}
+
 Test(control, nics_that_cannot_be)
 {
 	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
@@ -374,6 +345,8 @@ Test(control, nics_that_cannot_be)
 	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_NIC_DETACH;
 	request.nic_detach = &body;
 	cr_assert_eq(ask(&f, &request, -1), ENOENT);
+	cr_assert_eq(set_link(&f, "n", false), ENOENT);
+	cr_assert_eq(set_link(&f, "", false), ENOENT);
 	cr_assert_eq(ask_status(&f), 0);
 	cr_assert_eq(f.n_nics, 0);
 	close(fd);

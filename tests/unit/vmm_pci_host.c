@@ -40,8 +40,8 @@ static void doorbell_remove(void *host, gpa_t gpa, int fd)
 }
 
 const struct pci_host_ops inert_pci_host_ops = {.irq_alloc = irq_alloc,
-					     .irq_route = irq_route,
-					     .irq_unroute = irq_unroute,
-					     .irq_free = irq_free,
-					     .doorbell_add = doorbell_add,
-					     .doorbell_remove = doorbell_remove};
+						.irq_route = irq_route,
+						.irq_unroute = irq_unroute,
+						.irq_free = irq_free,
+						.doorbell_add = doorbell_add,
+						.doorbell_remove = doorbell_remove};

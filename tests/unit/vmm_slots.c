@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The life of hot-plugged functions against guests that consent, refuse, and eject unasked. */
 #include "tests/unit/harness.h"
+#include "tests/unit/vmm_pci_host.h"
 
 #include <errno.h>
 #include <string.h>
@@ -30,48 +31,6 @@ struct fixture {
 	unsigned n_gone, n_answers;
 	int answer;
 };
-
-static int irq_alloc(void *host, int *fd)
-{
-	(void)host;
-	*fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return *fd;
-}
-
-static int irq_route(void *host, int irq, uint64_t address, uint32_t data)
-{
-	(void)host, (void)irq, (void)address, (void)data;
-	return 0;
-}
-
-static void irq_unroute(void *host, int irq)
-{
-	(void)host, (void)irq;
-}
-
-static void irq_free(void *host, int irq)
-{
-	(void)host;
-	close(irq);
-}
-
-static int doorbell_add(void *host, gpa_t gpa, int fd)
-{
-	(void)host, (void)gpa, (void)fd;
-	return 0;
-}
-
-static void doorbell_remove(void *host, gpa_t gpa, int fd)
-{
-	(void)host, (void)gpa, (void)fd;
-}
-
-static const struct pci_host_ops host_ops = {.irq_alloc = irq_alloc,
-					     .irq_route = irq_route,
-					     .irq_unroute = irq_unroute,
-					     .irq_free = irq_free,
-					     .doorbell_add = doorbell_add,
-					     .doorbell_remove = doorbell_remove};
 
 static struct fixture *the_fixture; /* for gone(), which gets only the slot */
 
@@ -143,7 +102,7 @@ static void make(struct fixture *f)
 	cr_assert_eq(bus_init(&f->bus, f->loop, ended, f), 0);
 	f->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pci_bus_init(&f->pci, &f->bus, f->event_fd, on_ejected, f);
-	slots_init(&f->slots, f->loop, &f->mem, &f->pci, &host_ops, f);
+	slots_init(&f->slots, f->loop, &f->mem, &f->pci, &inert_pci_host_ops, f);
 }
 
 static void finish(struct fixture *f)
