@@ -92,14 +92,24 @@ static int set_attached(struct net_pair *pair, bool attached)
 	return 0;
 }
 
+/* As it was before a change that could not be made whole: a queue that takes part and is not read
+ * would swallow its flows. */
+static void restore_pairs(struct net *net)
+{
+	for (unsigned i = 0; i < net->n_pairs; i++)
+		set_attached(&net->pairs[i], i < net->n_active);
+}
+
 /* Lets the first n queues of the tap take part, so that it spreads its flows over them. */
 static int attach_pairs(struct net *net, unsigned n)
 {
 	for (unsigned i = 0; i < net->n_pairs; i++) {
 		int r = set_attached(&net->pairs[i], i < n);
 
-		if (r < 0)
+		if (r < 0) {
+			restore_pairs(net);
 			return r;
+		}
 	}
 	net->n_active = n;
 	return 0;

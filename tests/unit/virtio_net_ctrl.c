@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <endian.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,6 +15,8 @@
 #include <linux/virtio_config.h>
 
 #include "base/clock.h"
+#include "base/util.h"
+#include "virtio/net_dev.h"
 
 UNIT_SUITE(virtio_net_ctrl);
 
@@ -325,6 +328,31 @@ Test(virtio_net_ctrl, queue_pairs)
 	send_flows(&wire, 8);
 	cr_assert_eq(pairs_receive(&wire, 0), 8);
 	cr_assert(driver_reset(&wire.d));
+	wire_close(&wire);
+}
+
+/* A change that fails half way leaves no queue that takes part in the tap and is not read. */
+Test(virtio_net_ctrl, queue_pairs_change_whole_or_not)
+{
+	struct virtio_net_config config = {.n_pairs = 3};
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), tap;
+	const struct net *net;
+	struct wire wire;
+
+	start(&wire, &config, CTRL | BIT(VIRTIO_NET_F_MQ));
+	net = container_of(wire.d.dev, struct net, dev);
+	give_to(&wire, 0, 30);
+	give_to(&wire, 2, 30);
+	give_to(&wire, 4, 30);
+	tap = fcntl(net->pairs[2].fd, F_DUPFD_CLOEXEC, 0);
+	cr_assert_geq(dup2(null, net->pairs[2].fd), 0);
+	cr_assert_eq(wire_command(&wire, 4, 0, "\3\0", 2), VIRTIO_NET_ERR);
+	send_flows(&wire, 16);
+	cr_assert_eq(pairs_receive(&wire, 0), 16);
+	cr_assert_geq(dup2(tap, net->pairs[2].fd), 0);
+	cr_assert_eq(wire_command(&wire, 4, 0, "\3\0", 2), VIRTIO_NET_OK);
+	close(tap);
+	close(null);
 	wire_close(&wire);
 }
 
