@@ -67,6 +67,7 @@ static void plug(struct vcpus *vcpus, unsigned index)
 		vcpu_unpark(vcpus->all[index]);
 	vcpus->leaving &= ~bit(index);
 	vcpus->asked &= ~bit(index);
+	vcpus->recalled &= ~bit(index);
 	vcpus->down &= ~bit(index);
 	vcpus->up |= bit(index);
 	atomic_fetch_or(&vcpus->present, bit(index));
@@ -99,10 +100,12 @@ static void ask_back(struct vcpus *vcpus)
 		if (!(vcpus->asked & bit(i)))
 			continue;
 		n++;
-		if (vcpus->down & bit(i))
+		if (vcpus->down & bit(i)) {
 			vcpus->asked &= ~bit(i);
-		else
+		} else {
 			vcpus->up |= bit(i);
+			vcpus->recalled |= bit(i);
+		}
 		vcpus->down &= ~bit(i);
 	}
 }
@@ -117,6 +120,7 @@ static void shrink(struct vcpus *vcpus)
 			continue;
 		n--;
 		vcpus->asked |= bit(i);
+		vcpus->recalled &= ~bit(i);
 		vcpus->down |= bit(i);
 	}
 }
@@ -354,7 +358,8 @@ void vcpus_info(const struct vcpus *vcpus, unsigned index, struct vcpus_info *in
 {
 	const struct vcpu *vcpu = vcpus->all[index];
 
-	*info = (struct vcpus_info){.state = VCPU_STATE_ABSENT, .asked = vcpus->asked & bit(index)};
+	*info = (struct vcpus_info){.state = VCPU_STATE_ABSENT,
+				    .asked = vcpus->asked & ~vcpus->recalled & bit(index)};
 	if (!vcpu) /* vcpus_init() has failed */
 		return;
 	info->exits = atomic_load(&vcpu->counters.exits);

@@ -47,6 +47,7 @@ struct vcpus {
 	_Atomic uint64_t present;
 	uint64_t up, down; /* what the guest has not read yet */
 	uint64_t asked;	   /* to be let go of; the guest may know */
+	uint64_t recalled; /* of these, no longer: but a guest that was told may still let go */
 	uint64_t leaving;  /* not plugged and perhaps not parked yet */
 	bool paused;
 	void (*on_paused)(void *user, int code); /* NULL: nobody waits */

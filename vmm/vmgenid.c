@@ -22,12 +22,3 @@ int vmgenid_init(const struct mem *mem)
 	memcpy(to, guid, sizeof(guid));
 	return 0;
 }
-
-int vmgenid_renew(const struct mem *mem, struct pci_bus *pci)
-{
-	int r = vmgenid_init(mem);
-
-	if (r == 0)
-		pci_bus_event(pci, PCI_EVENT_VMGENID);
-	return r;
-}

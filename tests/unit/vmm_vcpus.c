@@ -483,6 +483,15 @@ Test(vcpus, a_guest_that_lies_gets_nowhere)
 	teardown(&f);
 }
 
+/* Whether debug information says that the guest is to let go of it. */
+static bool is_asked(const struct fixture *f, unsigned index)
+{
+	struct vcpus_info info;
+
+	vcpus_info(&f->vcpus, index, &info);
+	return info.asked;
+}
+
 static void changes_its_mind(struct fixture *f)
 {
 	host_wants(f, 4);
@@ -493,7 +502,9 @@ static void changes_its_mind(struct fixture *f)
 	cr_expect_eq(in(f, UP), 0);
 	host_wants(f, 2);
 	cr_expect_eq(in(f, DOWN), 0xc);
+	cr_expect(is_asked(f, 2) && is_asked(f, 3));
 	host_wants(f, 3);
+	cr_expect(!is_asked(f, 2) && is_asked(f, 3), "one of them was called back");
 	cr_expect_eq(in(f, UP), 0x4, "announced again: it may have let go already");
 	cr_expect_eq(in(f, DOWN), 0x8, "asked again");
 	out(f, EJECT, 2);
