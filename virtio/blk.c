@@ -494,7 +494,6 @@ static unsigned counters(const struct virtio_dev *dev, struct virtio_counter *ou
 	const struct blk *blk = (const struct blk *)(const void *)dev;
 	const struct blk_counters *c = &blk->counters;
 	uint64_t n_busy = 0;
-	unsigned n;
 
 	_Static_assert(offsetof(struct blk, dev) == 0, "a cast that keeps the const");
 	for (unsigned i = 0; i < dev->n_queues; i++)
@@ -506,9 +505,7 @@ static unsigned counters(const struct virtio_dev *dev, struct virtio_counter *ou
 		{"errors", c->errors},	       {"throttled", c->throttled},
 		{"in_flight", n_busy},
 	};
-	for (n = 0; n < ARRAY_SIZE(all) && n < max; n++)
-		out[n] = all[n];
-	return n;
+	return virtio_counters_copy(all, ARRAY_SIZE(all), out, max);
 }
 
 static void destroy(struct virtio_dev *dev)

@@ -276,10 +276,8 @@ static unsigned counters(const struct virtio_dev *dev, struct virtio_counter *ou
 		{"tx_drops", c->tx_drops},	   {"tx_errors", c->tx_errors},
 		{"tx_throttled", c->tx_throttled},
 	};
-	unsigned n = max < ARRAY_SIZE(all) ? max : (unsigned)ARRAY_SIZE(all);
 
-	memcpy(out, all, n * sizeof(all[0]));
-	return n;
+	return virtio_counters_copy(all, ARRAY_SIZE(all), out, max);
 }
 
 static void destroy(struct virtio_dev *dev)
