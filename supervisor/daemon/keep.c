@@ -11,32 +11,21 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
-#define PATH_SIZE  512
-#define RECORD_MAX 4096u
-
-struct record {
-	uint16_t tag;
-	uint16_t len; /* of the bytes behind it */
-};
+#define PATH_SIZE 512
 
 static void path_of(const struct daemon *d, const char *uuid, char path[static PATH_SIZE])
 {
 	snprintf(path, PATH_SIZE, "%s/logs/%s", d->options.state_dir, uuid);
 }
 
-static FILE *open_log(const struct daemon *d, const char *uuid, int flags, const char *mode)
+static int open_log(const struct daemon *d, const char *uuid, int flags)
 {
 	char path[PATH_SIZE];
-	FILE *file = NULL;
 	int fd;
 
 	path_of(d, uuid, path);
 	fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd >= 0)
-		file = fdopen(fd, mode);
-	if (fd >= 0 && !file)
-		close(fd);
-	return file;
+	return fd < 0 ? -errno : fd;
 }
 
 int keep_init(const struct daemon *d, struct error *err)
@@ -49,38 +38,43 @@ int keep_init(const struct daemon *d, struct error *err)
 	return 0;
 }
 
-void keep_save(const struct daemon *d, const char *uuid, const struct ring *ring)
+static void say_not_kept(const char *uuid, int error)
 {
-	FILE *file = open_log(d, uuid, O_WRONLY | O_CREAT | O_TRUNC, "w");
-	struct ring_cursor cursor = {0};
-	const void *data;
-	unsigned tag;
-	size_t len;
+	log_warning("log=%s err=\"%s\" not kept", uuid, strerror(-error));
+}
 
-	while (file && ring_peek(ring, &cursor, &tag, &data, &len)) {
-		const struct record record = {.tag = (uint16_t)tag, .len = (uint16_t)len};
+void keep_start(const struct daemon *d, const char *uuid, struct ring *ring)
+{
+	int fd = open_log(d, uuid, O_RDWR | O_CREAT);
 
-		fwrite(&record, sizeof(record), 1, file);
-		fwrite(data, 1, len, file);
-		ring_advance(ring, &cursor, len);
+	if (fd < 0) {
+		say_not_kept(uuid, fd);
+		return;
 	}
-	/* A full disk shows at the latest here. */
-	if (!file || fclose(file) != 0)
-		log_warning("log=%s err=\"%s\" not kept", uuid, strerror(errno));
+	ring_restore(ring, fd);
+	ring_mirror(ring, fd);
+}
+
+void keep_end(const struct daemon *d, const char *uuid, struct ring *ring)
+{
+	int r = ring_unmirror(ring), fd;
+
+	if (r == -EBADF) {
+		fd = open_log(d, uuid, O_RDWR | O_CREAT);
+		if (fd >= 0)
+			ring_mirror(ring, fd);
+		r = fd < 0 ? fd : ring_unmirror(ring);
+	}
+	if (r < 0)
+		say_not_kept(uuid, r);
 }
 
 void keep_load(const struct daemon *d, const char *uuid, struct ring *ring)
 {
-	FILE *file = open_log(d, uuid, O_RDONLY, "r");
-	uint8_t bytes[RECORD_MAX];
-	struct record record;
+	_cleanup_(close_fdp) int fd = open_log(d, uuid, O_RDONLY);
 
-	if (!file)
-		return;
-	while (fread(&record, sizeof(record), 1, file) == 1 && record.len <= sizeof(bytes) &&
-	       record.tag < 16 && fread(bytes, 1, record.len, file) == record.len)
-		ring_append(ring, record.tag, bytes, record.len);
-	fclose(file);
+	if (fd >= 0)
+		ring_restore(ring, fd);
 }
 
 void keep_remove(const struct daemon *d, const char *uuid)

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The last output of zones and workloads that ended, kept beyond the daemon: STATE/logs/UUID, at
- * most a ring's size each, written once at the end and removed with its owner. What a zone printed
- * is not trusted, nor is a file that a killed daemon left half written: reading checks every
- * record. One thread; nothing here fails its caller, a log that cannot be kept is only said.
+ * The last output of zones and workloads, kept beyond the daemon: STATE/logs/UUID, at most a ring's
+ * size each, written as it comes and removed with its owner. A daemon that is killed loses nothing
+ * of it; a host that crashes may. What a zone printed is not trusted, nor is a file that anything
+ * left half written: reading checks every record. One thread; nothing here fails its caller, a log
+ * that cannot be kept is only said.
  */
 #pragma once
 
@@ -13,10 +14,14 @@
 /* Makes the folder. Returns 0 or a negative errno with text. */
 int keep_init(const struct daemon *d, struct error *err);
 
-/* Writes what the ring holds. */
-void keep_save(const struct daemon *d, const char *uuid, const struct ring *ring);
+/* For one that runs: fills the ring with what an earlier daemon kept, if there was one, and keeps
+ * what is appended from now on. */
+void keep_start(const struct daemon *d, const char *uuid, struct ring *ring);
 
-/* Appends what was written to the ring; nothing if there is nothing. */
+/* It has ended: all of it is kept now, or said not to be. */
+void keep_end(const struct daemon *d, const char *uuid, struct ring *ring);
+
+/* For one that has ended: fills the ring. */
 void keep_load(const struct daemon *d, const char *uuid, struct ring *ring);
 
 /* Removes it, if it is there. */

@@ -87,6 +87,7 @@ static int load_zone(void *user, struct zone_row *row)
 		keep_load(d, row->uuid, zone->log);
 		return 0;
 	}
+	keep_start(d, row->uuid, zone->log);
 	if (row->slot < d->options.uid_count)
 		d->slots[row->slot] = 1;
 	ledger_adopt(&d->ledger, row->memory_mib, row->vcpus);
@@ -117,6 +118,8 @@ static int load_workload(void *user, struct workload_row *row)
 		w->phase = WORKLOAD_PHASE_STOPPED;
 	if (w->phase == WORKLOAD_PHASE_STOPPED)
 		keep_load(d, row->uuid, w->log);
+	else
+		keep_start(d, row->uuid, w->log);
 	return 0;
 }
 

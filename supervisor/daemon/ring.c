@@ -2,17 +2,33 @@
 #include "supervisor/daemon/ring.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/io.h"
 #include "base/util.h"
 
-#define RECORD_MAX 4096u
+#define RECORD_MAX   4096u
+#define TAGS_MAX     16u
+#define POSITION_MAX (UINT64_MAX / 2)
+
+#define FILE_MAGIC  UINT64_C(0x474e495254525030) /* "0PRTRING" */
+#define FILE_OFFSET 4096			 /* of the bytes */
 
 struct ring {
 	uint64_t start, end; /* positions; a position's byte is at position modulo size */
 	size_t size;
+	int file; /* a mirror, or -1 */
+	bool file_behind;
 	uint8_t bytes[];
+};
+
+/* What a mirror begins with. */
+struct file_head {
+	uint64_t magic, size, start, end;
 };
 
 /* In front of each record: tag in the upper bits, length in the lower ones. */
@@ -27,13 +43,17 @@ struct ring *ring_new(size_t size_bytes)
 
 	assert(is_power_of_two(size_bytes) && size_bytes >= 64 * KIB);
 	ring = calloc(1, sizeof(*ring) + size_bytes);
-	if (ring)
-		ring->size = size_bytes;
+	if (!ring)
+		return NULL;
+	ring->size = size_bytes;
+	ring->file = -1;
 	return ring;
 }
 
 struct ring *ring_free(struct ring *ring)
 {
+	if (ring)
+		close_fdp(&ring->file);
 	free(ring);
 	return NULL;
 }
@@ -58,15 +78,123 @@ static struct header header_at(const struct ring *ring, uint64_t at)
 	return header;
 }
 
+static int write_head(struct ring *ring, uint64_t end)
+{
+	const struct file_head head = {
+		.magic = FILE_MAGIC, .size = ring->size, .start = ring->start, .end = end};
+	ssize_t n = pwrite(ring->file, &head, sizeof(head), 0);
+
+	return n == (ssize_t)sizeof(head) ? 0 : n < 0 ? -errno : -ENOSPC;
+}
+
+/* The bytes from one position to another, as they are in memory. */
+static int write_bytes(struct ring *ring, uint64_t from, uint64_t to)
+{
+	while (from < to) {
+		size_t place = from & (ring->size - 1), len = ring->size - place;
+		ssize_t n;
+
+		if (len > to - from)
+			len = (size_t)(to - from);
+		n = pwrite(ring->file, ring->bytes + place, len, (off_t)(FILE_OFFSET + place));
+		if (n <= 0)
+			return n < 0 ? -errno : -ENOSPC;
+		from += (uint64_t)n;
+	}
+	return 0;
+}
+
+/* At every instant the head names only records that are there as a whole. */
+static int write_record(struct ring *ring, uint64_t old_start, uint64_t old_end)
+{
+	int r = ring->start == old_start ? 0 : write_head(ring, old_end);
+
+	if (r == 0)
+		r = write_bytes(ring, old_end, ring->end);
+	return r < 0 ? r : write_head(ring, ring->end);
+}
+
+static int write_all(struct ring *ring)
+{
+	const struct file_head nothing = {0};
+	int r = pwrite(ring->file, &nothing, sizeof(nothing), 0) == (ssize_t)sizeof(nothing)
+			? write_bytes(ring, ring->start, ring->end)
+			: -errno;
+
+	return r < 0 ? r : write_head(ring, ring->end);
+}
+
+void ring_mirror(struct ring *ring, int fd)
+{
+	close_fdp(&ring->file);
+	ring->file = fd;
+	ring->file_behind = write_all(ring) < 0;
+}
+
+int ring_unmirror(struct ring *ring)
+{
+	int r = ring->file < 0 ? -EBADF : ring->file_behind ? write_all(ring) : 0;
+
+	close_fdp(&ring->file);
+	return r;
+}
+
+void ring_clear(struct ring *ring)
+{
+	ring->start = ring->end;
+	if (ring->file >= 0 && !ring->file_behind)
+		ring->file_behind = write_head(ring, ring->end) < 0;
+}
+
+/* Whether records follow each other up to the end. */
+static bool is_sound(const struct ring *ring)
+{
+	uint64_t at = ring->start;
+
+	while (at < ring->end) {
+		struct header header = header_at(ring, at);
+
+		if (header.tag >= TAGS_MAX || header.len > RECORD_MAX)
+			return false;
+		at += sizeof(header) + header.len;
+	}
+	return at == ring->end;
+}
+
+int ring_restore(struct ring *ring, int fd)
+{
+	struct file_head head = {0};
+	ssize_t n = io_pread_full(fd, &head, sizeof(head), 0);
+
+	ring->start = ring->end = 0;
+	if (n < 0)
+		return (int)n;
+	if (head.magic != FILE_MAGIC || head.size != ring->size || head.start > head.end ||
+	    head.end - head.start > head.size || head.end > POSITION_MAX)
+		return -EBADMSG;
+	n = io_pread_full(fd, ring->bytes, ring->size, FILE_OFFSET);
+	if (n < 0)
+		return (int)n;
+	ring->start = head.start;
+	ring->end = head.end;
+	if (is_sound(ring))
+		return 0;
+	ring->start = ring->end = 0;
+	return -EBADMSG;
+}
+
 static void append_record(struct ring *ring, unsigned tag, const void *data, size_t len)
 {
 	struct header header = {.tag = (uint16_t)tag, .len = (uint16_t)len};
+	uint64_t old_start = ring->start, old_end = ring->end;
 
 	while (ring->end + sizeof(header) + len - ring->start > ring->size)
 		ring->start += sizeof(header) + header_at(ring, ring->start).len;
 	copy_in(ring, ring->end, &header, sizeof(header));
 	copy_in(ring, ring->end + sizeof(header), data, len);
 	ring->end += sizeof(header) + len;
+	if (ring->file >= 0 && !ring->file_behind)
+		ring->file_behind = write_record(ring, old_start, old_end) < 0;
 }
 
 void ring_append(struct ring *ring, unsigned tag, const void *data, size_t len)

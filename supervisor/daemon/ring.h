@@ -25,6 +25,25 @@ struct ring_cursor {
 struct ring *ring_new(size_t size_bytes);
 struct ring *ring_free(struct ring *ring);
 
+/*
+ * A file that holds the same, written with every append, so that a kill at any instant loses
+ * nothing of it: what comes after it takes it with ring_restore(). Takes the descriptor over, and
+ * writes what is in the ring already. A file that takes no more (a full disk) is behind from then
+ * on.
+ */
+void ring_mirror(struct ring *ring, int fd);
+
+/* Writes all of it once more if the file is behind, and closes it. Returns 0 or a negative errno;
+ * without a file, -EBADF. */
+int ring_unmirror(struct ring *ring);
+
+/* Takes what is in the file, if it is a ring of this size, in place of what it has. The descriptor
+ * is borrowed. Returns 0, or -EBADMSG or another negative errno and is empty. */
+int ring_restore(struct ring *ring, int fd);
+
+/* Forgets everything. */
+void ring_clear(struct ring *ring);
+
 /* Adds bytes; a tag is below 16. */
 void ring_append(struct ring *ring, unsigned tag, const void *data, size_t len);
 

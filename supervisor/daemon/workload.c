@@ -205,7 +205,7 @@ void workload_set_exited(struct workload *w, const Protect__Agent__Exited *exite
 	splice_finish(&w->out, SPLICE_AGENT);
 	splice_finish(&w->err, SPLICE_AGENT);
 	followers_end(&w->followers);
-	keep_save(w->daemon, w->row.uuid, w->log);
+	keep_end(w->daemon, w->row.uuid, w->log);
 	workload_settle(w);
 }
 

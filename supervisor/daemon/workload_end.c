@@ -23,7 +23,7 @@ static void end_output(struct workload *w)
 	splice_finish(&w->out, SPLICE_AGENT);
 	splice_finish(&w->err, SPLICE_AGENT);
 	followers_end(&w->followers);
-	keep_save(w->daemon, w->row.uuid, w->log);
+	keep_end(w->daemon, w->row.uuid, w->log);
 }
 
 /* Nothing of it is left in the zone. w may be gone after it. */

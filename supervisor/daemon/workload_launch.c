@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
@@ -454,6 +455,7 @@ void workload_launch(struct daemon *d, struct ticket ticket,
 		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
 		return;
 	}
+	keep_start(d, w->row.uuid, w->log);
 	w->launcher = ticket;
 	w->launcher_waits = request->wait || request->attach;
 	w->request = copy_request(request);

@@ -405,6 +405,7 @@ void zone_adopt(struct zone *zone)
 		zone_runner_gone(zone);
 		return;
 	}
+	ring_clear(zone->log); /* the runner tells the last of its console once more */
 	ask_status(zone);
 	if (zone->destroy_wanted)
 		zone_fail(zone, -ECANCELED, "zone '%s' was destroyed", zone->row.name);

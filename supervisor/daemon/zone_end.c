@@ -160,7 +160,7 @@ static void finish(struct zone *zone, int wait_status, const struct launch_reply
 		 zone->row.reason);
 	workloads_zone_ended(zone);
 	followers_end(&zone->followers);
-	keep_save(zone->daemon, zone->row.uuid, zone->log);
+	keep_end(zone->daemon, zone->row.uuid, zone->log);
 	remove = answer_launcher(zone, runner_failed);
 	if (remove || zone->destroy_wanted)
 		zone_remove(zone);

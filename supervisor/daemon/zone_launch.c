@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "supervisor/daemon/policy_driver.h"
+#include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/spec.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
@@ -480,6 +481,7 @@ void zone_launch(struct daemon *d, struct ticket ticket,
 		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
 		return;
 	}
+	keep_start(d, zone->row.uuid, zone->log);
 	zone->requested_ns = clock_now_ns();
 	zone->launcher = ticket;
 	zone->launcher_waits = request->wait;

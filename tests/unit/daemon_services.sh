@@ -5,6 +5,7 @@
 # usage: daemon_services.sh BIN-FOLDER [policies]     exits with 77 where it cannot run (needs root, loop devices, busybox, jq)
 set -euo pipefail
 readonly bin=$1 cases=${2:-all} skip=77
+readonly uid_base=$((300000 + $$ % 8192 * 8)) # others may run this at the same time
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tools/lib/oci.bash
 . "$here/../../tools/lib/oci.bash"
@@ -148,7 +149,7 @@ start_storage() {
 start_services() {
 	start_storage
 	"$bin/protect-launch" --socket "$work/launch.sock" --runner "$work/runner" --kvm /dev/null \
-		--cgroup-root "$work/none/protect" --uid-base 300000 --uid-count 8 2>"$work/launch.log" &
+		--cgroup-root "$work/none/protect" --uid-base "$uid_base" --uid-count 8 2>"$work/launch.log" &
 	pids+=($!)
 	"$work/runner" 2>"$work/zones.log" &
 	pids+=($!)

@@ -31,6 +31,7 @@ all_is_there() {
 	expect ready zone one state
 	expect running workload w1 state
 	wait_until protect workload exec w1 -- echo there
+	expect up protect workload logs w1
 }
 
 # A runner that never answers a detach costs its zone that disk, and nothing else.
@@ -173,7 +174,7 @@ undo_extra() {
 no_memory() {
 	local room vm_kib
 	! grep -q __asan_init "$bin/protect-daemon" || return 0
-	for room in 0 16 64 128 256; do
+	for room in 0 64 256 512 1024 1536 2048 3072; do
 		vm_kib=$(awk '/^VmSize/ { print $2 }' "/proc/$daemon/status")
 		prlimit --pid "$daemon" --as="$(((vm_kib + room) * 1024)):"
 		for client in 'zone exec one -- true' "workload launch --zone one --name extra oci:$work/box" \

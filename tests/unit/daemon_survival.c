@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "supervisor/daemon/ring.h"
 #include "supervisor/daemon/state.h"
 #include "tests/unit/harness.h"
 
@@ -323,6 +324,125 @@ Test(daemon_survival, damaged_files_are_refused_and_left_alone)
 	write_bytes(path, &good, good.len);
 	expect_zones(path, N_ZONES);
 	free(good.data);
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	cr_expect_eq(system(command), 0);
+}
+
+#define RING_SIZE 65536
+
+static int ring_file(const char *dir, int flags)
+{
+	char path[96];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/ring", dir);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | flags, 0600);
+	cr_assert_geq(fd, 0);
+	return fd;
+}
+
+/* What a daemon that comes next would show. Returns how many bytes. */
+static size_t restored(const char *dir, char *text, size_t size)
+{
+	_cleanup_(close_fdp) int fd = ring_file(dir, 0);
+	struct ring *ring = ring_new(RING_SIZE);
+	struct ring_cursor cursor = {0};
+	const void *data;
+	size_t len, n = 0;
+	unsigned tag;
+
+	if (ring_restore(ring, fd) == 0)
+		while (ring_peek(ring, &cursor, &tag, &data, &len)) {
+			cr_assert_leq(n + len, size);
+			memcpy(text + n, data, len);
+			n += len;
+			ring_advance(ring, &cursor, len);
+		}
+	ring_free(ring);
+	return n;
+}
+
+Test(daemon_survival, a_log_is_in_its_file_at_every_instant)
+{
+	char dir[] = "/tmp/daemon-ring-XXXXXX", command[64], line[64], text[RING_SIZE];
+	struct ring *ring = ring_new(RING_SIZE);
+	size_t len = 0;
+
+	cr_assert_not_null(mkdtemp(dir));
+	ring_append(ring, 1, "before\n", 7);
+	ring_mirror(ring, ring_file(dir, 0));
+	cr_expect_eq(restored(dir, text, sizeof(text)), 7);
+	for (unsigned i = 0; i < 10000; i++) { /* some rounds */
+		len = (size_t)snprintf(line, sizeof(line), "line %u of what it says\n", i);
+		ring_append(ring, i & 1, line, len);
+		if (i % 997 == 0) {
+			size_t n = restored(dir, text, sizeof(text));
+
+			cr_assert(n > len && memcmp(text + n - len, line, len) == 0, "%u", i);
+		}
+	}
+	cr_expect_gt(restored(dir, text, sizeof(text)), RING_SIZE / 2);
+	ring_clear(ring);
+	cr_expect_eq(restored(dir, text, sizeof(text)), 0);
+	ring_append(ring, 1, "after", 5);
+	cr_expect_eq(ring_unmirror(ring), 0);
+	cr_expect_eq(ring_unmirror(ring), -EBADF);
+	cr_expect_eq(restored(dir, text, sizeof(text)), 5);
+	ring_free(ring);
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	cr_expect_eq(system(command), 0);
+}
+
+Test(daemon_survival, a_log_whose_disk_was_full_is_whole_in_the_end)
+{
+	char dir[64], text[RING_SIZE];
+	struct ring *ring = ring_new(RING_SIZE);
+
+	mount_disk(dir);
+	ring_mirror(ring, ring_file(dir, 0));
+	ring_append(ring, 1, "first ", 6);
+	fill_disk(dir, "filler");
+	for (unsigned i = 0; i < 30; i++) {
+		char lot[2000];
+
+		memset(lot, 'x', sizeof(lot));
+		ring_append(ring, 1, lot, sizeof(lot));
+	}
+	empty_disk(dir, "filler");
+	ring_append(ring, 1, " last", 5);
+	cr_expect_eq(ring_unmirror(ring), 0);
+	cr_assert_eq(restored(dir, text, sizeof(text)), 6 + 30 * 2000 + 5);
+	cr_expect_eq(memcmp(text, "first x", 7), 0);
+	cr_expect_eq(memcmp(text + 6 + 30 * 2000 - 1, "x last", 6), 0);
+	ring_free(ring);
+}
+
+/* Any byte of the file may be anything: what is shown stays within bounds. */
+Test(daemon_survival, a_log_file_is_not_trusted)
+{
+	char dir[] = "/tmp/daemon-ring-XXXXXX", command[64], text[RING_SIZE];
+	struct ring *ring = ring_new(RING_SIZE);
+	unsigned refused = 0;
+
+	cr_assert_not_null(mkdtemp(dir));
+	ring_mirror(ring, ring_file(dir, 0));
+	for (unsigned i = 0; i < 40; i++)
+		ring_append(ring, 1, "0123456789", 10);
+	ring_free(ring);
+	for (off_t at = 0; at < 4096 + 600; at = at == 31 ? 4096 : at + 1) {
+		_cleanup_(close_fdp) int fd = ring_file(dir, 0);
+		char byte, other;
+
+		cr_assert_eq(pread(fd, &byte, 1, at), 1);
+		other = (char)~byte;
+		cr_assert_eq(pwrite(fd, &other, 1, at), 1);
+		refused += restored(dir, text, sizeof(text)) == 0;
+		cr_assert_eq(pwrite(fd, &byte, 1, at), 1);
+		if (at == 4096 + 559)
+			break;
+	}
+	cr_expect_gt(refused, 32 + 40 * 2);
+	cr_expect_eq(restored(dir, text, sizeof(text)), 400);
 	snprintf(command, sizeof(command), "rm -r %s", dir);
 	cr_expect_eq(system(command), 0);
 }
