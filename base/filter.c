@@ -17,7 +17,7 @@
  * #syscalls libc: restart_syscall rt_sigreturn clock_gettime(CLOCK_MONOTONIC) exit_group
  *
  * abort(), of assert() and of the compiler's checks, with its last words.
- * #syscalls libc: write writev rt_sigprocmask rt_sigaction(SIGABRT) getpid gettid
+ * #syscalls libc.abort: write writev rt_sigprocmask rt_sigaction(SIGABRT) getpid gettid
  *	tgkill(SELF, _, SIGABRT)
  *
  * malloc() of the first thread; others would need mprotect for their heaps.

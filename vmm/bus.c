@@ -26,6 +26,10 @@
 
 enum { CALL_IDLE, CALL_PENDING, CALL_ASLEEP /* pending, and its vCPU sleeps */ };
 
+/*
+ * #syscalls vcpu: futex(_, FUTEX_WAIT_PRIVATE) write
+ * #syscalls loop: futex(_, FUTEX_WAKE_PRIVATE) write
+ */
 static void futex_wait(_Atomic uint32_t *word, uint32_t while_value)
 {
 	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, while_value, NULL, NULL, 0);

@@ -25,6 +25,7 @@
 #include "base/isolate.h"
 #include "base/notify.h"
 #include "base/util.h"
+#include "vmm/filters.h"
 
 #define OWN_FDS	    8u /* beside the spec's */
 #define MESSAGE_MAX 256
@@ -250,7 +251,11 @@ static void take_signal(int signals, pid_t zone)
 		end_alike(wait_status);
 }
 
-/* The process that stays outside the zone's pid namespace. */
+/*
+ * The process that stays outside the zone's pid namespace.
+ * #syscalls minder: poll recvfrom sendto(_, _, _, MSG_NOSIGNAL|MSG_DONTWAIT, 0, 0) read wait4
+ *	kill(_, SIGTERM) kill(_, SIGINT) kill(SELF) rt_sigaction rt_sigprocmask getpid
+ */
 _Noreturn static void mind_zone(pid_t zone, int channel, int notify, int signals)
 {
 	const int kept[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, channel, notify, signals};
@@ -258,6 +263,8 @@ _Noreturn static void mind_zone(pid_t zone, int channel, int notify, int signals
 				 {.fd = signals, .events = POLLIN}};
 
 	close_strays(kept, ARRAY_SIZE(kept));
+	if (filters_confine_minder() < 0)
+		_exit(EXIT_FAILURE); /* and the zone with us */
 	while (poll(polls, ARRAY_SIZE(polls), -1) > 0 || errno == EINTR) {
 		if (polls[0].revents && !relay(channel, notify))
 			polls[0].fd = -1;

@@ -26,6 +26,11 @@ int filters_confine_loop(bool polling)
 	return filter_load(polling ? &filter_vmm_loop_polling : &filter_vmm_loop);
 }
 
+int filters_confine_minder(void)
+{
+	return filter_load(&filter_vmm_minder);
+}
+
 int filters_confine_worker(void)
 {
 	return filter_load(&filter_vmm_worker);

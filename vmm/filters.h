@@ -8,15 +8,20 @@
  * The calls stand beside the code that makes them (tools/seccomp/README.md):
  *
  * The thread of a vCPU runs it, rings the loop and sleeps; when it ends, it says why.
- * #filter vmm_vcpu: libc libc.thread log vcpu
+ * #filter vmm_vcpu: libc libc.abort libc.thread log vcpu
  *
  * The loop owns devices and sockets. One ring, which is restricted by itself, is all it has of
  * io_uring.
- * #filter vmm_loop: libc libc.heap libc.mutex libc.join log io io.fds io.nonblock ring loop
+ * #filter vmm_loop: libc libc.abort libc.heap libc.mutex libc.join log io io.fds io.nonblock
+ *	ring loop
+ *
+ * Of a zone that was started alone, the process outside its pid namespace.
+ * #filter vmm_minder: libc minder
  *
  * The same on a host without io_uring, and what then reads and writes the disks.
- * #filter vmm_loop_polling: libc libc.heap libc.mutex libc.join log io io.fds io.nonblock poll loop
- * #filter vmm_worker: libc libc.mutex libc.cond libc.thread poll.worker
+ * #filter vmm_loop_polling: libc libc.abort libc.heap libc.mutex libc.join log io io.fds
+ *	io.nonblock poll loop
+ * #filter vmm_worker: libc libc.abort libc.mutex libc.cond libc.thread poll.worker
  */
 #pragma once
 
@@ -32,3 +37,4 @@ int filters_confine_process(void);
 int filters_confine_vcpu(void);
 int filters_confine_loop(bool polling);
 int filters_confine_worker(void);
+int filters_confine_minder(void);
