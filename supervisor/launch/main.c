@@ -276,9 +276,9 @@ static int give_up_rights(const struct options *o)
 		return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 	if (needs_sys_admin())
 		keep |= UINT64_C(1) << CAP_SYS_ADMIN;
-	r = isolate_drop(keep);
+	r = setgroups(0, NULL) < 0 ? -errno : isolate_drop(keep);
 	if (r < 0)
-		log_error("err=\"capabilities cannot be dropped: %s\"", strerror(-r));
+		log_error("err=\"groups and capabilities cannot be dropped: %s\"", strerror(-r));
 	else
 		log_info("capabilities=%#llx core_scheduling=%s msg=\"rights given up\"",
 			 (unsigned long long)keep, isolate_has_core() ? "yes" : "no");

@@ -39,7 +39,8 @@ struct child {
 	const struct spawn *spawn;
 	int runner;
 	bool keep_root;
-	int parent; /* reads when to go on, writes a struct failure */
+	bool own_ids; /* others than the parent's */
+	int parent;   /* reads when to go on, writes a struct failure */
 };
 
 struct failure {
@@ -56,6 +57,9 @@ static int wait_for_parent(struct child *child)
 
 static int become(struct child *child)
 {
+	/* Whoever maps ids of others has dropped its groups before; here it is too late. */
+	if (child->own_ids && getgroups(0, NULL) != 0)
+		return -EPERM;
 	setsid();
 	umask(077);
 	return isolate_become(child->spawn->uid, child->spawn->gid);
@@ -156,7 +160,7 @@ static const struct {
 	const char *failed;
 } steps[] = {
 	{wait_for_parent, "the runner's process was left alone"},
-	{become, "the runner's uid and gid cannot be set"},
+	{become, "the runner's uid, gid and groups cannot be set"},
 	{arrange_files, "descriptors of the runner cannot be arranged"},
 	{name, "the runner's cgroup namespace and host name cannot be made"},
 	{empty_root, "the runner's empty root cannot be made"},
@@ -274,7 +278,7 @@ pid_t spawn_runner(const struct spawn *spawn, int *pidfd, struct error *err)
 	_cleanup_(close_fdp) int theirs = -1;
 	_cleanup_(close_fdp) int runner = -1;
 	_cleanup_(close_fdp) int child_fd = -1;
-	struct child child = {.spawn = spawn};
+	struct child child = {.spawn = spawn, .own_ids = spawn->uid != geteuid()};
 	int ends[2], r;
 	pid_t pid;
 

@@ -26,7 +26,9 @@ struct spawn {
 	 * do. Returns 0 or a negative errno with text. */
 	int (*enter)(void *user, pid_t pid, struct error *err);
 	void *user;
-	uid_t uid; /* of the runner, outside and inside; others than the caller's need root */
+	/* Of the runner, outside and inside. Others than the caller's need root, and root without
+	 * supplementary groups: a runner keeps those of the caller. */
+	uid_t uid;
 	gid_t gid;
 };
 

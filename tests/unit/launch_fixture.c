@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -24,6 +25,8 @@ void fixture_init(struct fixture *f, const char *order)
 					.uid_base = 400000u + 16u * ((uid_t)getpid() % 10000u),
 					.uid_count = 4};
 
+	if (config.change_ids)
+		cr_assert_eq(setgroups(0, NULL), 0); /* as protect-launch does */
 	memset(f, 0, sizeof(*f));
 	f->order = order;
 	strcpy(f->dir, "/tmp/launch-test-XXXXXX");

@@ -49,6 +49,7 @@ static void tell_ids(void)
 		return;
 	dprintf(STDERR_FILENO, "uids=%u,%u,%u\ngids=%u,%u,%u\n", u[0], u[1], u[2], g[0], g[1],
 		g[2]);
+	tell("groups", getgroups(0, NULL));
 	tell("pid", getpid());
 	tell("parent", getppid());
 	tell("leads_session", getsid(0) == getpid());

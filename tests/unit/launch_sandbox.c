@@ -6,6 +6,7 @@
 #include "launch_fixture.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -45,7 +46,7 @@ static void expect_sandbox(const char *log, uid_t uid, gid_t gid)
 					     "mkdir=30",    "proc=2",	   "up=2"};
 	static const char *const none[] = {"environment=0", "capabilities=0", "bounding=0",
 					   "ambient=0",	    "capget=0",	      "parent=0",
-					   "lo_is_up=0"};
+					   "lo_is_up=0",    "groups=0"};
 
 	expect_line(log, "argument=--kvm-fd\nargument=3\nargument=--spec-fd\nargument=4");
 	expect_line(log, "uids=%u,%u,%u", uid, uid, uid);
@@ -100,6 +101,7 @@ static void become_nobody(void)
 {
 	if (geteuid() != 0)
 		cr_skip_test("needs root");
+	cr_assert_eq(setgroups(0, NULL), 0);
 	cr_assert_eq(isolate_become(NOBODY, NOBODY), 0);
 	/* As a process is that was started by nobody and has not only become it. */
 	cr_assert_eq(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), 0);
@@ -109,6 +111,23 @@ Test(launch_sandbox, a_plain_user_gives_its_own_ids)
 {
 	become_nobody();
 	tell_and_look(NOBODY, NOBODY);
+}
+
+Test(launch_sandbox, groups_do_not_come_along)
+{
+	static const gid_t groups[] = {NOBODY};
+	struct launch_request request = fixture_request();
+	struct launch_reply reply;
+	struct fixture f;
+
+	if (geteuid() != 0)
+		cr_skip_test("needs root");
+	fixture_init(&f, "sleep");
+	cr_assert_eq(setgroups(1, groups), 0);
+	reply = fixture_spawn(&f, &request);
+	cr_expect_eq(reply.error, -EPERM);
+	cr_expect_not_null(strstr(reply.text, "groups"), "%s", reply.text);
+	fixture_deinit(&f);
 }
 
 static void read_namespace(pid_t pid, const char *name, char out[static 64])
