@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# boot.sh BIN OUT [RUNS]: in the lab, as root. Start of the process to the last byte of init's line, zone-vmm beside QEMU's microvm with the same
+# boot.sh BIN OUT [RUNS] [BUDGET]: in the lab, as root. Start of the process to the last byte of init's line, zone-vmm beside QEMU's microvm with the same
 # kernel, initrd, command line, memory, disk and tap, taking turns; and what each holds beside the guest's memory then, ours with 8 vCPUs
-# too. One JSON object a line into OUT.
+# too. One JSON object a line into OUT, all of them anew after each round (the last counts). After BUDGET seconds no further round begins.
 set -euo pipefail
-bin=$1 out=$2 runs=${3:-5}
+bin=$1 out=$2 runs=${3:-5} budget=${4:-3600}
+# shellcheck source=tests/bench/rounds.bash
+. "$(dirname "$0")/rounds.bash"
 prefix=${PROTECT_PREFIX:-/opt/protect}
 dir=$(mktemp -d)
 readonly memory=256 tap=bench1
@@ -38,28 +40,37 @@ one() {
 	local who=$1 try
 	shift
 	for try in 1 2; do
-		! "$bin/bench_line_time" "zone-init: up" $memory "$@" 2>"$dir/log" >>"$dir/$who" </dev/null || return 0
+		! timeout -k 2 60 "$bin/bench_line_time" "zone-init: up" $memory "$@" 2>"$dir/log" >>"$dir/$who" </dev/null || return 0
 		echo "boot.sh: $who, try $try: $(tail -n 5 "$dir/log")" >&2
 	done
 	return 1
 }
-for ((i = 0; i < runs; i++)); do
-	one ours "$bin/zone-vmm" --spec "$dir/spec.json"
-	one peer "${peer[@]}"
-done
-for ((i = 0; i < (runs + 1) / 2; i++)); do
-	one ours8 "$bin/zone-vmm" --spec "$dir/spec8.json"
-	one peer8 "${peer[@]}" -smp 8
-done
 
-median() { jq -s "map(.$2) | sort | .[length / 2 | floor]" "$dir/$1"; }
+field() { jq ".$2" "$dir/$1" 2>/dev/null >"$dir/field" || true; }
 row() { # name unit field ours_file peer_file
-	jq -cn --arg name "$1" --arg unit "$2" --argjson ours "$(median "$4" "$3")" --argjson peer "$(median "$5" "$3")" \
-		'{name: $name, unit: $unit, ours: $ours, peer: $peer, peer_name: "qemu microvm"}'
+	local ours peer note=null
+	field "$4" "$3" && ours=$(median "$dir/field")
+	field "$5" "$3" && peer=$(median "$dir/field")
+	[ -n "${peer#null}" ] || note='"qemu never came to init"'
+	jq -cn --arg name "$1" --arg unit "$2" --argjson ours "$ours" --argjson peer "$peer" --argjson note "$note" \
+		'{name: $name, unit: $unit, ours: $ours, peer: $peer, peer_name: "qemu microvm", note: $note} | select(.ours)'
 }
-{
+figures() {
 	row boot_init ms ms ours peer
 	row boot_init_8vcpu ms ms ours8 peer8
 	row vmm_pss KiB pss_kib ours peer
 	row vmm_pss_8vcpu KiB pss_kib ours8 peer8
-} >"$out"
+}
+
+: >"$out"
+status=0
+while another_round "$runs" "$budget"; do
+	one ours "$bin/zone-vmm" --spec "$dir/spec.json" || status=1
+	one peer "${peer[@]}" || status=1
+	if [ $((n_rounds % 2)) -eq 1 ]; then
+		one ours8 "$bin/zone-vmm" --spec "$dir/spec8.json" || status=1
+		one peer8 "${peer[@]}" -smp 8 || status=1
+	fi
+	figures >>"$out"
+done
+exit $status
