@@ -97,23 +97,26 @@ static unsigned parse_seconds(const char *text)
 	return (unsigned)number;
 }
 
+/* An id that is not root's, up to the first other character. Returns 0 if it is none. */
+static unsigned parse_id(const char *text, char **end)
+{
+	long number = strtol(text, end, 10);
+
+	return *end != text && number > 0 && number <= INT32_MAX ? (unsigned)number : 0;
+}
+
 static void parse_user(const char *text, struct options *options)
 {
-	unsigned uid, gid;
-	char end;
-	int n = sscanf(text, "%u:%u%c", &uid, &gid, &end);
+	char *end;
 
-	if (n == 1 && sscanf(text, "%u%c", &uid, &end) == 1)
-		gid = uid;
-	else if (n != 2)
-		uid = 0;
-	if (uid == 0 || gid == 0 || uid > INT32_MAX || gid > INT32_MAX || geteuid() != 0) {
+	options->uid = options->gid = parse_id(text, &end);
+	if (*end == ':')
+		options->gid = parse_id(end + 1, &end);
+	if (*end || !options->uid || !options->gid || geteuid() != 0) {
 		fprintf(stderr,
 			"zone-vmm: --user takes numbers (UID or UID:GID), not root's, from root\n");
 		exit(EXIT_USAGE);
 	}
-	options->uid = uid;
-	options->gid = gid;
 }
 
 static void parse_options(int argc, char **argv, struct options *options)

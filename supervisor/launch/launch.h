@@ -9,8 +9,10 @@
  *
  * What a runner finds when it starts: 0 = /dev/null, 1 and 2 = the log, LAUNCH_FD_KVM = /dev/kvm,
  * then the other descriptors of SPAWN without the log, in the order sent; everything else closed.
- * Its environment is empty, its arguments are `--kvm-fd 3 --spec-fd 4`. It has a session, a cgroup
- * and a uid of its own, no group and no capability.
+ * Its environment is empty, its arguments are `--kvm-fd 3 --spec-fd 4`. It is PID 1 of namespaces
+ * of its own (user, mount, pid, net, ipc, uts, cgroup; base/isolate.h) with an empty read-only
+ * root, has a session, a cgroup and a uid, the same inside and outside, and no group and no
+ * capability. SIGTERM and SIGINT are blocked until it asks for them.
  */
 #pragma once
 

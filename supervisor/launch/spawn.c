@@ -76,7 +76,8 @@ static int park(int *fd)
 static int arrange_files(struct child *child)
 {
 	const struct spawn *spawn = child->spawn;
-	int fds[LAUNCH_FDS_MAX], kvm = spawn->kvm, null = spawn->null, target = LAUNCH_FD_SPEC, r;
+	int fds[LAUNCH_FDS_MAX] = {-1}, kvm = spawn->kvm, null = spawn->null,
+	    target = LAUNCH_FD_SPEC, r;
 
 	r = park(&kvm);
 	if (r == 0)
