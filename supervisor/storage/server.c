@@ -35,7 +35,7 @@ struct server {
 	const struct server_options *options;
 	int listen_fd, signal_fd;
 	bool handed_over; /* the socket is systemd's, and outlives us */
-	int freed_fd; /* eventfd: a worker has become free */
+	int freed_fd;	  /* eventfd: a worker has become free */
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
 	unsigned busy;
