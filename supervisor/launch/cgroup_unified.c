@@ -62,46 +62,57 @@ static int open_group(const struct unified *u, const struct uuid *uuid)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Makes the root group, with every controller that there is for it. */
-static int make_root(struct unified *u, const char *top, struct error *err)
+/* The controllers of `wanted` that the tree has. */
+static int find_controllers(int tree, const char *top, const char **found, unsigned *n,
+			    struct error *err)
 {
-	_cleanup_(close_fdp) int tree = open(top, O_DIRECTORY | O_PATH | O_CLOEXEC);
-	const char *found[ARRAY_SIZE(wanted)];
-	unsigned n = 0;
-	int r;
-
+	*n = 0;
 	for (unsigned i = 0; i < ARRAY_SIZE(wanted); i++) {
 		if (cgroup_file_has_word(tree, "cgroup.controllers", wanted[i]))
-			found[n++] = wanted[i];
+			found[(*n)++] = wanted[i];
 		else if (i < N_REQUIRED)
 			return error_set(err, -ENOTSUP,
 					 "%s has no controller '%s'; boot the host with "
 					 "systemd.unified_cgroup_hierarchy=1",
 					 top, wanted[i]);
 	}
-	/* Below the top somebody else, systemd say, handed the controllers down. */
-	for (unsigned i = 0; i < n && strchr(u->name, '/'); i++) {
-		char text[32];
+	return 0;
+}
 
-		snprintf(text, sizeof(text), "+%s", found[i]);
-		cgroup_file_write(tree, "cgroup.subtree_control", text);
+/* Hands controllers down from a group to those below it. */
+static int hand_down(int dir, const char *const *controllers, unsigned n, struct error *err)
+{
+	for (unsigned i = 0; i < n; i++) {
+		char text[32];
+		int r;
+
+		snprintf(text, sizeof(text), "+%s", controllers[i]);
+		r = cgroup_file_write(dir, "cgroup.subtree_control", text);
+		if (r < 0)
+			return error_set_errno(err, r, "controller '%s' cannot be handed down",
+					       controllers[i]);
 	}
-	r = cgroup_lib_create(u->name, found, n, err);
+	return 0;
+}
+
+/* Makes the root group, with every controller that there is for it. */
+static int make_root(struct unified *u, const char *top, struct error *err)
+{
+	_cleanup_(close_fdp) int tree = open(top, O_DIRECTORY | O_PATH | O_CLOEXEC);
+	const char *found[ARRAY_SIZE(wanted)];
+	unsigned n;
+	int r = find_controllers(tree, top, found, &n, err);
+
+	if (r == 0)
+		r = hand_down(tree, found, n, err);
+	if (r == 0)
+		r = cgroup_lib_create(u->name, found, n, err);
 	if (r < 0)
 		return r;
 	u->root = openat(tree, u->name, O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (u->root < 0)
 		return error_set_errno(err, -errno, "cgroup %s/%s", top, u->name);
-	for (unsigned i = 0; i < n; i++) {
-		char text[32];
-
-		snprintf(text, sizeof(text), "+%s", found[i]);
-		r = cgroup_file_write(u->root, "cgroup.subtree_control", text);
-		if (r < 0)
-			return error_set_errno(err, r, "controller '%s' of cgroup %s/%s", found[i],
-					       top, u->name);
-	}
-	return 0;
+	return hand_down(u->root, found, n, err);
 }
 
 static void describe(struct unified *u, const char *top)
