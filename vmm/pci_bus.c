@@ -2,9 +2,7 @@
 #include "vmm/pci_bus.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/util.h"
 #include "vmm/layout.h"
@@ -181,10 +179,18 @@ static void hotplug_access(void *user, struct bus_access *access)
 	memcpy(access->data, &value, sizeof(value));
 }
 
+static bool is_unread(void *user)
+{
+	const struct pci_bus *pci = user;
+
+	return pci->up | pci->down | pci->events;
+}
+
 void pci_bus_init(struct pci_bus *pci, struct bus *bus, int event_fd,
 		  void (*ejected)(void *user, unsigned slot, struct pci_dev *dev), void *user)
 {
-	*pci = (struct pci_bus){.event_fd = event_fd, .ejected = ejected, .user = user};
+	*pci = (struct pci_bus){.ejected = ejected, .user = user};
+	event_line_init(&pci->line, bus->loop, event_fd, is_unread, pci);
 	bus_add_range(bus, &(struct bus_range){.start = LAYOUT_ECAM,
 					       .len = LAYOUT_ECAM_SIZE,
 					       .access = ecam_access,
@@ -201,14 +207,6 @@ void pci_bus_init(struct pci_bus *pci, struct bus *bus, int event_fd,
 					       .user = pci});
 }
 
-static void interrupt(const struct pci_bus *pci)
-{
-	const uint64_t one = 1;
-
-	if (write(pci->event_fd, &one, sizeof(one)) < 0)
-		assert(errno == EAGAIN);
-}
-
 void pci_bus_plug(struct pci_bus *pci, unsigned slot, struct pci_dev *dev, bool hot)
 {
 	assert(slot < PCI_SLOTS && !pci->slots[slot]);
@@ -219,7 +217,7 @@ void pci_bus_plug(struct pci_bus *pci, unsigned slot, struct pci_dev *dev, bool 
 		return;
 	pci->removable |= 1u << slot;
 	pci->up |= 1u << slot;
-	interrupt(pci);
+	event_line_raise(&pci->line);
 }
 
 void pci_bus_request_eject(struct pci_bus *pci, unsigned slot)
@@ -227,7 +225,7 @@ void pci_bus_request_eject(struct pci_bus *pci, unsigned slot)
 	assert(pci->removable & (1u << slot));
 	/* What the guest has not heard of stays in `up`, which it reads first. */
 	pci->down |= 1u << slot;
-	interrupt(pci);
+	event_line_raise(&pci->line);
 }
 
 struct pci_dev *pci_bus_unplug(struct pci_bus *pci, unsigned slot)
@@ -249,7 +247,7 @@ struct pci_dev *pci_bus_unplug(struct pci_bus *pci, unsigned slot)
 void pci_bus_event(struct pci_bus *pci, uint32_t event)
 {
 	pci->events |= event;
-	interrupt(pci);
+	event_line_raise(&pci->line);
 }
 
 void pci_bus_leave_husk(struct pci_bus *pci, unsigned slot, struct pci_dev *husk)

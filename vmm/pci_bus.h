@@ -15,6 +15,7 @@
 #include "virtio/pci_dev.h"
 #include "vmm/bus.h"
 #include "vmm/config_pages.h"
+#include "vmm/event_line.h"
 
 #define PCI_SLOTS	  32u
 #define PCI_CONFIG_COPIES CONFIG_PAGE_DWORDS
@@ -32,7 +33,7 @@ struct pci_bus {
 	struct config_pages *pages; /* borrowed; NULL: the guest asks for each read */
 	uint32_t removable;
 	uint32_t up, down, events; /* what the guest has not read yet; bit = slot */
-	int event_fd;		   /* written: the ACPI event interrupt */
+	struct event_line line;
 	/* The guest let go of a removable slot: the function is already off the bus; the owner
 	 * destroys it. */
 	void (*ejected)(void *user, unsigned slot, struct pci_dev *dev);

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/util.h"
@@ -33,12 +32,11 @@ static uint64_t present(const struct vcpus *vcpus)
 	return atomic_load_explicit(&vcpus->present, memory_order_relaxed);
 }
 
-static void interrupt(const struct vcpus *vcpus)
+static bool is_unread(void *user)
 {
-	const uint64_t one = 1;
+	const struct vcpus *vcpus = user;
 
-	if (write(vcpus->event_fd, &one, sizeof(one)) < 0)
-		assert(errno == EAGAIN);
+	return vcpus->up | vcpus->down;
 }
 
 /* Makes vCPU `index`, without a thread. */
@@ -71,7 +69,7 @@ static void plug(struct vcpus *vcpus, unsigned index)
 	vcpus->down &= ~bit(index);
 	vcpus->up |= bit(index);
 	atomic_fetch_or(&vcpus->present, bit(index));
-	interrupt(vcpus);
+	event_line_raise(&vcpus->line);
 	log_info("dev=vcpus msg=plugged vcpu=%u", index);
 }
 
@@ -142,7 +140,7 @@ int vcpus_set_target(struct vcpus *vcpus, unsigned n, struct error *err)
 	ask_back(vcpus);
 	grow(vcpus);
 	shrink(vcpus);
-	interrupt(vcpus);
+	event_line_raise(&vcpus->line);
 	return 0;
 }
 
@@ -252,8 +250,8 @@ int vcpus_init(struct vcpus *vcpus, struct kvm *kvm, struct bus *bus, int event_
 	int r;
 
 	assert(n_boot >= 1 && n_boot <= n_max && n_max <= VCPUS_MAX);
-	*vcpus = (struct vcpus){
-		.kvm = kvm, .bus = bus, .event_fd = event_fd, .n_max = n_max, .target = n_boot};
+	*vcpus = (struct vcpus){.kvm = kvm, .bus = bus, .n_max = n_max, .target = n_boot};
+	event_line_init(&vcpus->line, bus->loop, event_fd, is_unread, vcpus);
 	bus->on_ring = on_ring;
 	bus->ring_user = vcpus;
 	bus_add_range(bus, &(struct bus_range){.start = PORT_CPU_HOTPLUG,

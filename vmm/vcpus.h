@@ -33,6 +33,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "vmm/event_line.h"
 #include "vmm/vcpu.h"
 
 #define VCPUS_MAX BUS_VCPUS_MAX
@@ -40,7 +41,7 @@
 struct vcpus {
 	struct kvm *kvm;
 	struct bus *bus;
-	int event_fd; /* written: the ACPI event interrupt */
+	struct event_line line;
 	unsigned n_max, target;
 	struct vcpu *all[VCPUS_MAX]; /* n_max of them */
 	/* Bit = index. */

@@ -73,7 +73,7 @@ static void begin(void)
 
 	atomic_store(&vcpus->present, (UINT64_C(1) << N_MAX) - 1);
 	vcpus->target = N_MAX;
-	vcpus->up = vcpus->down = vcpus->asked = vcpus->ejected = 0;
+	vcpus->up = vcpus->down = vcpus->asked = vcpus->recalled = vcpus->leaving = 0;
 	vcpus->ejects.used = UINT32_MAX / 2;
 }
 

@@ -194,6 +194,7 @@ static void init(struct fuzz *f)
 	dev->log_limit.used = UINT32_MAX / 2;
 	if (driver_attach(&f->d, dev) < 0)
 		abort();
+	f->bus.loop = f->d.loop;
 	pci_bus_init(&f->pci, &f->bus, f->event_fd, ejected, f);
 	pci_bus_plug(&f->pci, VIRTIO_AT, f->d.pci, false);
 	for (unsigned i = 0; i < TOYS; i++)

@@ -243,10 +243,10 @@ Test(slots, by_force_it_goes_and_its_place_is_taken_last)
 	plug(&f, &f.slot, true);
 	bit = 1u << f.slot.number;
 	guest(&f, UP, false, 0);
-	cr_assert_eq(slot_detach(&f.slot, 50, true, detached, &f), 0);
+	cr_assert_eq(slot_detach(&f.slot, 400, true, detached, &f), 0);
 	run(&f, 20);
 	cr_assert_eq(f.n_answers, 0, "the guest has its time");
-	run(&f, 100);
+	run(&f, 600);
 	cr_assert_eq(f.n_answers, 1);
 	cr_assert_eq(f.answer, 0);
 	cr_assert_eq(f.n_gone, 1);
