@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -182,6 +184,50 @@ Test(loop, files_are_read_written_synced_and_punched)
 }
 
 /* Many at once, more than there are workers or entries, and every one ends. */
+static atomic_uint confined;
+
+static int confine(void)
+{
+	atomic_fetch_add(&confined, 1);
+	return 0;
+}
+
+static int confine_in_vain(void)
+{
+	return atomic_fetch_add(&confined, 1) == 0 ? -ENOSYS : 0;
+}
+
+Test(loop, threads_are_confined_before_the_first_work)
+{
+	struct loop *loop;
+	struct counted op;
+	int fd = memfd_create("file", 0), slot;
+	unsigned n;
+
+	cr_assert_eq(LOOP_NEW(&loop, 8, 4), 0);
+	cr_assert_eq(loop_start_workers(loop, confine), 0);
+	n = atomic_load(&confined);
+	cr_expect_eq(n > 0, loop_is_polling(loop));
+	slot = loop_slot_add(loop, fd);
+	op = counted_in(loop, true);
+	cr_assert_eq(loop_pwrite(loop, &op.timer.op, slot, "x", 1, 0), 0);
+	cr_assert_eq(loop_run(loop), 0);
+	cr_expect_eq(op.res, 1);
+	cr_expect_eq(atomic_load(&confined), n);
+	loop_free(loop);
+	close(fd);
+}
+
+Test(loop, a_thread_that_cannot_be_confined_is_an_error)
+{
+	struct loop *loop;
+
+	cr_assert_eq(LOOP_NEW(&loop, 8, 4), 0);
+	cr_expect_eq(loop_start_workers(loop, confine_in_vain),
+		     loop_is_polling(loop) ? -ENOSYS : 0);
+	loop_free(loop);
+}
+
 Test(loop, many_file_operations_at_once)
 {
 	struct loop *loop;
