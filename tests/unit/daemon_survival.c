@@ -51,7 +51,7 @@ static void mount_disk(char dir[static 64])
 {
 	char options[32];
 
-	strcpy(dir, "/tmp/daemon-disk-XXXXXX");
+	snprintf(dir, 64, "/tmp/daemon-disk-XXXXXX");
 	leave_mounts();
 	cr_assert_eq(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
 	cr_assert_eq(mount("tmp", "/tmp", "tmpfs", 0, "size=1m"), 0, "%s", strerror(errno));
@@ -93,7 +93,7 @@ static int see_zone(void *user, struct zone_row *row)
 	struct seen *seen = user;
 
 	cr_assert_lt(seen->n, 8);
-	strcpy(seen->names[seen->n], row->name);
+	snprintf(seen->names[seen->n], NAME_SIZE, "%s", row->name);
 	seen->states[seen->n] = row->state;
 	seen->slots[seen->n++] = row->slot;
 	free(row->env_json);
@@ -117,8 +117,8 @@ static struct zone_row zone_row(const char *uuid, const char *name, uint32_t slo
 {
 	struct zone_row row = {.state = 1, .slot = slot};
 
-	strcpy(row.uuid, uuid);
-	strcpy(row.name, name);
+	snprintf(row.uuid, sizeof(row.uuid), "%s", uuid);
+	snprintf(row.name, sizeof(row.name), "%s", name);
 	return row;
 }
 
