@@ -20,6 +20,7 @@
 #include "zone-guest/agent.h"
 #include "zone-guest/boot.h"
 #include "zone-guest/bootstrap.h"
+#include "zone-guest/button.h"
 #include "zone-guest/disk.h"
 #include "zone-guest/hotplug.h"
 #include "zone-guest/link.h"
@@ -35,6 +36,7 @@ struct init {
 	struct reactor_watch signals;
 	struct reactor_watch disks;
 	struct reactor_watch hotplug;
+	struct reactor_watch button;
 	struct reactor_timer log; /* when to show the kernel's log */
 	bool has_log_port;
 };
@@ -116,6 +118,24 @@ static void watch_hotplug(struct init *init)
 	hotplug_prepare();
 }
 
+static void on_button(struct reactor_watch *watch, uint32_t events)
+{
+	struct init *init = container_of(watch, struct init, button);
+
+	(void)events;
+	if (button_was_pressed(watch->fd))
+		shut_down(&init->zone, false);
+}
+
+static void watch_button(struct init *init)
+{
+	int fd = button_open();
+
+	init->button.ready = on_button;
+	if (fd < 0 || reactor_watch(&init->zone.reactor, &init->button, fd, EPOLLIN) < 0)
+		log_warning("what=button next=\"the power button is not heard\"");
+}
+
 static void show_log(struct reactor_timer *timer)
 {
 	struct init *init = container_of(timer, struct init, log);
@@ -175,6 +195,7 @@ int main(void)
 	reboot(RB_DISABLE_CAD);
 	watch_disks(&init);
 	watch_hotplug(&init);
+	watch_button(&init);
 	show_log_later(&init);
 	for (;;) {
 		agent_flush(&init.zone);

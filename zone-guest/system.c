@@ -36,6 +36,8 @@
 #define VIRTIO_DEVICES	   "/sys/bus/virtio/devices"
 #define VIRTIO_DEVICES_MAX 32u
 #define DRIVERS_MAX	   8u
+#define BUTTON_DRIVER	   "/sys/bus/acpi/drivers/button"
+#define BUTTON_ALIAS	   "acpi:PNP0C0C:"
 
 #define CLOCK_AHEAD_MAX_S 3600 /* no bootstrap waits that long */
 #define TIME_STEP_NS	  (500 * NS_PER_MS)
@@ -168,7 +170,7 @@ static int await_disk(const struct zone *zone, const char *serial, char *path, s
 /* modprobe for all of them at once; whoever reaps for PID 1 reaps it too. */
 static int start_modprobe(char **aliases)
 {
-	char *argv[3 + DRIVERS_MAX] = {(char *)(uintptr_t)MODPROBE, (char *)(uintptr_t) "-a"};
+	char *argv[4 + DRIVERS_MAX] = {(char *)(uintptr_t)MODPROBE, (char *)(uintptr_t) "-a"};
 	posix_spawnattr_t attributes;
 	sigset_t none;
 	pid_t pid;
@@ -186,13 +188,13 @@ static int start_modprobe(char **aliases)
 }
 
 /*
- * Drivers that a zone can boot without and that its boot does not wait for, those of the balloon
- * and of memory that is plugged, are modules in some kernels: each virtio device without one gets
- * it.
+ * Drivers that a zone can boot without and that its boot does not wait for, those of the balloon,
+ * of memory that is plugged and of the power button, are modules in some kernels: each virtio
+ * device without one gets it.
  */
 static void load_drivers(void)
 {
-	char texts[DRIVERS_MAX][64], *aliases[DRIVERS_MAX + 1];
+	char texts[DRIVERS_MAX][64], button[] = BUTTON_ALIAS, *aliases[DRIVERS_MAX + 2];
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < VIRTIO_DEVICES_MAX && n < DRIVERS_MAX; i++) {
@@ -213,6 +215,8 @@ static void load_drivers(void)
 		aliases[n] = texts[n];
 		n++;
 	}
+	if (access(BUTTON_DRIVER, F_OK) < 0)
+		aliases[n++] = button;
 	aliases[n] = NULL;
 	if (n && start_modprobe(aliases) < 0)
 		log_warning("what=drivers next=\"%u devices stay without\"", n);

@@ -31,6 +31,10 @@ scope_of() {
 	echo "zone-$(zone_field "$1" uuid).scope"
 }
 
+zone_has_button() { # its driver comes behind the bootstrap
+	protect zone exec "$1" -- test -e /sys/bus/acpi/drivers/button
+}
+
 boot_id() {
 	protect zone exec "$1" -- cat /proc/sys/kernel/random/boot_id
 }
@@ -110,4 +114,14 @@ boot_id() {
 	zone_is unit ready
 	protect zone destroy -W hog
 	[ ! -e "/sys/fs/cgroup/protect.slice/$slice" ]
+}
+
+@test "a zone that systemd stops, as when the host goes down, powers itself off" {
+	launch_zone stopped
+	wait_until 60 zone_has_button stopped
+	systemctl stop "$(scope_of stopped)"
+	wait_until 60 zone_is stopped exited
+	protect zone list -o json | jq -c '.[] | select(.name == "stopped")'
+	protect zone logs stopped | grep -q 'what=poweroff'
+	protect zone destroy -W stopped
 }
