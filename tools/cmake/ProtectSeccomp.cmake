@@ -33,7 +33,7 @@ function(protect_filters name)
 		WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
 		VERBATIM
 	)
-	# It runs here, now, whatever the target's flags are; and libseccomp's is a compound literal in an initializer.
+	# It runs at build time; constants of annotations are this compiler's.
 	add_executable(generate_${name} ${tool}/generate.c ${dir}/collected.h)
 	target_include_directories(generate_${name} PRIVATE ${dir} ${CMAKE_SOURCE_DIR})
 	target_link_libraries(generate_${name} PRIVATE PkgConfig::seccomp)
