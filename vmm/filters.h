@@ -15,13 +15,13 @@
  * #filter vmm_loop: libc libc.abort libc.heap libc.mutex libc.join log io io.fds io.nonblock
  *	ring loop
  *
- * Of a zone that was started alone, the process outside its pid namespace.
- * #filter vmm_minder: libc minder
- *
  * The same on a host without io_uring, and what then reads and writes the disks.
  * #filter vmm_loop_polling: libc libc.abort libc.heap libc.mutex libc.join log io io.fds
  *	io.nonblock poll loop
  * #filter vmm_worker: libc libc.abort libc.mutex libc.cond libc.thread poll.worker
+ *
+ * Of a zone that was started alone, the process outside its pid namespace.
+ * #filter vmm_minder: libc minder
  */
 #pragma once
 
