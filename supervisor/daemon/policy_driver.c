@@ -10,7 +10,7 @@
 #define TICK_NS	    NS_PER_S
 #define READERS_NS  (120 * NS_PER_S) /* so long after a reader figures are kept fresh */
 #define FRESH_NS    (4 * NS_PER_S)   /* what readers get is hardly older */
-#define CHANGES_MAX 4u		     /* zones that give, or are given back, in one tick */
+#define CHANGES_MAX 4u		     /* zones that give in one tick */
 #define LOG_BURST   10u
 
 static bool is_dynamic(const struct zone *zone)
@@ -78,6 +78,10 @@ static void told(void *user, int error, const char *text, const Protect__Runner_
 	struct zone *zone = user;
 
 	(void)reply;
+	if (!error && zone->row.squeezed && zone->told_mib == zone->row.target_memory_mib) {
+		zone->row.squeezed = false;
+		state_put_zone(zone->daemon->state, &zone->row);
+	}
 	if (!error)
 		return;
 	zone->told_mib = 0; /* whatever it is: the next figures tell */
@@ -113,14 +117,6 @@ static void set_target(struct zone *zone, uint64_t mib, const char *why)
 	zone->row.target_memory_mib = mib;
 }
 
-static void give_back(struct zone *zone, const char *why)
-{
-	if (tell(zone, zone->row.target_memory_mib, why) < 0)
-		return;
-	zone->row.squeezed = false;
-	state_put_zone(zone->daemon->state, &zone->row);
-}
-
 /* The state first: a daemon that ends in between gives back what was never taken. */
 static void take(struct zone *zone, uint64_t mib)
 {
@@ -150,7 +146,9 @@ void policy_sampled(struct zone *zone)
 					  bounds_of(&zone->row), &sample, now_ns),
 			   "policy");
 	else if (zone->row.squeezed && policy_is_starved(&sample))
-		give_back(zone, "need");
+		tell(zone, zone->row.target_memory_mib, "need");
+	else if (zone->row.squeezed && pressure_is_over(&zone->daemon->pressure, now_ns))
+		tell(zone, zone->row.target_memory_mib, "no pressure");
 }
 
 /* What a zone can give now: by figures that already show what it was told of last. */
@@ -193,17 +191,6 @@ static void squeeze(struct daemon *d, uint64_t now_ns)
 	}
 }
 
-static void release(struct daemon *d)
-{
-	unsigned n = 0;
-
-	for (struct zone *z = d->zones; z && n < CHANGES_MAX; z = z->next)
-		if (z->row.squeezed && is_running(z)) {
-			give_back(z, "no pressure");
-			n++;
-		}
-}
-
 static bool is_asked(const struct daemon *d, const struct zone *zone, uint64_t now_ns)
 {
 	const struct zone_figures *figures = stats_figures(zone);
@@ -228,8 +215,6 @@ static void tick(void *user)
 			 was_short ? "has gone" : "is high: idle memory of zones is taken");
 	if (d->pressure.is_short)
 		squeeze(d, now_ns);
-	else if (pressure_is_over(&d->pressure, now_ns))
-		release(d);
 	for (struct zone *z = d->zones; z; z = z->next)
 		if (is_asked(d, z, now_ns))
 			stats_ask(z);

@@ -7,6 +7,8 @@
 #include "base/util.h"
 #include "supervisor/daemon/policy_driver.h"
 
+#define SAME_WORDS_MS 100u /* older than the last answer by this: said before it */
+
 struct zone_stats {
 	struct runner_client *client; /* NULL: not connected */
 	bool asked;
@@ -51,7 +53,8 @@ static void copy_devices(struct zone_figures *out, bool is_nic, size_t n,
 	}
 }
 
-void stats_copy(struct zone_figures *out, const Protect__Runner__StatsReply *reply, uint64_t now_ns)
+static void copy(struct zone_figures *out, const Protect__Runner__StatsReply *reply,
+		 uint64_t now_ns)
 {
 	*out = (struct zone_figures){
 		.taken_ns = now_ns,
@@ -74,6 +77,39 @@ void stats_copy(struct zone_figures *out, const Protect__Runner__StatsReply *rep
 	copy_devices(out, true, reply->n_nics, reply->nics);
 }
 
+static uint64_t have_bytes(const struct zone_figures *figures)
+{
+	return figures->balloon_bytes < figures->plugged_bytes
+		       ? figures->plugged_bytes - figures->balloon_bytes
+		       : 0;
+}
+
+/* The guest is asked again by each question: its words are either those of before, or came between
+ * the last answer and this one, mostly soon after the last. */
+static void date_words(struct zone_figures *figures, const struct zone_figures *before)
+{
+	uint64_t passed_ms = (figures->taken_ns - before->taken_ns) / NS_PER_MS;
+
+	if (!before->taken_ns)
+		return;
+	figures->has_words = before->has_words;
+	figures->words_have_bytes = before->words_have_bytes;
+	if (!figures->guest_age_ms || figures->guest_age_ms >= passed_ms + SAME_WORDS_MS)
+		return;
+	figures->has_words = true;
+	figures->words_have_bytes =
+		have_bytes(figures->guest_age_ms > passed_ms / 2 ? before : figures);
+}
+
+void stats_update(struct zone_figures *figures, const Protect__Runner__StatsReply *reply,
+		  uint64_t now_ns)
+{
+	const struct zone_figures before = *figures;
+
+	copy(figures, reply, now_ns);
+	date_words(figures, &before);
+}
+
 static void answered(void *user, int error, const char *text, const Protect__Runner__Reply *reply)
 {
 	struct zone *zone = user;
@@ -84,7 +120,7 @@ static void answered(void *user, int error, const char *text, const Protect__Run
 	/* A runner of before this request says that it does not know it. */
 	if (error || !reply->stats)
 		return;
-	stats_copy(&stats->figures, reply->stats, clock_now_ns());
+	stats_update(&stats->figures, reply->stats, clock_now_ns());
 	policy_sampled(zone);
 }
 
@@ -130,13 +166,12 @@ const struct zone_figures *stats_figures(const struct zone *zone)
 struct policy_sample stats_sample(const struct zone_figures *figures, uint64_t now_ns)
 {
 	uint64_t since_ms = (now_ns - figures->taken_ns) / NS_PER_MS, age_ms;
-	uint64_t given = figures->balloon_bytes < figures->plugged_bytes ? figures->balloon_bytes
-									 : figures->plugged_bytes;
 
-	if (!figures->guest_age_ms || !checked_add(figures->guest_age_ms, since_ms, &age_ms))
+	if (!figures->has_words || !figures->guest_age_ms ||
+	    !checked_add(figures->guest_age_ms, since_ms, &age_ms))
 		age_ms = 0;
 	return (struct policy_sample){.age_ms = age_ms,
-				      .have_mib = (figures->plugged_bytes - given) / MIB,
+				      .have_mib = figures->words_have_bytes / MIB,
 				      .available_mib = figures->guest_available_bytes / MIB,
 				      .free_mib = figures->guest_free_bytes / MIB};
 }

@@ -30,6 +30,13 @@ struct zone_figures {
 	uint64_t guest_major_faults;
 	uint64_t vsock_rx_bytes, vsock_tx_bytes, console_bytes;
 	uint32_t broken_devices;
+	/*
+	 * What the guest had when it said so: its words are those that it was asked for with the
+	 * figures before, and its memory may just be changing. Words that it said unasked, as a
+	 * driver does at its start, count for nothing.
+	 */
+	bool has_words;
+	uint64_t words_have_bytes;
 	unsigned n_devices;
 	struct device_figures devices[FIGURES_DEVICES_MAX];
 };
@@ -47,6 +54,6 @@ struct policy_sample stats_sample(const struct zone_figures *figures, uint64_t n
 /* Ends the connection and forgets the figures. Not from inside policy_sampled(). */
 void stats_close(struct zone *zone);
 
-/* Takes a runner's words over into *out. */
-void stats_copy(struct zone_figures *out, const Protect__Runner__StatsReply *reply,
-		uint64_t now_ns);
+/* Takes a runner's words over into *figures, which hold what it said before, or zeroes. */
+void stats_update(struct zone_figures *figures, const Protect__Runner__StatsReply *reply,
+		  uint64_t now_ns);

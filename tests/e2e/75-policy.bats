@@ -36,13 +36,14 @@ has_mib() { # has_mib ZONE OPERATOR MIB
 	test $(($(protect host hv-debug-info "$1" | jq '.[0].memory.used_bytes') / 1048576)) "$2" "$3"
 }
 
-# use_memory ZONE MIB: a program there fills so much and holds it
+# use_memory ZONE MIB: fills so much with what cannot be dropped
 use_memory() {
-	protect zone exec "$1" -- sh -c "head -c $2m /dev/zero | tail -c $2m | sleep 1000" 3>&- &
+	protect zone exec "$1" -- sh -c "mkdir -p /run/use && { grep -q /run/use /proc/mounts || mount -t tmpfs -o size=700m use /run/use; } &&
+		dd if=/dev/zero of=/run/use/\$\$ bs=1M count=$2" 2>&1
 }
 
 end_use() {
-	protect zone exec "$1" -- sh -c 'killall sleep tail head' || true
+	protect zone exec "$1" -- umount /run/use
 }
 
 # A program of the host that waits for memory nearly all the time, and disturbs nobody else.
@@ -95,16 +96,14 @@ end_hog() {
 	wait_until 120 has_mib dyn -le 230 # it booted with 384, and the balloon took the rest
 	field_is dyn target_memory_mib -le 230
 	use_memory dyn 190 # at once, and more than it has: the balloon is there before the policy
-	wait_until 60 field_is dyn target_memory_mib -gt 280
+	wait_until 120 field_is dyn target_memory_mib -gt 280
 	use_memory dyn 100
-	wait_until 60 field_is dyn target_memory_mib -gt 384 # more than it booted with
-	wait_until 60 has_mib dyn -gt 384
+	wait_until 120 field_is dyn target_memory_mib -gt 384 # more than it booted with
+	wait_until 120 has_mib dyn -gt 384
 	use_memory dyn 100
-	wait_until 60 field_is dyn target_memory_mib -gt 450
-	wait_until 60 has_mib dyn -gt 450
-	sleep 5
-	protect zone exec dyn -- sh -c 'ps; grep -E "Mem(Total|Available)" /proc/meminfo'
-	[ "$(protect zone exec dyn -- pgrep -x tail | wc -l)" -eq 3 ]
+	wait_until 120 field_is dyn target_memory_mib -gt 450
+	wait_until 120 has_mib dyn -gt 450
+	protect zone exec dyn -- sh -c 'grep -E "Mem(Total|Available)" /proc/meminfo; du -m /run/use'
 	! protect zone logs dyn | grep -i 'out of memory' || false
 }
 
@@ -125,7 +124,7 @@ end_hog() {
 	kill -KILL "$(pgrep -xo protect-daemon)"
 	wait_until 20 protect host status
 	[ "$(zone_field dyn policy) $(zone_field dyn target_memory_mib) $(zone_field dyn min_memory_mib)" = "static 256 128" ]
-	use_memory dyn 100
+	use_memory dyn 40
 	sleep 10
 	field_is dyn target_memory_mib -eq 256
 	end_use dyn

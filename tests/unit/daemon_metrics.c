@@ -129,7 +129,7 @@ Test(daemon_metrics, a_runner_that_lies)
 	static Protect__Runner__DeviceStats devices[200];
 	static Protect__Runner__DeviceStats *list[200];
 	static char names[200][64];
-	struct zone_figures f;
+	struct zone_figures f = {0};
 	struct policy_sample sample;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(list); i++) {
@@ -144,7 +144,7 @@ Test(daemon_metrics, a_runner_that_lies)
 	reply.plugged_memory_bytes = reply.guest_available_bytes = UINT64_MAX;
 	reply.balloon_bytes = UINT64_MAX;
 	reply.guest_age_ms = UINT64_MAX;
-	stats_copy(&f, &reply, 5 * NS_PER_S);
+	stats_update(&f, &reply, 5 * NS_PER_S);
 	cr_expect_eq(f.n_devices, FIGURES_DEVICES_MAX);
 	cr_expect_str_eq(f.devices[0].name, "d0?");
 	cr_expect_str_eq(f.devices[1].name, "long-long-long-long-lon");
@@ -152,9 +152,42 @@ Test(daemon_metrics, a_runner_that_lies)
 	sample = stats_sample(&f, 6 * NS_PER_S);
 	cr_expect_eq(sample.age_ms, 0, "no age that wraps");
 	cr_expect_eq(sample.have_mib, 0);
-	f.guest_age_ms = 5;
-	f.balloon_bytes = UINT64_MAX - 3 * MIB;
-	sample = stats_sample(&f, 6 * NS_PER_S);
-	cr_expect_eq(sample.age_ms, 1005);
-	cr_expect_eq(sample.have_mib, 3);
+	stats_update(&f, &reply, 6 * NS_PER_S);
+	cr_expect_eq(stats_sample(&f, 6 * NS_PER_S).age_ms, 0);
+}
+
+/* Figures each second; the balloon grows by a MiB between two. */
+Test(daemon_metrics, a_guests_words_belong_to_what_it_had_then)
+{
+	static const struct {
+		uint64_t age_ms;
+		bool known;
+		uint64_t have_mib;
+	} table[] = {
+		{5000, false, 0}, /* said at its start */
+		{6000, false, 0}, /* the same */
+		{990, true, 98},  /* 10 ms after it was asked */
+		{20, true, 96},	  /* late */
+		{1020, true, 96}, /* the same */
+		{1000, true, 95}, /* at once */
+		{0, false, 0},	  /* after a reset */
+	};
+	Protect__Runner__StatsReply reply = PROTECT__RUNNER__STATS_REPLY__INIT;
+	struct zone_figures f = {0};
+
+	reply.plugged_memory_bytes = 100 * MIB;
+	for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
+		uint64_t now_ns = (i + 10) * NS_PER_S;
+		struct policy_sample sample;
+
+		reply.guest_age_ms = table[i].age_ms;
+		reply.balloon_bytes = (i + 1) * MIB;
+		stats_update(&f, &reply, now_ns);
+		sample = stats_sample(&f, now_ns);
+		cr_expect_eq(sample.age_ms != 0, table[i].known, "%u", i);
+		if (table[i].known)
+			cr_expect_eq(sample.have_mib, table[i].have_mib, "%u: %llu", i,
+				     (unsigned long long)sample.have_mib);
+	}
+	cr_expect_eq(stats_sample(&f, 30 * NS_PER_S).age_ms, 0);
 }
