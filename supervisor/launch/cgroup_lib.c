@@ -11,8 +11,7 @@
  *    groups that are made once.
  *  - cgroup_create_cgroup() enables controllers below the top of a v2 tree only when the new group
  *    is the first level below it.
- *  - cgroup_set_value_string() with an empty value writes nothing, and says 0. An empty
- *    cpuset.cpus, which means all of them, is written as a file.
+ *  - cgroup_set_value_string() with an empty value writes nothing, and says 0.
  *  - "the value does not exist" can be any failure of open(2); so whether a file is there is looked
  *    at by ourselves.
  *  - a set of values that fails does not say which one did. They are set one by one.

@@ -208,8 +208,6 @@ static void collect(const struct launch_limits *limits, const struct unified *u,
 			 LAUNCH_CPU_PERIOD_US);
 	snprintf(add(s, "cpu", "cpu.weight"), CGROUP_VALUE_SIZE, "%u", limits->cpu_weight);
 	snprintf(add(s, "pids", "pids.max"), CGROUP_VALUE_SIZE, "%u", CGROUP_PIDS_MAX);
-	if (*limits->cpus)
-		snprintf(add(s, "cpuset", "cpuset.cpus"), CGROUP_VALUE_SIZE, "%s", limits->cpus);
 }
 
 static int set_io(const char *group, const struct launch_io *io, const dev_t *devices, unsigned n,
@@ -233,20 +231,28 @@ static int set_io(const char *group, const struct launch_io *io, const dev_t *de
 	return r;
 }
 
-/* Of CPUs that are not there the kernel would silently make all that are. */
-static int check_cpus(const struct unified *u, const char *cpus, struct error *err)
+/*
+ * Of CPUs that are not there the kernel would silently make all that are. All of them are named,
+ * once others were: a group with processes takes no empty list.
+ */
+static int set_cpus(const struct unified *u, int group, const char *cpus, struct error *err)
 {
-	_cleanup_(freep) char *all = NULL;
+	_cleanup_(freep) char *all = NULL, *now = NULL;
 	size_t len;
 	int r = io_read_file(u->root, "cpuset.cpus.effective", CPUS_MAX, &all, &len);
 
+	if (r == 0)
+		r = io_read_file(group, "cpuset.cpus", CPUS_MAX, &now, &len);
 	if (r < 0)
-		return error_set_errno(err, r, "CPUs of the root cgroup");
+		return error_set_errno(err, r, "CPUs of the zone's cgroup");
 	all[strcspn(all, "\n")] = '\0';
-	return cpu_list_within(cpus, all)
-		       ? 0
-		       : error_set(err, -EINVAL, "zones can have the CPUs %s, not all of %s", all,
-				   cpus);
+	if (*cpus && !cpu_list_within(cpus, all))
+		return error_set(err, -EINVAL, "zones can have the CPUs %s, not all of %s", all,
+				 cpus);
+	if (!*cpus && (*now == '\0' || *now == '\n'))
+		return 0;
+	r = cgroup_file_write(group, "cpuset.cpus", *cpus ? cpus : all);
+	return r < 0 ? error_set_errno(err, r, "limit cpuset.cpus of the zone's cgroup") : 0;
 }
 
 static int set_limits(const struct unified *u, const struct uuid *uuid, int dir,
@@ -255,16 +261,12 @@ static int set_limits(const struct unified *u, const struct uuid *uuid, int dir,
 {
 	char group[sizeof(u->name) + CGROUP_NAME_SIZE];
 	struct settings s = {.n = 0};
-	int r = *limits->cpus ? check_cpus(u, limits->cpus, err) : 0;
+	int r = u->base.has_cpuset ? set_cpus(u, dir, limits->cpus, err) : 0;
 
 	group_name(u, uuid, group, sizeof(group));
 	collect(limits, u, &s);
 	for (unsigned i = 0; r == 0 && i < s.n; i++)
 		r = cgroup_lib_set(group, &s.all[i], err);
-	if (r == 0 && u->base.has_cpuset && !*limits->cpus) {
-		r = cgroup_file_write(dir, "cpuset.cpus", "\n");
-		error_set_errno(r < 0 ? err : NULL, r, "limit cpuset.cpus of the zone's cgroup");
-	}
 	if (r == 0 && u->base.has_io)
 		r = set_io(group, &limits->io, devices, n, err);
 	return r;

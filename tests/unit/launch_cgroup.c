@@ -169,10 +169,12 @@ Test(launch_cgroup, limits_change)
 	struct launch_limits limits = good_limits();
 	struct error err = ERROR_NULL;
 	struct fixture f;
+	pid_t pid;
 
 	setup(&f);
 	cr_expect_eq(cgroups_update(f.cgroups, &f.uuid, &limits, NULL), -ENOENT);
 	make(&f, &limits);
+	pid = start(&f, wait_for_ever);
 	limits.cpu_quota_us = 0;
 	limits.cpu_weight = 1;
 	limits.cpus[0] = '\0';
@@ -192,6 +194,8 @@ Test(launch_cgroup, limits_change)
 	 */
 	limits.io.read_bytes_per_s = MIB;
 	cr_expect_eq(cgroups_update(f.cgroups, &f.uuid, &limits, &err), -ENOTSUP);
+	cr_expect_eq(cgroups_kill(f.cgroups, &f.uuid), 0);
+	cr_expect_eq(waitpid(pid, NULL, 0), pid);
 	teardown(&f);
 }
 
