@@ -27,8 +27,6 @@
  * (the page cache, a fast disk) there is no such completion, and the driver's pace counts.
  */
 #define QUIET_REQUESTS 8u
-/* So many turns that end with nothing in flight make a disk that answers at once. */
-#define PROMPT_TURNS 8u
 /* Of the requests that a queue starts in one turn: what lies in the page cache is copied within the
  * submission, which must not hold up the loop. */
 #define TURN_BYTES_MAX (16u << 20)
@@ -85,8 +83,7 @@ static bool is_idle(const struct blk_queue *queue)
 
 static void go_on(struct blk_queue *queue)
 {
-	queue->stopping = queue->starved = queue->quiet = false;
-	queue->n_prompt = 0;
+	queue->stopping = queue->starved = queue->quiet = queue->prompt = false;
 }
 
 static void queue_maybe_drained(struct blk_queue *queue)
@@ -127,34 +124,11 @@ static void settled(struct blk_queue *queue)
 
 static void look(struct blk_queue *queue, bool late);
 
-static bool is_paced(const struct blk_queue *queue)
-{
-	const struct vq *vq = vq_of(queue);
-
-	return queue->n_prompt >= PROMPT_TURNS && vq->event_idx && vq->size >= 2 * PACE_BATCH_MAX;
-}
-
-/* Asks for a notification, of as many requests as the driver's pace says. True: they are there. */
-static bool want_kicks(struct blk_queue *queue)
-{
-	return vq_want_kicks_after(vq_of(queue), is_paced(queue) ? pace_wait(&queue->pace) : 1);
-}
-
-/* Whether to look for requests now that some have ended. */
-static bool is_time_to_look(struct blk_queue *queue, bool was_paced)
-{
-	if (queue->quiet && queue->n_busy == 0) {
-		queue->quiet = false;
-		return want_kicks(queue);
-	}
-	return queue->quiet || (was_paced && !is_paced(queue));
-}
-
 /* The end of a turn: all that was completed in it is published together. */
 static void on_flush(struct loop_op *op, int res, uint32_t flags)
 {
 	struct blk_queue *queue = container_of(op, struct blk_queue, flush_op);
-	bool was_paced = is_paced(queue);
+	bool was_prompt = queue->prompt;
 
 	(void)res;
 	(void)flags;
@@ -164,11 +138,8 @@ static void on_flush(struct loop_op *op, int res, uint32_t flags)
 		return;
 	}
 	vq_flush(vq_of(queue));
-	if (queue->n_busy > 0)
-		queue->n_prompt = 0;
-	else if (queue->n_prompt < PROMPT_TURNS)
-		queue->n_prompt++;
-	if (!queue->blk->dev.broken && is_time_to_look(queue, was_paced))
+	queue->prompt = queue->n_busy == 0;
+	if ((queue->quiet || (was_prompt && !queue->prompt)) && !queue->blk->dev.broken)
 		look(queue, false);
 }
 
@@ -450,6 +421,17 @@ static int serve(struct blk_queue *queue, unsigned *n_taken)
 	return 0;
 }
 
+/* Of how many requests to be notified, now that the queue is empty. */
+static unsigned kicks_after(struct blk_queue *queue, unsigned n_taken, bool late)
+{
+	const struct vq *vq = vq_of(queue);
+
+	if (!queue->prompt || !vq->event_idx || vq->size < 2 * PACE_BATCH_MAX)
+		return 1;
+	pace_took(&queue->pace, n_taken, late, clock_now_ns());
+	return pace_wait(&queue->pace);
+}
+
 /* Takes what is there, and sees to it that somebody looks again. */
 static void look(struct blk_queue *queue, bool late)
 {
@@ -461,17 +443,13 @@ static void look(struct blk_queue *queue, bool late)
 	vq_no_kicks(vq);
 	queue->quiet = false;
 	r = serve(queue, &n_taken);
-	if (n_taken >= 2 * PACE_BATCH_MAX) /* the clock would cost more than is to be won */
-		pace_rest(&queue->pace);
-	else if (is_paced(queue))
-		pace_took(&queue->pace, n_taken, late, clock_now_ns());
 	if (r < 0)
 		virtio_dev_broken(dev, "a request without header or status, or its queue");
 	else if (queue->blk->held)
 		queue->starved = true;
-	else if (r > 0 && queue->n_busy >= QUIET_REQUESTS)
+	else if (r > 0 && queue->n_busy >= QUIET_REQUESTS && !queue->prompt)
 		queue->quiet = true;
-	else if (r == 0 || want_kicks(queue))
+	else if (r == 0 || vq_want_kicks_after(vq, kicks_after(queue, n_taken, late)))
 		dev->kick_again(dev, queue->index);
 }
 

@@ -72,9 +72,9 @@ struct blk_queue {
 	unsigned n_busy; /* requests that have not ended */
 	struct loop_op flush_op;
 	bool flush_pending;
-	bool starved;	   /* not looked at as the rate limit held requests back */
-	bool quiet;	   /* the driver does not notify: the next completions look at the ring */
-	unsigned n_prompt; /* so many turns in a row ended with nothing in flight: no delay */
+	bool starved; /* not looked at as the rate limit held requests back */
+	bool quiet;   /* the driver does not notify: the next completions look at the ring */
+	bool prompt;  /* what was taken last had ended before the next came: a disk without delay */
 	struct pace pace;
 	bool stopping;
 	void (*drained)(void *user); /* of a reset of this queue */

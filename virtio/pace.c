@@ -85,20 +85,14 @@ static void shrink(struct pace *pace, unsigned n)
 		pace->batch /= 2;
 }
 
-void pace_rest(struct pace *pace)
-{
-	pace->due_ns = pace->took_ns = 0;
-	pace->resting = true;
-}
-
 void pace_took(struct pace *pace, unsigned n, bool late, uint64_t now_ns)
 {
+	pace->due_ns = 0;
+	pace->resting = n == 0;
 	if (n == 0) {
-		pace_rest(pace);
+		pace->took_ns = 0;
 		return;
 	}
-	pace->due_ns = 0;
-	pace->resting = false;
 	if (!late)
 		measure_gap(pace, n, now_ns);
 	pace->took_ns = now_ns;
@@ -118,7 +112,7 @@ unsigned pace_wait(struct pace *pace)
 	if (batch == 1)
 		return 1;
 	wait = 2 * batch * pace->gap_ns;
-	pace->due_ns = clock_now_ns() + (wait < WAIT_MIN_NS ? WAIT_MIN_NS : wait);
+	pace->due_ns = pace->took_ns + (wait < WAIT_MIN_NS ? WAIT_MIN_NS : wait);
 	pace->stopped = false;
 	if (!pace->timing)
 		start_timer(pace);

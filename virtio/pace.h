@@ -44,9 +44,6 @@ void pace_init(struct pace *pace, struct loop *loop, void (*late)(void *user), v
 /* n requests were taken, as late() said or otherwise. */
 void pace_took(struct pace *pace, unsigned n, bool late, uint64_t now_ns);
 
-/* Nothing was taken, or so many at once that there is nothing to gain: the next is notified of. */
-void pace_rest(struct pace *pace);
-
 /* How many requests to be notified of, at least 1. With more than 1, late() comes when they do not.
  */
 unsigned pace_wait(struct pace *pace);
