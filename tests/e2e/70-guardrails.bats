@@ -176,7 +176,7 @@ shares() {
 
 # Workers of io_uring come and go between two looks.
 has_these_threads() { # has_these_threads GROUP PID
-	[ "$(ls "/proc/$2/task" | sort)" = "$(sort "$1/cgroup.threads")" ]
+	[ "$(find "/proc/$2/task" -mindepth 1 -maxdepth 1 -printf "%f\n" | sort)" = "$(sort "$1/cgroup.threads")" ]
 }
 
 @test "all threads of a runner are its zone's, those of io_uring too" {
