@@ -108,7 +108,9 @@ static bool find_reason(struct zone *zone, int wait_status, uint32_t oom_kills)
 		snprintf(zone->row.reason, size, "runner ended with status %d",
 			 WEXITSTATUS(wait_status));
 	else
-		snprintf(zone->row.reason, size, "runner ended without a reason");
+		snprintf(zone->row.reason, size,
+			 "runner killed or crashed; how is not known, protect-launch has been "
+			 "restarted since");
 	return true;
 }
 
