@@ -249,7 +249,7 @@ static int set_cpus(const struct unified *u, int group, const char *cpus, struct
 	if (*cpus && !cpu_list_within(cpus, all))
 		return error_set(err, -EINVAL, "zones can have the CPUs %s, not all of %s", all,
 				 cpus);
-	if (!*cpus && (*now == '\0' || *now == '\n'))
+	if (!*cpus && (!now || *now == '\0' || *now == '\n'))
 		return 0;
 	r = cgroup_file_write(group, "cpuset.cpus", *cpus ? cpus : all);
 	return r < 0 ? error_set_errno(err, r, "limit cpuset.cpus of the zone's cgroup") : 0;
