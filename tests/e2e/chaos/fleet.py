@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The zones that the test believes in: each has a workload that loads it, and each is known by its UUID."""
+
+import glob
+import time
+
+from protect import Broken, Client, is_emulated, must, process_name, protect, read, rows, say, wait_until
+
+MEMORY_MIB = 128
+READY_S = 120
+IMAGE = "chaos/load:1"
+# CPU, disk (the image is a disk of the zone), output: every turn some, so that five of them leave the host time.
+LOAD = """i=0
+while :; do
+	i=$((i + 1))
+	echo "tick $i"
+	md5sum /bin/busybox >/tmp/sum
+	dd if=/dev/zero of=/tmp/file bs=64k count=8 2>/dev/null
+	sleep 1
+done"""
+# As the zone itself: past all caches from its disk, and onto the console.
+ZONE_LOAD = """i=0
+while :; do
+	i=$((i + 1))
+	echo "console $i" >/dev/hvc0
+	for d in /dev/vd[ab]; do dd if=$d of=/dev/null bs=64k count=16 iflag=direct; done
+	sleep 2
+done"""
+
+
+class Zone:
+    def __init__(self, name):
+        self.name = name
+        self.workload = f"{name}-load"
+        self.uuid = None
+
+    def launch(self):
+        return Client("zone", "launch", "--name", self.name, "--wait", "--max-memory", str(MEMORY_MIB), "--max-cpus", "1")
+
+    def load(self):
+        must("workload", "launch", "--zone", self.name, "--name", self.workload, "--wait", IMAGE, "--", "sh", "-c", LOAD)
+        must("zone", "exec", self.name, "--", "sh", "-c", f"setsid sh -c '{ZONE_LOAD}' </dev/null >/dev/null 2>&1 &")
+
+    def group(self):
+        """Its control group's folder."""
+        found = [path for path in glob.glob("/sys/fs/cgroup/**/", recursive=True) if self.uuid in path.rstrip("/").split("/")[-1]]
+        if len(found) != 1:
+            raise Broken(f"zone {self.name} has {len(found)} control groups")
+        return found[0]
+
+    def runner(self):
+        """The process id of its runner."""
+        pids = [int(pid) for pid in read(self.group() + "cgroup.procs").split()]
+        found = [pid for pid in pids if process_name(pid) == "zone-vmm"]
+        if len(found) != 1:
+            raise Broken(f"zone {self.name} has {len(found)} runners")
+        return found[0]
+
+    def cpu_us(self):
+        return int(read(self.group() + "cpu.stat").split()[1])
+
+    def stands_still(self):
+        """Whether its virtual CPU does nothing though its monitor answers: what the emulated host does to a guest now and then."""
+        if not protect("host", "hv-debug-info", self.name, seconds=20).ok:
+            return False
+        before = self.cpu_us()
+        time.sleep(4)
+        return self.cpu_us() - before < 40000
+
+
+class Fleet:
+    def __init__(self, count):
+        self.zones = [Zone(f"chaos-{i}") for i in range(count)]
+        self.lost = 0
+
+    def launch(self, zones):
+        """Launches them side by side, with their loads."""
+        clients = [zone.launch() for zone in zones]
+        for zone, client in zip(zones, clients):
+            result = client.result(READY_S)
+            if not result.ok:
+                raise Broken(f"zone {zone.name} was not launched: {result}")
+            zone.uuid = result.out.strip()
+            zone.load()
+
+    def start(self, layout):
+        must("image", "import", layout, "--name", IMAGE)
+        self.launch(self.zones)
+
+    def replace(self, zone):
+        must("zone", "destroy", "-W", zone.name)
+        self.launch([zone])
+
+    def wait_failed(self, zone):
+        """A zone whose runner was killed is failed, says so, and holds nothing."""
+
+        def is_failed():
+            row = [z for z in rows("zone") if z["uuid"] == zone.uuid]
+            if not row:
+                raise Broken(f"zone {zone.name} is lost")
+            return row[0] if row[0]["state"] == "failed" else None
+
+        row = wait_until(10, f"zone {zone.name} fails", is_failed)
+        # A protect-launch that was restarted since cannot tell the signal.
+        if "killed" not in row["reason"]:
+            raise Broken(f"zone {zone.name} failed because of '{row['reason']}', and not because it was killed")
+
+    def stop(self):
+        names = {zone.name for zone in self.zones}
+        for row in rows("zone"):
+            if row["name"] in names or row["name"].startswith("extra"):
+                protect("zone", "destroy", "-W", row["name"])
+        protect("image", "remove", IMAGE)
+
+    def note_lost(self, zone):
+        """One of many guests stands still on the emulated host (see tests/e2e/run): replaced, twice in 20 faults at most."""
+        if not is_emulated() or not zone.stands_still():
+            return False
+        self.lost += 1
+        say(f"LOST: the virtual CPU of zone {zone.name} stands still while its monitor answers; launched anew")
+        self.replace(zone)
+        return True

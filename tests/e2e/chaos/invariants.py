@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must be true whenever things have come to rest, whatever happened before."""
+
+import collections
+import os
+import re
+import sqlite3
+import time
+
+from fleet import IMAGE
+from protect import PATIENCE, RUNNER, SERVICES, Broken, Client, descriptors, is_emulated, memory_kib, must, named, protect, read, rows, say, service, status_field, wait_until
+
+UIDS = range(200000, 200000 + 65536)
+STATE = "/var/lib/protect"
+STORE = "/var/lib/protect-storage"
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+MEMORY_KIB_MAX = 48 * 1024  # of a service, written by itself: five rings of logs, SQLite's cache
+DESCRIPTORS_MAX = {"protect-daemon": 24, "protect-launch": 16, "protect-storage": 40}
+DESCRIPTORS_A_ZONE = 12
+REST_S = 10
+
+
+def expect(what, found, wanted):
+    if found != wanted:
+        raise Broken(f"{what}: {sorted(found - wanted)} too many, {sorted(wanted - found)} missing")
+
+
+class Invariants:
+    """Compares with what there was before any zone."""
+
+    def __init__(self, fleet):
+        self.fleet = fleet
+        self.links = set(os.listdir("/sys/class/net"))
+        self.mounts = collections.Counter(read("/proc/mounts").splitlines())
+        self.images = set()
+
+    def uuids(self):
+        return {zone.uuid for zone in self.fleet.zones}
+
+    def zones(self):
+        """Neither lost nor doubled, in the list and in the database."""
+        listed = rows("zone")
+        if len({z["name"] for z in listed}) != len(listed):
+            raise Broken("two zones have one name")
+        expect("zones", {z["uuid"] for z in listed}, self.uuids())
+        for row in listed:
+            if row["state"] != "ready":
+                raise Broken(f"zone {row['name']} is {row['state']} ({row['reason']})")
+        works = rows("workload")
+        expect("workloads", {w["name"] for w in works}, {zone.workload for zone in self.fleet.zones})
+        for work in works:
+            if work["state"] != "running":
+                raise Broken(f"workload {work['name']} is {work['state']} ({work['reason']})")
+        self.database({z["uuid"]: "zones" for z in listed} | {w["uuid"]: "workloads" for w in works})
+
+    @staticmethod
+    def database(rows_wanted):
+        db = sqlite3.connect(f"file:{STATE}/daemon.db?mode=ro", uri=True, timeout=10)
+        try:
+            said = db.execute("PRAGMA integrity_check").fetchall()
+            found = {uuid: table for table in ("zones", "workloads") for (uuid,) in db.execute(f"SELECT uuid FROM {table}")}
+        finally:
+            db.close()
+        if said != [("ok",)]:
+            raise Broken(f"the database is damaged: {said}")
+        expect("rows", set(found.items()), set(rows_wanted.items()))
+
+    def runners(self):
+        """One process a zone, with a user of its own; nobody else has one of these users."""
+        pids = {zone.runner() for zone in self.fleet.zones}
+        expect("runners", set(named(RUNNER)), pids)
+        users = collections.Counter(int(status_field(pid, "Uid") or 0) for pid in pids)
+        if max(users.values()) > 1 or not all(uid in UIDS for uid in users):
+            raise Broken(f"users of runners: {dict(users)}")
+        for name in os.listdir("/proc"):
+            if name.isdigit() and int(name) not in pids and int(status_field(name, "Uid") or 0) in UIDS:
+                if status_field(name, "State") and not self.is_below(int(name), pids):
+                    raise Broken(f"process {name} ({read(f'/proc/{name}/comm').strip()}) has a zone's user")
+
+    @staticmethod
+    def is_below(pid, pids):
+        return int(status_field(pid, "PPid") or 0) in pids or any(
+            int(status_field(p, "PPid") or 0) == pid for p in pids)
+
+    def leftovers(self):
+        """Control groups, files, sockets, links, mounts, namespaces, helpers."""
+        groups = {UUID.search(path.split("/")[-1]).group() for path, _, _ in os.walk("/sys/fs/cgroup") if UUID.search(path.split("/")[-1])}
+        expect("control groups", groups, self.uuids())
+        expect("folders", set(os.listdir("/run/protect/zones")), self.uuids())
+        sockets = {UUID.search(line).group() for line in read("/proc/net/unix").splitlines() if "/zones/" in line and UUID.search(line)}
+        expect("sockets", sockets, self.uuids())
+        expect("network links", set(os.listdir("/sys/class/net")), self.links)
+        mounts = collections.Counter(read("/proc/mounts").splitlines())
+        expect("mounts", set((mounts - self.mounts).elements()), set())
+        expect("images", {row["digest"] for row in rows("image")}, self.images)
+        logs = {work["uuid"] for work in rows("workload")} | self.uuids()
+        expect("kept logs", set(os.listdir(f"{STATE}/logs")), logs)
+        for helper in ("mksquashfs", "unsquashfs"):
+            expect(f"processes {helper}", set(named(helper)), set())
+        expect("files under construction", set(os.listdir(f"{STORE}/tmp")), set())
+
+    def services(self):
+        """Alive, once, and of bounded size."""
+        for name in SERVICES:
+            pid = service(name)
+            room = DESCRIPTORS_MAX[name] + DESCRIPTORS_A_ZONE * len(self.fleet.zones)
+            if len(named(name)) != 1:
+                raise Broken(f"{len(named(name))} processes {name}")
+            if descriptors(pid) > room:
+                raise Broken(f"{name} has {descriptors(pid)} descriptors, more than {room}")
+            if memory_kib(pid) > MEMORY_KIB_MAX:
+                raise Broken(f"{name} has {memory_kib(pid)} KiB for itself, more than {MEMORY_KIB_MAX}")
+
+    def ticks(self):
+        """How far each workload's output has come."""
+        clients = {zone: Client("workload", "logs", zone.workload) for zone in self.fleet.zones}
+        found = {zone: re.findall(r"^tick (\d+)$", client.result().out, re.M) for zone, client in clients.items()}
+        return {zone: int(lines[-1]) if lines else 0 for zone, lines in found.items()}
+
+    def runs_a_command(self, zone, client):
+        """A daemon that has just started may have to connect to the zone first."""
+        until = time.monotonic() + REST_S * PATIENCE
+        while (result := client.result()).out.strip() != "here":
+            if time.monotonic() > until:
+                raise Broken(f"zone {zone.name} does not run a command: {result}")
+            time.sleep(0.2)
+            client = self.echo(zone)
+
+    @staticmethod
+    def echo(zone):
+        return Client("zone", "exec", zone.name, "--", "echo", "here")
+
+    def answers(self):
+        """Every zone runs a command."""
+        clients = {zone: self.echo(zone) for zone in self.fleet.zones}
+        for zone, client in clients.items():
+            try:
+                self.runs_a_command(zone, client)
+            except Broken:
+                if not self.fleet.note_lost(zone):
+                    raise
+
+    def goes_on(self, before):
+        """Every workload does."""
+        behind = {zone.name for zone, ticks in self.ticks().items() if ticks <= before[zone]}
+        if behind:
+            raise Broken(f"workloads stand still in {behind}")
+
+    @staticmethod
+    def new_workload(zone):
+        """New launches work. A guest on an emulated host may need longer to see a disk than its agent waits."""
+        for _ in range(5 if is_emulated() else 1):
+            result = protect("workload", "launch", "--zone", zone.name, "--name", "extra-work", "--attach", IMAGE, "--", "echo", "new")
+            if "did not appear in the zone" not in result.err:
+                break
+            say(f"zone {zone.name} was too slow for a new disk")
+        if result.out.strip() != "new":
+            raise Broken(f"a new workload in zone {zone.name}: {result}")
+        must("workload", "destroy", "-W", "extra-work")
+
+    def leftovers_at_end(self):
+        self.images = {row["digest"] for row in rows("image")}
+        self.leftovers()
+        expect("runners", set(named(RUNNER)), set())
+
+    def check(self, some_zone):
+        """All of it. What needs a moment to come to rest has REST_S."""
+        before = self.ticks()
+        self.answers()
+        self.new_workload(some_zone)
+        for what in (self.zones, self.runners, self.leftovers, self.services):
+            wait_until(REST_S, what.__name__, lambda w=what: w() is None)
+        wait_until(REST_S, "workloads go on", lambda: self.goes_on(before) is None)
