@@ -68,7 +68,7 @@ static int init_buses(struct machine *machine, const struct zone_spec *spec)
 	return kvm_pin_eventfd(&machine->kvm, IRQ_GED, machine->acpi_event_fd);
 }
 
-static int boot(struct machine *machine, const struct zone_spec *spec, struct error *err)
+static int load_kernel(struct machine *machine, const struct zone_spec *spec, struct error *err)
 {
 	const struct boot_files files = {.kernel_fd = spec->kernel_fd,
 					 .initrd_fd = spec->initrd_fd,
@@ -124,16 +124,13 @@ int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, st
 		r = vcpus_init(&machine->vcpus, &machine->kvm, &machine->bus,
 			       machine->acpi_event_fd, spec->vcpus, spec->max_vcpus, err);
 	if (r == 0)
-		r = boot(machine, spec, err);
-	if (r == 0)
 		r = connect_outside(machine, spec, err);
 	return r;
 }
 
 /*
  * Takes away what a running zone does not need, from here on for good: no file, socket or process
- * by name, no new thread, no call but those of each thread's filter. The guest's first instruction
- * may come in between, but nobody but its vCPU has looked at anything of it.
+ * by name, no new thread, no call but those of each thread's filter. The vCPUs wait meanwhile.
  */
 static int confine(struct machine *machine, struct error *err)
 {
@@ -144,6 +141,7 @@ static int confine(struct machine *machine, struct error *err)
 	r = loop_start_workers(machine->loop, filters_confine_worker);
 	if (r < 0)
 		return error_set_errno(err, r, "cannot start the loop's threads");
+	vcpus_pause(&machine->vcpus, NULL, NULL);
 	r = vcpus_start(&machine->vcpus, err);
 	if (r < 0)
 		return r;
@@ -151,13 +149,21 @@ static int confine(struct machine *machine, struct error *err)
 	return r < 0 ? error_set_errno(err, r, "the seccomp filter cannot be loaded") : 0;
 }
 
-int machine_run(struct machine *machine, struct error *err)
+int machine_boot(struct machine *machine, const struct zone_spec *spec, struct error *err)
 {
 	int r = confine(machine, err);
 
-	if (r < 0)
-		return r;
-	r = loop_run(machine->loop);
+	if (r == 0)
+		r = load_kernel(machine, spec, err);
+	if (r == 0)
+		vcpus_resume(&machine->vcpus);
+	return r;
+}
+
+int machine_run(struct machine *machine, struct error *err)
+{
+	int r = loop_run(machine->loop);
+
 	return r < 0 ? error_set_errno(err, r, "the event loop failed") : 0;
 }
 

@@ -56,6 +56,13 @@ struct machine {
  */
 int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, struct error *err);
 
+/*
+ * Confines this process (vmm/filters.h), then unpacks the kernel, which is a stranger's work, and
+ * lets the vCPUs go. Signals that no vCPU is to take are blocked before. Returns 0 or a negative
+ * errno with *err.
+ */
+int machine_boot(struct machine *machine, const struct zone_spec *spec, struct error *err);
+
 /* Runs until the zone ends; end_reason and end_detail then say how. Returns 0 or a negative errno
  * of the loop. */
 int machine_run(struct machine *machine, struct error *err);

@@ -329,10 +329,12 @@ static int run(struct zone_spec *spec, const struct options *options, int notify
 		return -ENOMEM;
 	read_kernel_version(spec->kernel_fd, kernel, sizeof(kernel));
 	r = machine_init(machine, spec, options->kvm_fd, err);
-	spec_close(spec);
 	shutdown_init(&shutdown, machine, options->stop_timeout_s * NS_PER_S, notify);
 	if (r == 0)
 		r = watch_signals(&signals, machine->loop, &shutdown);
+	if (r == 0)
+		r = machine_boot(machine, spec, err);
+	spec_close(spec);
 	if (r == 0) {
 		log_start(machine, spec, kernel);
 		notify_send(notify, "READY=1");

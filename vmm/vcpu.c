@@ -80,6 +80,7 @@ static struct kvm_segment flat(uint16_t selector, uint8_t type, bool system)
 	};
 }
 
+/* #syscalls loop: ioctl(_, KVM_GET_SREGS) ioctl(_, KVM_SET_SREGS) ioctl(_, KVM_SET_REGS) */
 int vcpu_enter_pvh(struct vcpu *vcpu, uint32_t entry, uint32_t start_info, struct error *err)
 {
 	struct kvm_regs regs = {.rip = entry, .rbx = start_info, .rflags = RFLAGS_RESERVED};
