@@ -29,6 +29,7 @@
 
 #define OWN_FDS	    8u /* beside the spec's */
 #define MESSAGE_MAX 256
+#define RELAYED_MAX 16u /* messages of a zone: it has a handful to say in its life */
 
 /* Sanitizers look at /proc, the host's, while and after the program runs. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -261,12 +262,14 @@ _Noreturn static void mind_zone(pid_t zone, int channel, int notify, int signals
 	const int kept[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, channel, notify, signals};
 	struct pollfd polls[] = {{.fd = channel, .events = POLLIN},
 				 {.fd = signals, .events = POLLIN}};
+	unsigned n_relayed = 0;
 
 	close_strays(kept, ARRAY_SIZE(kept));
 	if (filters_confine_minder() < 0)
 		_exit(EXIT_FAILURE); /* and the zone with us */
 	while (poll(polls, ARRAY_SIZE(polls), -1) > 0 || errno == EINTR) {
-		if (polls[0].revents && !relay(channel, notify))
+		/* One that says more keeps systemd from hearing others. */
+		if (polls[0].revents && (!relay(channel, notify) || ++n_relayed == RELAYED_MAX))
 			polls[0].fd = -1;
 		if (polls[1].revents)
 			take_signal(signals, zone);
