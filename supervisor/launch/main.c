@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/param.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -254,6 +255,18 @@ static int run(struct launch *launch)
 	}
 }
 
+/* As many descriptors as we may have: each runner has one here until it is reaped. Runners get
+ * fewer (isolate_limits()). */
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 /* Some hosts let nobody without CAP_SYS_ADMIN make user namespaces, or use them. */
 static bool needs_sys_admin(void)
 {
@@ -301,6 +314,7 @@ int main(int argc, char **argv)
 
 	if (r < 0)
 		return EXIT_FAILURE;
+	raise_limits();
 	o.config.null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	r = o.config.null < 0 ? -errno : open_cgroups(&o, &o.config.cgroups);
 	if (r == 0)
