@@ -300,6 +300,7 @@ static int spawn(struct zone *zone, const int *kernel_fds, struct error *err)
 	int fds[LAUNCH_PLACE_FILES + KERNEL_FDS];
 	int r = make_files(zone, &files, err);
 	struct stat addons;
+	unsigned n_fds;
 
 	if (r < 0)
 		return r;
@@ -312,9 +313,11 @@ static int spawn(struct zone *zone, const int *kernel_fds, struct error *err)
 	fds[LAUNCH_PLACE_EXIT] = files.exit;
 	fds[LAUNCH_PLACE_LOG] = files.log;
 	memcpy(&fds[LAUNCH_PLACE_FILES], kernel_fds, KERNEL_FDS * sizeof(int));
+	/* The addons come last; a runner refuses what its spec does not name. */
+	n_fds = (unsigned)ARRAY_SIZE(fds) - (zone->no_addons ? 1 : 0);
 	uuid_parse(zone->row.uuid, &request.uuid);
 	zone->launch = launch_call(&zone->daemon->hub, zone->daemon->options.launch_socket,
-				   &request, fds, ARRAY_SIZE(fds), spawned, zone);
+				   &request, fds, n_fds, spawned, zone);
 	if (!zone->launch)
 		return error_set(err, -ENOMEM, "protect-daemon is out of memory");
 	zone->phase = ZONE_PHASE_SPAWN;
