@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,8 +16,10 @@
 #include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/workload.h"
 
-#define RUNNER_LOG_BYTES (1 << 20)
-#define TRIM_NS		 (30 * NS_PER_S)
+#define RUNNER_LOG_BYTES  (1 << 20)
+#define RUNNER_EXIT_BYTES (64 << 10) /* its line is much shorter */
+#define HUGE_BYTES	  (2 << 20)
+#define TRIM_NS		  (30 * NS_PER_S)
 
 struct zone *zone_new(struct daemon *d, const struct zone_row *row)
 {
@@ -202,20 +205,32 @@ bool zones_any_folder(const struct daemon *d)
 	return found;
 }
 
-static void trim_log(const struct zone *zone)
+/* What a file takes; a runner that was taken over may have taken room behind its end as well. A
+ * huge page is no fault of its. */
+static uint64_t room_of(int fd)
+{
+	struct stat st;
+	uint64_t blocks;
+
+	if (fstat(fd, &st) < 0)
+		return 0;
+	blocks = (uint64_t)st.st_blocks * 512;
+	return MAX((uint64_t)st.st_size, blocks > HUGE_BYTES ? blocks : 0);
+}
+
+static void trim(const struct zone *zone, const char *name, uint64_t max_bytes)
 {
 	_cleanup_(close_fdp) int fd = -1;
-	struct stat st;
 	char path[256];
+	uint64_t bytes;
 
-	if (zone_path(zone, "log", path, sizeof(path)) == 0)
+	if (zone_path(zone, name, path, sizeof(path)) == 0)
 		fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size <= RUNNER_LOG_BYTES)
-		return;
+	bytes = fd < 0 ? 0 : room_of(fd);
 	/* The runner appends: it goes on at the new end. */
-	if (ftruncate(fd, 0) == 0)
-		log_warning("zone=%s bytes=%lld runner's log emptied", zone->row.uuid,
-			    (long long)st.st_size);
+	if (bytes > max_bytes && ftruncate(fd, 0) == 0)
+		log_warning("zone=%s bytes=%llu runner's %s emptied", zone->row.uuid,
+			    (unsigned long long)bytes, name);
 }
 
 void zones_trim_logs(void *user)
@@ -223,8 +238,10 @@ void zones_trim_logs(void *user)
 	struct daemon *d = user;
 
 	for (const struct zone *z = d->zones; z; z = z->next)
-		if (z->phase != ZONE_PHASE_ENDED)
-			trim_log(z);
+		if (z->phase != ZONE_PHASE_ENDED) {
+			trim(z, "log", RUNNER_LOG_BYTES);
+			trim(z, "exit", RUNNER_EXIT_BYTES);
+		}
 	timer_set(&d->hub, &d->trim, clock_now_ns() + TRIM_NS, zones_trim_logs, d);
 }
 
