@@ -25,7 +25,7 @@ enum statement {
 	"uuid, name, state, reason, kernel, kernel_digest, memory_mib, vcpus, slot, env, "         \
 	"kernel_release, created_unix_ms, create_ms, ready_ms, target_memory_mib, target_vcpus, "  \
 	"policy, min_memory_mib, squeezed, cgroup, cpu_weight, cpu_percent, cpus, "                \
-	"io_read_bps, io_write_bps, io_read_iops, io_write_iops"
+	"io_read_bps, io_write_bps, io_read_iops, io_write_iops, pid"
 #define WORKLOAD_COLUMNS                                                                           \
 	"uuid, name, zone, state, reason, image, image_digest, stop_signal, terminal, exit_code, " \
 	"created_unix_ms"
@@ -71,19 +71,23 @@ static const char *const migrations[] = {
 	"ALTER TABLE zones ADD COLUMN io_write_iops INTEGER NOT NULL DEFAULT 0;"
 	"PRAGMA user_version = 4;"
 	"COMMIT;",
+	"BEGIN IMMEDIATE;"
+	"ALTER TABLE zones ADD COLUMN pid INTEGER NOT NULL DEFAULT 0;"
+	"PRAGMA user_version = 5;"
+	"COMMIT;",
 };
 
 static const char *const sql[N_STATEMENTS] = {
 	[PUT_ZONE] =
 		"INSERT INTO zones (" ZONE_COLUMNS
 		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,"
-		"?21,?22,?23,?24,?25,?26,?27)"
+		"?21,?22,?23,?24,?25,?26,?27,?28)"
 		" ON CONFLICT (uuid) DO UPDATE SET name=?2, state=?3, reason=?4, kernel=?5,"
 		" kernel_digest=?6, memory_mib=?7, vcpus=?8, slot=?9, env=?10, kernel_release=?11,"
 		" created_unix_ms=?12, create_ms=?13, ready_ms=?14,"
 		" target_memory_mib=?15, target_vcpus=?16, policy=?17, min_memory_mib=?18,"
 		" squeezed=?19, cgroup=?20, cpu_weight=?21, cpu_percent=?22, cpus=?23,"
-		" io_read_bps=?24, io_write_bps=?25, io_read_iops=?26, io_write_iops=?27",
+		" io_read_bps=?24, io_write_bps=?25, io_read_iops=?26, io_write_iops=?27, pid=?28",
 	[PUT_WORKLOAD] =
 		"INSERT INTO workloads (" WORKLOAD_COLUMNS
 		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)"
@@ -301,6 +305,7 @@ static int put_zone(struct state *state, const struct zone_row *row)
 	sqlite3_bind_int64(s, 19, row->squeezed);
 	bind_text(s, 20, row->cgroup);
 	bind_limits(s, &row->limits);
+	sqlite3_bind_int64(s, 28, row->pid);
 	return run(state, s);
 }
 
@@ -504,6 +509,7 @@ static void read_zone(sqlite3_stmt *s, struct zone_row *row)
 	row->limits.io.write_bytes_per_s = get_u64(s, 24);
 	row->limits.io.read_ops_per_s = get_u64(s, 25);
 	row->limits.io.write_ops_per_s = get_u64(s, 26);
+	row->pid = (int32_t)sqlite3_column_int64(s, 27);
 }
 
 static void read_workload(sqlite3_stmt *s, struct workload_row *row)

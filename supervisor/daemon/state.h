@@ -48,6 +48,7 @@ struct zone_row {
 	bool squeezed;		 /* the runner was told of less than the target (policy_driver.h) */
 	struct zone_limits limits;
 	char cgroup[CGROUP_SIZE]; /* as launch named it; empty = not known */
+	int32_t pid;		  /* of its runner, for people; 0 = not known */
 	uint32_t slot;		  /* uid slot; SLOT_NONE once its resources are given back */
 	char *env_json;		  /* array of K=V; owned by whoever has the row; NULL = none */
 	char kernel_release[RELEASE_SIZE];

@@ -140,7 +140,7 @@ void zone_message(const struct zone *zone, Protect__Control__Zone *out)
 	out->created_unix_ms = row->created_unix_ms;
 	out->create_ms = row->create_ms;
 	out->ready_ms = row->ready_ms;
-	out->pid = zone->phase == ZONE_PHASE_ENDED ? 0 : (uint32_t)zone->pid;
+	out->pid = zone->phase == ZONE_PHASE_ENDED ? 0 : (uint32_t)zone->row.pid;
 	out->workloads = workloads_in_zone(zone);
 	out->policy = row->policy;
 	out->min_memory_mib = row->min_memory_mib;

@@ -59,7 +59,6 @@ struct zone {
 	uint64_t reap_since_ns;
 	bool kill_sent;
 
-	pid_t pid;
 	int pidfd;
 	struct watch *death;
 	struct runner_client *control;

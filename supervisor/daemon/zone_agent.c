@@ -365,7 +365,6 @@ static void got_status(void *user, int error, const char *text, const Protect__R
 	zone->has_status = true;
 	if (error || !reply->status)
 		return;
-	/* Its pid is 1, in a namespace of its own. */
 	zone->paused = reply->status->paused;
 	take_targets(zone, reply->status);
 }

@@ -395,7 +395,7 @@ static void spawned(void *user, const struct launch_reply *reply, int pidfd)
 		return;
 	}
 	zone->phase = ZONE_PHASE_BOOT;
-	zone->pid = reply->pid;
+	zone->row.pid = reply->pid;
 	zone->pidfd = pidfd;
 	daemon_copy_text(zone->row.cgroup, sizeof(zone->row.cgroup), reply->cgroup);
 	zone->row.create_ms = (clock_now_ns() - zone->requested_ns) / NS_PER_MS;
