@@ -179,10 +179,14 @@ teardown_file() {
 }
 
 @test "the daemon's death ends no zone" {
+	local pid
+	pid=$(protect zone list -o json | jq '.[] | select(.name == "z1").pid')
+	[ -d "/proc/$pid" ]
 	kill -KILL "$(pgrep -xo protect-daemon)"
 	wait_until 20 protect host status
 	wait_until 30 zone_is z1 ready
 	[ "$(count_runners)" -eq 3 ]
+	[ "$(protect zone list -o json | jq '.[] | select(.name == "z1").pid')" -eq "$pid" ]
 	wait_until 30 protect workload exec z1-a -- true
 	workload_is z1-a running
 }
