@@ -23,6 +23,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cpu_list.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -35,6 +36,7 @@
 #define SLICE		"protect.slice"
 #define UNIT_SIZE	64u
 #define CPUS_MAX	8192u /* the most that a kernel has */
+#define CPUS_TEXT_MAX	4096u
 #define PAGE_BYTES	4096u
 #define STOP_TIMEOUT_US (45 * UINT64_C(1000000)) /* zone-vmm asks its guest for up to 30 s */
 #define SETTLE_NS	(2 * NS_PER_S)
@@ -228,6 +230,29 @@ static int append_scope(sd_bus_message *m, const void *user)
 		"CollectMode", "s", "inactive-or-failed", "TimeoutStopUSec", "t", STOP_TIMEOUT_US);
 }
 
+/* Of CPUs that are not there the kernel would silently make all that are, and systemd says nothing
+ * of it. Without a zone that was kept to CPUs the slice has no such file. */
+static int check_cpus(const char *cpus, struct error *err)
+{
+	static const char *const files[] = {TREE "/" SLICE "/cpuset.cpus.effective",
+					    TREE "/cpuset.cpus.effective"};
+	_cleanup_(freep) char *all = NULL;
+	size_t len;
+	int r = -ENOENT;
+
+	if (!*cpus)
+		return 0;
+	for (unsigned i = 0; i < ARRAY_SIZE(files) && r == -ENOENT; i++)
+		r = io_read_file(AT_FDCWD, files[i], CPUS_TEXT_MAX, &all, &len);
+	if (r < 0)
+		return error_set_errno(err, r, "the CPUs of this host's zones");
+	all[strcspn(all, "\n")] = '\0';
+	return cpu_list_within(cpus, all)
+		       ? 0
+		       : error_set(err, -EINVAL, "zones can have the CPUs %s, not all of %s", all,
+				   cpus);
+}
+
 /* systemd says that a limit is set when it has taken it; waits until the kernel has it. */
 static int await_limit(int group, uint64_t memory_bytes, struct error *err)
 {
@@ -292,8 +317,11 @@ static int systemd_make(struct cgroups *cgroups, const struct uuid *uuid,
 				     .has_cpuset = cgroups->has_cpuset};
 	int r;
 
+	*dir = -1; /* a slice holds no processes: see systemd_enter() */
 	name_units(uuid, &units);
-	r = systemd_start(units.slice, append_slice, &p, err);
+	r = check_cpus(limits->cpus, err);
+	if (r == 0)
+		r = systemd_start(units.slice, append_slice, &p, err);
 	if (r < 0)
 		return r;
 	group = open_group(uuid);
@@ -303,7 +331,6 @@ static int systemd_make(struct cgroups *cgroups, const struct uuid *uuid,
 		log_warning("group=%s its I/O limits cannot be changed later", units.slice);
 	if (r < 0)
 		systemd_stop(units.slice, &ignored);
-	*dir = -1; /* a slice holds no processes: see systemd_enter() */
 	return r;
 }
 
@@ -365,7 +392,9 @@ static int systemd_update(struct cgroups *cgroups, const struct uuid *uuid,
 		return error_set(err, -ENOTSUP, CGROUP_NO_DEVICES);
 	p.n_devices = n > 0 && cgroups->has_io ? (unsigned)n : 0;
 	name_units(uuid, &units);
-	r = systemd_set(units.slice, append_limits, &p, err);
+	r = check_cpus(limits->cpus, err);
+	if (r == 0)
+		r = systemd_set(units.slice, append_limits, &p, err);
 	return r < 0 ? r : await_limit(group, limits->memory_bytes, err);
 }
 

@@ -59,6 +59,10 @@ boot_id() {
 	local slice
 	slice=$(slice_of unit)
 	protect zone update unit --cpu-weight 300 --cpus 1
+	# The kernel would take it and mean all.
+	run protect zone update unit --cpus 60-63
+	echo "$output"
+	[ "$status" -ne 0 ]
 	[ "$(property "$slice" CPUWeight)" -eq 300 ]
 	[ "$(property "$slice" AllowedCPUs)" = 1 ]
 	protect zone update unit --cpu-weight 100 --cpus all
