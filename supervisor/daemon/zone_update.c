@@ -185,13 +185,24 @@ static void set_targets(struct zone_op *op)
 	Protect__Runner__Resources resources = PROTECT__RUNNER__RESOURCES__INIT;
 
 	/* At most the maximum, which was checked against the host's memory: no overflow. */
-	resources.memory_bytes = op->memory_mib * MIB;
 	if (!op->memory_mib && op->set_policy) /* its runner may have been told of less */
-		resources.memory_bytes = op->zone->row.target_memory_mib * MIB;
+		op->memory_mib = op->zone->row.target_memory_mib;
+	resources.memory_bytes = op->memory_mib * MIB;
 	resources.vcpus = op->vcpus;
 	message.what_case = PROTECT__RUNNER__REQUEST__WHAT_RESOURCES;
 	message.resources = &resources;
 	ask_runner(op, &message);
+}
+
+/* Limits are set all at once, but may fail halfway: the zone gets back what its row says, unless
+ * others are on their way. */
+static void limits_failed(struct zone *zone)
+{
+	for (const struct zone_op *op = zone->ops; op; op = op->next)
+		if (op->launch)
+			return;
+	if (zone->phase == ZONE_PHASE_READY)
+		limits_renew(zone);
 }
 
 static void limits_answered(void *user, const struct launch_reply *reply, int pidfd)
@@ -204,15 +215,20 @@ static void limits_answered(void *user, const struct launch_reply *reply, int pi
 	if (reply->error) {
 		op_fail(op, reply->error, reply->text);
 		op_free(op);
+		limits_failed(zone);
 		return;
 	}
 	zone->row.limits = op->limits;
 	limits_show(zone);
 	state_put_zone(zone->daemon->state, &zone->row);
-	if (wants_targets(op))
-		set_targets(op);
-	else
+	if (!wants_targets(op)) {
 		op_done(op);
+	} else if (zone->phase == ZONE_PHASE_READY && zone->control) {
+		set_targets(op);
+	} else {
+		op_fail(op, -ESHUTDOWN, "it has ended");
+		op_free(op);
+	}
 }
 
 /* The row follows when they are set: a daemon that ends in between sets the old ones again. */

@@ -11,6 +11,7 @@ survival() {
 	protect workload launch --zone one --name w1 --wait "oci:$work/box" -- /bin/sh -c 'echo up; exec sleep 1000' >/dev/null
 	a_disk_is_held
 	clients_are_told
+	a_zone_ends_while_its_limits_are_set
 	a_full_state
 	no_user_ids
 	no_descriptors
@@ -51,6 +52,55 @@ a_disk_is_held() {
 	expect ready zone held state
 	expect there protect workload exec h2 -- echo there
 	protect zone destroy -W held
+}
+
+# launch_is_late: in place of protect-launch, one that sets limits when $work/go is there and knows of no runner's end.
+launch_is_late() {
+	mv "$work/launch.sock" "$work/launch.sock.away"
+	timeout 60 python3 - "$work" <<-'END' &
+		import os, socket, struct, sys, time
+		work, update, busy, reply_bytes = sys.argv[1], 5, -16, 560
+		server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+		server.bind(work + "/launch.sock")
+		server.listen(16)
+		while True:
+		    client = server.accept()[0]
+		    version, op = struct.unpack("II", client.recv(4096)[:8])
+		    if op == update:
+		        open(work + "/asked", "w").close()
+		        while not os.path.exists(work + "/go"):
+		            time.sleep(0.05)
+		    error = 0 if op == update else busy
+		    client.send(struct.pack("Ii", version, error).ljust(reply_bytes, b"\0"))
+	END
+	late=$!
+	wait_until test -S "$work/launch.sock"
+}
+
+launch_is_back() {
+	kill "$late"
+	wait "$late" || true
+	rm -f "$work/launch.sock" "$work/asked" "$work/go"
+	mv "$work/launch.sock.away" "$work/launch.sock"
+}
+
+# Limits that are set at last, when there is no runner any more to be told the rest.
+a_zone_ends_while_its_limits_are_set() {
+	local late updating
+	protect zone launch --name brief --max-memory 128 --wait >/dev/null
+	launch_is_late
+	timeout 60 "$bin/protect" zone update brief --cpu-weight 200 --target-memory 100 2>"$work/told" &
+	updating=$!
+	wait_until test -e "$work/asked"
+	kill -9 "$(zone brief pid)"
+	sleep 1 # the daemon sees it at once, and shows it when it is reaped
+	touch "$work/go"
+	! wait "$updating" || fail 'it was updated'
+	grep -q "'brief' cannot be updated: it has ended" "$work/told" || fail "$(cat "$work/told")"
+	kill -0 "$daemon" || fail 'the daemon ended'
+	launch_is_back
+	wait_until is failed zone brief state
+	protect zone destroy -W brief
 }
 
 clients_are_told() {
