@@ -23,6 +23,13 @@ static bool is_running(const struct zone *zone)
 	return zone->phase == ZONE_PHASE_READY && zone->control && !zone->paused;
 }
 
+/* What somebody asks for goes first: told in between, a runner would be left with one target and
+ * the row with another. */
+static bool may_tell(const struct zone *zone)
+{
+	return is_running(zone) && !zone->ops;
+}
+
 static struct policy_bounds bounds_of(const struct zone_row *row)
 {
 	uint64_t min_mib = row->min_memory_mib > POLICY_ZONE_MIB_MIN ? row->min_memory_mib
@@ -137,7 +144,7 @@ void policy_sampled(struct zone *zone)
 	uint64_t now_ns = clock_now_ns();
 	struct policy_sample sample;
 
-	if (!figures || !is_running(zone) || (!zone->requested_ns && !zone->has_status))
+	if (!figures || !may_tell(zone) || (!zone->requested_ns && !zone->has_status))
 		return;
 	sample = stats_sample(figures, now_ns);
 	if (is_dynamic(zone))
@@ -158,7 +165,7 @@ static uint64_t gift_of(const struct zone *zone, uint64_t now_ns, uint64_t *left
 	struct policy_sample sample;
 	uint64_t gift_mib;
 
-	if (!is_running(zone) || !figures || figures->taken_ns < zone->told_ns)
+	if (!may_tell(zone) || !figures || figures->taken_ns < zone->told_ns)
 		return 0;
 	sample = stats_sample(figures, now_ns);
 	gift_mib = policy_gift(is_dynamic(zone), bounds_of(&zone->row), &sample);
