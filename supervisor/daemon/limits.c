@@ -100,6 +100,11 @@ static void renewed(void *user, const struct launch_reply *reply, int pidfd)
 	zone->launch = NULL;
 	if (reply->error)
 		log_warning("zone=%s err=\"%s\" limits not renewed", zone->row.uuid, reply->text);
+	/* Not known if the daemon that asked for the runner ended before it was answered. */
+	else if (!*zone->row.cgroup && *reply->cgroup) {
+		daemon_copy_text(zone->row.cgroup, sizeof(zone->row.cgroup), reply->cgroup);
+		state_put_zone(zone->daemon->state, &zone->row);
+	}
 }
 
 void limits_renew(struct zone *zone)

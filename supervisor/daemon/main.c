@@ -101,8 +101,10 @@ static int load_workload(void *user, struct workload_row *row)
 	struct zone *zone = zone_find(d, row->zone, &err);
 	struct workload *w;
 
-	if (!zone)
-		return state_delete_workload(d->state, row->uuid);
+	if (!zone) {
+		state_delete_workload(d->state, row->uuid); /* now or later */
+		return 0;
+	}
 	w = workload_new(zone, row);
 	if (!w)
 		return -ENOMEM;

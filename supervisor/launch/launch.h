@@ -99,7 +99,8 @@ struct launch_reply {
 	uint32_t ended;
 	uint32_t oom_kills; /* REAP: processes of the zone that were killed at its memory limit */
 	uint64_t memory_peak_bytes; /* REAP: 0 = not known */
-	/* SPAWN, LIST: where the zone's cgroup is below its tree's mount; empty = it has none. */
+	/* SPAWN, LIST, UPDATE: where the zone's cgroup is below its tree's mount; empty = it has
+	 * none. */
 	char cgroup[LAUNCH_TEXT_SIZE];
 	char text[LAUNCH_TEXT_SIZE]; /* one line for a person, if error; of STATUS */
 };

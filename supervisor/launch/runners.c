@@ -325,7 +325,7 @@ static int op_reap(struct runners *runners, const struct launch_request *request
 }
 
 static int op_update(struct runners *runners, const struct launch_request *request,
-		     struct error *err)
+		     struct launch_reply *reply, struct error *err)
 {
 	int r = check_limits(&request->limits, err);
 
@@ -333,6 +333,7 @@ static int op_update(struct runners *runners, const struct launch_request *reque
 		return r;
 	if (!runners->config.cgroups)
 		return error_set(err, -ENOTSUP, "zones have no limits on this host");
+	tell_cgroup(runners, &request->uuid, reply);
 	return cgroups_update(runners->config.cgroups, &request->uuid, &request->limits, err);
 }
 
@@ -380,7 +381,7 @@ static int dispatch(struct runners *runners, const struct launch_request *reques
 						 : "zones have no limits on this host");
 		return 0;
 	case LAUNCH_UPDATE:
-		return op_update(runners, request, err);
+		return op_update(runners, request, reply, err);
 	default:
 		return error_set(err, -ENOSYS, "unknown operation %u", request->op);
 	}
