@@ -138,6 +138,10 @@ kernel_image_of() {
 	fails_with_line 'protect' setpriv --reuid 65534 --regid 65534 --clear-groups protect zone list
 }
 
+@test "the service that reads what strangers wrote rules no zone" {
+	fails_with_line 'protect' setpriv --reuid protect-storage --regid protect-storage --init-groups protect zone list
+}
+
 @test "a program that the image lacks" {
 	fails_with_line '/no/such/program' protect workload launch --zone bad --name lacking --wait "$HELLO_IMAGE" -- /no/such/program
 	protect workload destroy lacking 2>/dev/null || true
