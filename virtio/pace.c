@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/util.h"
 
-#define WAIT_MIN_NS  UINT64_C(20000)
+#define WAIT_MIN_NS  UINT64_C(250000) /* a timer costs as much as a request from memory */
 #define PATIENCE     8u
 #define PATIENCE_MAX 1024u
 #define GAP_WEIGHT   8u /* the newest one is that part of the average */
