@@ -67,10 +67,12 @@ Test(launch_request, limits_are_checked_and_need_cgroups)
 	bad = good, memset(bad.limits.cpus, '1', sizeof(bad.limits.cpus));
 	cr_expect_eq(fixture_spawn(&f, &bad).error, -EINVAL);
 	for (unsigned i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-		bad = good, strcpy(bad.limits.cpus, lists[i]);
+		bad = good;
+		snprintf(bad.limits.cpus, sizeof(bad.limits.cpus), "%s", lists[i]);
 		cr_expect_eq(fixture_spawn(&f, &bad).error, -EINVAL, "%s", lists[i]);
 	}
-	bad = good, strcpy(bad.limits.cpus, "0");
+	bad = good;
+	snprintf(bad.limits.cpus, sizeof(bad.limits.cpus), "0");
 	cr_expect_eq(fixture_spawn(&f, &bad).error, -ENOTSUP);
 	good.op = LAUNCH_UPDATE;
 	good.n_fds = 0;
