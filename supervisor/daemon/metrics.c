@@ -128,11 +128,25 @@ static void ready(void *user, uint32_t events)
 	run(user);
 }
 
+static unsigned n_connections(const struct metrics *metrics)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(metrics->http, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+	return info ? info->num_connections : 0;
+}
+
+/* With all places taken libmicrohttpd stops listening, and begins again only at the start of a run:
+ * one that freed a place is followed by another. */
 static void run(struct metrics *metrics)
 {
 	MHD_UNSIGNED_LONG_LONG timeout_ms;
+	unsigned before;
 
-	MHD_run(metrics->http);
+	do {
+		before = n_connections(metrics);
+		MHD_run(metrics->http);
+	} while (n_connections(metrics) < before);
 	if (MHD_get_timeout(metrics->http, &timeout_ms) == MHD_YES)
 		timer_set(&metrics->daemon->hub, &metrics->timer,
 			  clock_now_ns() + timeout_ms * NS_PER_MS, timed_out, metrics);
