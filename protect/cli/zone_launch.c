@@ -26,7 +26,7 @@ const struct arg_option zone_launch_options[ZONE_LAUNCH_N_OPTIONS] = {
 	 "memory it starts with (default: all)", 1, ZONE_MEMORY_MAX_MIB, NULL},
 	{0, "min-memory", ARG_NUMBER, AT(min_memory_mib), "MB",
 	 "memory that the policy leaves it at least, in MiB", 1, ZONE_MEMORY_MAX_MIB, NULL},
-	{0, "resource-adjustment-policy", ARG_STRING, AT(policy), "POLICY",
+	{0, "resource-adjustment-policy", ARG_STRING, AT(policy), "static|dynamic",
 	 "static (default): the target stays; dynamic: it follows what the zone uses", 0, 0,
 	 zone_policy_words},
 	{'C', "max-cpus", ARG_NUMBER, AT(max_cpus), "N", "processors the zone can have", 1,

@@ -12,7 +12,7 @@ const struct arg_option zone_update_options[ZONE_UPDATE_N_OPTIONS] = {
 	 "memory it is to have now, in MiB", 1, ZONE_MEMORY_MAX_MIB, NULL},
 	{0, "min-memory", ARG_NUMBER, AT(min_memory_mib), "MB",
 	 "memory that the policy leaves it at least, in MiB", 1, ZONE_MEMORY_MAX_MIB, NULL},
-	{0, "resource-adjustment-policy", ARG_STRING, AT(policy), "POLICY",
+	{0, "resource-adjustment-policy", ARG_STRING, AT(policy), "static|dynamic",
 	 "static: the target stays; dynamic: it follows what the zone uses", 0, 0,
 	 zone_policy_words},
 	{'c', "target-cpus", ARG_NUMBER, AT(target_cpus), "N", "processors it is to have now", 1,
