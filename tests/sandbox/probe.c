@@ -41,7 +41,6 @@
 #define SKIPPED	     77
 #define NOT_BUILT    250 /* exit status: the sandbox itself could not be made */
 #define UID_BASE     0x70000000u
-#define ABSTRACT     "\0protect-sandbox-probe"
 
 static const struct {
 	enum profile profile;
@@ -58,6 +57,8 @@ static const struct {
 struct outside {
 	pid_t victim;
 	char stranger[64];
+	struct sockaddr_un hears; /* the victim's abstract socket */
+	socklen_t hears_len;
 	int file, pipe[2];
 	uid_t uid;
 	gid_t gid;
@@ -141,11 +142,10 @@ static int call_of_i386(struct run *run)
 /* The loop may send messages, and no filter sees to whom: a network namespace has to stop it. */
 static int message_to_abstract_socket(struct run *run)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = ABSTRACT};
+	struct sockaddr_un address = run->outside->hears;
 	struct iovec iov = {.iov_base = run->pages, .iov_len = 1};
 	const struct msghdr message = {.msg_name = &address,
-				       .msg_namelen = offsetof(struct sockaddr_un, sun_path) +
-						      sizeof(ABSTRACT) - 1,
+				       .msg_namelen = run->outside->hears_len,
 				       .msg_iov = &iov,
 				       .msg_iovlen = 1};
 
@@ -329,27 +329,40 @@ static void judge_needed(const struct outside *outside, struct tally *tally)
 	      &read_disk, has_succeeded);
 }
 
-/* Another process, as another zone's would be: with memory of its own and a socket that hears. */
-static pid_t start_victim(char *stranger, size_t size)
+/* An abstract socket that hears, under a name of the kernel's choice: others may run this at the
+ * same time. */
+static int open_abstract_socket(struct outside *outside)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = ABSTRACT};
-	const socklen_t len = offsetof(struct sockaddr_un, sun_path) + sizeof(ABSTRACT) - 1;
-	int memory = memfd_create("zone", MFD_CLOEXEC), hears = socket(AF_UNIX, SOCK_DGRAM, 0);
-	pid_t pid;
+	const struct sockaddr_un unnamed = {.sun_family = AF_UNIX};
+	struct sockaddr *address = (struct sockaddr *)&outside->hears;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
+	outside->hears_len = sizeof(outside->hears);
 	/* From out here it can be reached. */
-	if (memory < 0 || hears < 0 || bind(hears, (struct sockaddr *)&address, len) < 0 ||
-	    sendto(hears, "", 1, 0, (struct sockaddr *)&address, len) != 1)
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&unnamed, sizeof(unnamed.sun_family)) < 0 ||
+	    getsockname(fd, address, &outside->hears_len) < 0 ||
+	    sendto(fd, "", 1, 0, address, outside->hears_len) != 1)
 		return -1;
-	pid = fork();
-	if (pid == 0) {
+	return fd;
+}
+
+/* Another process, as another zone's would be: with memory of its own and a socket that hears. */
+static int start_victim(struct outside *outside)
+{
+	int memory = memfd_create("zone", MFD_CLOEXEC), hears = open_abstract_socket(outside);
+
+	if (memory < 0 || hears < 0)
+		return -1;
+	outside->victim = fork();
+	if (outside->victim == 0) {
 		pause();
 		_exit(0);
 	}
-	snprintf(stranger, size, "/proc/%d/fd/%d", (int)pid, memory);
+	snprintf(outside->stranger, sizeof(outside->stranger), "/proc/%d/fd/%d",
+		 (int)outside->victim, memory);
 	close(memory);
 	close(hears);
-	return pid;
+	return outside->victim < 0 ? -1 : 0;
 }
 
 static int set_up(struct outside *outside)
@@ -357,8 +370,7 @@ static int set_up(struct outside *outside)
 	outside->uid = geteuid() == 0 ? UID_BASE + (uid_t)getpid() : geteuid();
 	outside->gid = geteuid() == 0 ? (gid_t)outside->uid : getegid();
 	outside->file = memfd_create("disk", MFD_CLOEXEC);
-	outside->victim = start_victim(outside->stranger, sizeof(outside->stranger));
-	if (outside->file < 0 || ftruncate(outside->file, PAGE) < 0 || outside->victim < 0 ||
+	if (outside->file < 0 || ftruncate(outside->file, PAGE) < 0 || start_victim(outside) < 0 ||
 	    pipe(outside->pipe) < 0)
 		return -errno;
 	return 0;
