@@ -20,14 +20,16 @@
 #include "base/notify.h"
 #include "supervisor/storage/oneshot.h"
 #include "supervisor/storage/server.h"
+#include "supervisor/storage/volume.h"
 
 #define DEFAULT_STORE	"/var/lib/protect-storage"
 #define DEFAULT_SOCKET	"/run/protect-storage/storage.sock"
 #define DEFAULT_USER	"protect"
 #define DEFAULT_MAX_GIB 20
+#define DEFAULT_MKFS	"mkfs.ext4"
 
 struct options {
-	const char *store, *socket, *allow_uid, *kernel_layout, *base_initrd, *name, *output;
+	const char *store, *socket, *allow_uid, *kernel_layout, *base_initrd, *name, *output, *mkfs;
 	mode_t socket_mode;
 	uint64_t max_bytes;
 };
@@ -41,7 +43,8 @@ enum option_id {
 	OPT_BASE,
 	OPT_MAX,
 	OPT_NAME,
-	OPT_OUTPUT
+	OPT_OUTPUT,
+	OPT_MKFS,
 };
 
 static const struct option long_options[] = {
@@ -54,6 +57,7 @@ static const struct option long_options[] = {
 	{"max-size", required_argument, NULL, OPT_MAX},
 	{"name", required_argument, NULL, OPT_NAME},
 	{"output", required_argument, NULL, OPT_OUTPUT},
+	{"mkfs", required_argument, NULL, OPT_MKFS},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
 };
@@ -75,7 +79,9 @@ static void print_help(void)
 	     "  --kernel-layout DIR  OCI layout of the default zone kernel, imported at start\n"
 	     "  --base-initrd FILE   the base initramfs of zones\n"
 	     "  --max-size SIZE      the largest image, unpacked; bytes or with K, M, G (default "
-	     "20G)");
+	     "20G)\n"
+	     "  --mkfs PROGRAM       what makes the file systems of volumes (default " DEFAULT_MKFS
+	     ")");
 }
 
 static int parse_size(const char *text, uint64_t *out)
@@ -131,6 +137,9 @@ static int take_option(struct options *options, int id, const char *value)
 		return 0;
 	case OPT_OUTPUT:
 		options->output = value;
+		return 0;
+	case OPT_MKFS:
+		options->mkfs = value;
 		return 0;
 	default:
 		return -EINVAL;
@@ -253,12 +262,15 @@ static void prepare_process(void)
 
 static int run(const struct options *options, char **args, int n)
 {
-	struct storage storage = {.base = KERNEL_BASE_INIT(options->base_initrd)};
+	struct storage storage = {.base = KERNEL_BASE_INIT(options->base_initrd),
+				  .mkfs = options->mkfs};
 	struct error err = ERROR_NULL;
 	int r = n ? become_owner(options->store, &err) : 0;
 
 	if (r == 0)
 		r = store_open(&storage.store, options->store, options->max_bytes, &err);
+	if (r == 0)
+		r = volumes_start(storage.store, &err);
 	if (r == 0)
 		r = run_command(&storage, options, args, n, &err);
 	store_close(storage.store);
@@ -273,6 +285,7 @@ int main(int argc, char **argv)
 				  .socket = DEFAULT_SOCKET,
 				  .socket_mode = 0666,
 				  .allow_uid = DEFAULT_USER,
+				  .mkfs = DEFAULT_MKFS,
 				  .max_bytes = DEFAULT_MAX_GIB * GIB};
 	int id, status;
 

@@ -17,6 +17,7 @@
 #include "supervisor/storage/layout.h"
 #include "supervisor/storage/oci.h"
 #include "supervisor/storage/registry.h"
+#include "supervisor/storage/volume_ops.h"
 
 #define REQUEST_TIMEOUT_S 30
 #define REPLY_TIMEOUT_S	  30
@@ -350,6 +351,17 @@ static int serve_pull(struct storage *storage, const char *ref, struct job *job,
 	return r < 0 ? r : answer_image(storage, outcome);
 }
 
+static int serve_volume_open(struct storage *storage, const Protect__Storage__VolumeOpen *open,
+			     struct outcome *outcome)
+{
+	int fd = volume_ops_open(storage, open, &outcome->reply, &outcome->err);
+
+	if (fd < 0)
+		return fd;
+	outcome->fds[outcome->n_fds++] = fd;
+	return 0;
+}
+
 static int dispatch(struct storage *storage, const Protect__Storage__Request *request, int fd,
 		    struct job *job, struct outcome *outcome)
 {
@@ -366,6 +378,13 @@ static int dispatch(struct storage *storage, const Protect__Storage__Request *re
 		return serve_list(storage, job->socket, outcome);
 	case PROTECT__STORAGE__REQUEST__WHAT_REMOVE:
 		return store_remove(storage->store, request->remove->ref, &outcome->err);
+	case PROTECT__STORAGE__REQUEST__WHAT_VOLUME_CREATE:
+	case PROTECT__STORAGE__REQUEST__WHAT_VOLUME_LIST:
+	case PROTECT__STORAGE__REQUEST__WHAT_VOLUME_RESIZE:
+	case PROTECT__STORAGE__REQUEST__WHAT_VOLUME_REMOVE:
+		return volume_ops_serve(storage, request, &outcome->reply, &outcome->err);
+	case PROTECT__STORAGE__REQUEST__WHAT_VOLUME_OPEN:
+		return serve_volume_open(storage, request->volume_open, outcome);
 	case PROTECT__STORAGE__REQUEST__WHAT_PING:
 		return 0;
 	default:
@@ -402,6 +421,7 @@ static void outcome_clear(struct outcome *outcome)
 		protect__storage__kernel_metadata__free_unpacked(outcome->reply.kernel, NULL);
 	clear_images(&outcome->reply);
 	free(outcome->reply.images);
+	volume_ops_clear(&outcome->reply);
 }
 
 /* Reads the one request of a connection. *fd is the caller's (or -1). NULL: nothing sensible came.

@@ -17,6 +17,7 @@
 struct storage {
 	struct store *store;
 	struct kernel_base base;
+	const char *mkfs; /* the program that makes the file systems of volumes */
 };
 
 /* Serves one connection (borrowed): reads the request, does it, answers. What a client does wrong

@@ -37,7 +37,8 @@ uint64_t store_max_bytes(const struct store *store)
 
 static int make_folders(struct store *store, const char *path, struct error *err)
 {
-	static const char *const folders[] = {"blobs", "blobs/sha256", "images", "kernels", "tmp"};
+	static const char *const folders[] = {"blobs",	 "blobs/sha256", "images",
+					      "kernels", "tmp",		 "volumes"};
 
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return error_set_errno(err, -errno, "cannot make the store %s", path);

@@ -6,7 +6,8 @@
  *   blobs/sha256/HEX       manifests and configurations (layers only exist while they are packed,
  * as files without names) images/HEX.squashfs    a workload image, by the digest of its manifest
  *   kernels/HEX/           a zone kernel: image, addons.squashfs, metadata, config.gz, initrd-BASE
- *   store.db               SQLite: images and names
+ *   volumes/UUID           disks of zones (volume.h)
+ *   store.db               SQLite: images, names, volumes
  *   tmp/                   files under construction, emptied at start
  *   lock                   flock: shared by every process that works on the store
  *

@@ -33,7 +33,7 @@ int store_db_open(struct store *store, struct error *err);
 int store_db_needs_blob(struct store *store, const char *hex);
 int store_db_needs_image(struct store *store, const char *hex, bool kernel);
 
-/* Whether there is neither an image nor a kernel, whatever the database says. */
+/* Whether there is no image, kernel or volume, whatever the database says. */
 bool store_is_empty(const struct store *store);
 
 /* Takes the store's lock; alone: empties tmp/ and removes files that the database does not know. 0

@@ -94,7 +94,8 @@ static bool folder_is_empty(const struct store *store, const char *name)
 
 bool store_is_empty(const struct store *store)
 {
-	return folder_is_empty(store, "images") && folder_is_empty(store, "kernels");
+	return folder_is_empty(store, "images") && folder_is_empty(store, "kernels") &&
+	       folder_is_empty(store, "volumes");
 }
 
 int store_sweep_start(struct store *store, struct error *err)
