@@ -122,6 +122,17 @@ static struct workload *find_workload(struct zone *zone, uint64_t id, const char
 	return workload;
 }
 
+static void on_start(struct zone *zone, uint64_t id, const void *data)
+{
+	const Protect__Agent__WorkloadStart *message = data;
+	struct workload *workload = find_workload(zone, id, message->workload);
+
+	if (workload)
+		workload_start(workload, id, message);
+	idm_stream_refuse(agent_session(zone), message->stdio_stream, -ECANCELED);
+	idm_stream_refuse(agent_session(zone), message->stderr_stream, -ECANCELED);
+}
+
 static void on_attach(struct zone *zone, uint64_t id, const void *data)
 {
 	const Protect__Agent__WorkloadAttach *message = data;
@@ -255,6 +266,7 @@ static const struct method {
 	[METHOD(METRICS)] = {&protect__agent__empty__descriptor, on_metrics},
 	[METHOD(SHUTDOWN)] = {&protect__agent__shutdown__descriptor, on_shutdown},
 	[METHOD(SET_TIME)] = {&protect__agent__set_time__descriptor, on_set_time},
+	[METHOD(WORKLOAD_START)] = {&protect__agent__workload_start__descriptor, on_start},
 };
 
 static void on_request(void *user, struct idm *idm, uint64_t id, uint32_t method, const void *data,

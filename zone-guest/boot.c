@@ -195,6 +195,7 @@ void boot_finish(void)
 	if (r < 0)
 		log_warning("what=cgroups next=\"workloads run without\" err=%s", strerror(-r));
 	write_setting("/proc/sys/kernel/panic_on_oops", "1");
+	write_setting("/proc/self/oom_score_adj", "-1000"); /* of its children none inherits it */
 	set_limits();
 	r = net_loopback_up();
 	if (r < 0)

@@ -16,6 +16,7 @@
 #include "base/util.h"
 
 #define FILE_MAX_BYTES (256u * 1024)
+#define CPU_PERIOD_US  100000u
 
 static int write_file(int dir, const char *name, const char *text)
 {
@@ -156,9 +157,46 @@ int cgroup_read(int group, const char *file, const char *key, uint64_t *out)
 	return errno ? -errno : 0;
 }
 
-bool cgroup_oom_killed(int group)
+uint64_t cgroup_oom_kills(int group)
 {
 	uint64_t kills;
 
-	return cgroup_read(group, "memory.events", "oom_kill", &kills) == 0 && kills > 0;
+	return cgroup_read(group, "memory.events", "oom_kill", &kills) == 0 ? kills : 0;
+}
+
+static int write_limit(int group, const char *file, const char *text)
+{
+	int r = group < 0 ? -ENOENT : write_file(group, file, text);
+
+	return r == -ENOENT || r == -EACCES ? -EOPNOTSUPP : r;
+}
+
+static int limit_memory(int group, uint64_t bytes)
+{
+	char text[24];
+	int r;
+
+	snprintf(text, sizeof(text), "%" PRIu64, bytes);
+	r = write_limit(group, "memory.max", text);
+	if (r == 0)
+		write_limit(group, "memory.swap.max",
+			    "0"); /* a kernel without swap has no such file */
+	return r;
+}
+
+int cgroup_limit(int group, const struct cgroup_limits *limits)
+{
+	char text[48];
+	int r = limits->memory_bytes ? limit_memory(group, limits->memory_bytes) : 0;
+
+	if (r == 0 && limits->cpu_millis) {
+		snprintf(text, sizeof(text), "%" PRIu64 " %u",
+			 (uint64_t)limits->cpu_millis * CPU_PERIOD_US / 1000, CPU_PERIOD_US);
+		r = write_limit(group, "cpu.max", text);
+	}
+	if (r == 0 && limits->pids) {
+		snprintf(text, sizeof(text), "%" PRIu32, limits->pids);
+		r = write_limit(group, "pids.max", text);
+	}
+	return r;
 }

@@ -6,7 +6,6 @@
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +16,19 @@
  * a negative errno.
  */
 int cgroup_setup(const char *root);
+
+/* Of one group; 0 = what there is, but of tasks half of all. */
+struct cgroup_limits {
+	uint64_t memory_bytes;
+	uint32_t cpu_millis; /* of one CPU */
+	uint32_t pids;
+};
+
+/*
+ * Sets them. A kernel that lacks what is asked for is an error: -EOPNOTSUPP. Returns 0 or a
+ * negative errno.
+ */
+int cgroup_limit(int group, const struct cgroup_limits *limits);
 
 /*
  * Makes the group of a workload, which may have half of all tasks that the kernel lets there be
@@ -34,8 +46,8 @@ int cgroup_kill(int group);
 /* Sends a signal to every process in it. Returns 0 or a negative errno. */
 int cgroup_signal(int group, int signal);
 
-/* Whether the kernel killed something in it for want of memory. */
-bool cgroup_oom_killed(int group);
+/* How many processes in it the kernel has killed for want of memory. */
+uint64_t cgroup_oom_kills(int group);
 
 /*
  * Reads a number from one of its files, or the number behind key in a file of `key number` lines

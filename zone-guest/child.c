@@ -8,8 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,29 +15,18 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "base/util.h"
-#include "zone-guest/filter.h"
+#include "zone-guest/mounts.h"
+#include "zone-guest/rights.h"
 #include "zone-guest/user.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define PATH_SIZE    4096u
-#define FILES_SOFT   1024u
-
-/*
- * What a workload's root may do: the set that Docker and its kin give, without CAP_MKNOD. They have
- * a device filter behind it; here a node in /dev would open another workload's disk.
- */
-static const unsigned workload_caps[] = {
-	CAP_CHOWN,	CAP_DAC_OVERRIDE, CAP_FSETID,		CAP_FOWNER,  CAP_NET_RAW,
-	CAP_SETGID,	CAP_SETUID,	  CAP_SETFCAP,		CAP_SETPCAP, CAP_KILL,
-	CAP_SYS_CHROOT, CAP_AUDIT_WRITE,  CAP_NET_BIND_SERVICE,
-};
 
 static void reset_signals(void)
 {
@@ -50,17 +37,6 @@ static void reset_signals(void)
 		sigaction(s, &action, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/* Programs that use select(2), or close every descriptor they might have, want a low soft limit. */
-static void lower_limits(void)
-{
-	struct rlimit files;
-
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur > FILES_SOFT) {
-		files.rlim_cur = FILES_SOFT;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
 }
 
 static int enter_place(const struct process_spec *spec, struct error *err)
@@ -155,24 +131,6 @@ static int set_stdio(const struct process_spec *spec, const struct child_pipes *
 	return 0;
 }
 
-static int make_dirs(const char *path)
-{
-	char copy[PATH_SIZE];
-
-	if (strlen(path) >= sizeof(copy))
-		return -ENAMETOOLONG;
-	snprintf(copy, sizeof(copy), "%s", path);
-	for (char *slash = strchr(copy + 1, '/');; slash = strchr(slash + 1, '/')) {
-		if (slash)
-			*slash = '\0';
-		if (mkdir(copy, 0755) < 0 && errno != EEXIST)
-			return -errno;
-		if (!slash)
-			return 0;
-		*slash = '/';
-	}
-}
-
 static int enter_directory(const struct process_spec *spec, struct error *err)
 {
 	const char *path = *spec->working_directory ? spec->working_directory : "/";
@@ -181,7 +139,7 @@ static int enter_directory(const struct process_spec *spec, struct error *err)
 	if (chdir(path) == 0)
 		return 0;
 	if (errno == ENOENT && spec->place == PROCESS_IN_NEW_WORKLOAD)
-		r = make_dirs(path);
+		r = mounts_make_dirs(path);
 	if (r == 0 && chdir(path) < 0)
 		r = -errno;
 	return r < 0 ? error_set_errno(err, r, "working directory %s", path) : 0;
@@ -199,81 +157,6 @@ static int fill_env(const struct process_spec *spec, const struct user *user, st
 	if (r == 0 && spec->terminal)
 		r = env_default(env, "TERM", "xterm");
 	return r < 0 ? error_set_errno(err, r, "environment") : 0;
-}
-
-static uint64_t workload_cap_mask(void)
-{
-	uint64_t mask = 0;
-
-	for (unsigned i = 0; i < ARRAY_SIZE(workload_caps); i++)
-		mask |= UINT64_C(1) << workload_caps[i];
-	return mask;
-}
-
-static int limit_bounding_set(struct error *err)
-{
-	uint64_t mask = workload_cap_mask();
-
-	for (unsigned cap = 0; cap < 64; cap++) {
-		if (mask & (UINT64_C(1) << cap))
-			continue;
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
-			if (errno == EINVAL)
-				return 0; /* beyond the kernel's last one */
-			return error_set_errno(err, -errno, "drop capability %u", cap);
-		}
-	}
-	return 0;
-}
-
-static int set_caps(uint64_t mask, struct error *err)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[2] = {
-		{.effective = (uint32_t)mask, .permitted = (uint32_t)mask},
-		{.effective = (uint32_t)(mask >> 32), .permitted = (uint32_t)(mask >> 32)},
-	};
-
-	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	if (syscall(SYS_capset, &header, data) < 0)
-		return error_set_errno(err, -errno, "set capabilities");
-	return 0;
-}
-
-/*
- * So that /dev/stdout and its kin can be opened anew. Only what was made for this process: not the
- * zone's /dev/null.
- */
-static void own_stdio(uid_t uid)
-{
-	struct stat st;
-
-	for (int fd = 0; fd < 3; fd++)
-		if (fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || isatty(fd)) &&
-		    fchown(fd, uid, (gid_t)-1) < 0)
-			return; /* then only opening them anew fails */
-}
-
-static int become(const struct process_spec *spec, const struct user *user, struct error *err)
-{
-	bool confined = spec->place != PROCESS_IN_ZONE;
-	int r = confined ? limit_bounding_set(err) : 0;
-
-	if (r == 0 && confined)
-		r = filter_apply(err);
-	if (r < 0)
-		return r;
-	if (user->uid)
-		own_stdio(user->uid);
-	if (setgroups(user->n_groups, user->groups) < 0)
-		return error_set_errno(err, -errno, "set groups");
-	if (setresgid(user->gid, user->gid, user->gid) < 0)
-		return error_set_errno(err, -errno, "become group %u", (unsigned)user->gid);
-	if (setresuid(user->uid, user->uid, user->uid) < 0)
-		return error_set_errno(err, -errno, "become user %u", (unsigned)user->uid);
-	if (user->uid)
-		return set_caps(0, err);
-	return confined ? set_caps(workload_cap_mask(), err) : 0;
 }
 
 /*
@@ -314,8 +197,9 @@ static int prepare_and_execute(const struct process_spec *spec, const struct chi
 	int r;
 
 	reset_signals();
-	lower_limits();
 	r = enter_place(spec, err);
+	if (r == 0)
+		r = rights_limit(spec->settings, err);
 	if (r == 0)
 		r = set_stdio(spec, pipes, err);
 	if (r == 0)
@@ -325,7 +209,7 @@ static int prepare_and_execute(const struct process_spec *spec, const struct chi
 	if (r == 0)
 		r = fill_env(spec, &user, &env, err);
 	if (r == 0)
-		r = become(spec, &user, err);
+		r = rights_drop(spec->settings, &user, err);
 	if (r == 0)
 		r = execute(spec->argv, &env, err);
 	return r;

@@ -39,7 +39,7 @@ static void on_ended(struct process *process)
 		agent_reply_error(zone, exec->start_id, process->failure.code,
 				  process->failure.text);
 	else
-		zone_tell_exited(zone, &exec->uuid, process->wait_status, false);
+		zone_tell_exited(zone, &exec->uuid, process->wait_status);
 	exec_free(exec);
 }
 
@@ -79,7 +79,8 @@ static int make_env(const struct zone *zone, const struct workload *workload,
 	if (r == 0)
 		r = env_set_all(env, program->env.items, program->env.count);
 	if (r == 0)
-		r = env_default(env, "HOSTNAME", workload ? workload->name : zone->hostname);
+		r = env_default(env, "HOSTNAME",
+				workload ? workload_hostname(workload) : zone->hostname);
 	return r;
 }
 
@@ -102,6 +103,7 @@ static int spawn(struct exec *exec, const struct workload *workload, const struc
 		.columns = program->columns,
 		.join = workload ? workload->process.pidfd : -1,
 		.cgroup = workload ? workload->cgroup : -1,
+		.settings = workload ? workload->settings : NULL,
 	};
 	int r = make_env(exec->zone, workload, program, &env);
 
@@ -149,6 +151,7 @@ static int make(struct zone *zone, const Protect__Agent__Exec *message, struct e
 	}
 	exec->zone = zone;
 	exec->uuid = uuid;
+	exec->detached = message->detached;
 	*slot = *out = exec;
 	return 0;
 }
@@ -189,5 +192,6 @@ int exec_signal(struct exec *exec, int signal, bool all)
 void exec_session_lost(struct exec *exec)
 {
 	exec->start_id = 0;
-	exec_signal(exec, SIGKILL, true);
+	if (!exec->detached)
+		exec_signal(exec, SIGKILL, true);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * An exec: a program started in the zone or in a running workload for one caller. It lives no
- * longer than the session it came in: lost with it, it is killed. When it has ended and its output
- * was passed on, EXITED tells so and it is forgotten.
+ * longer than the session it came in, unless it is detached: lost with it, it is killed. When it
+ * has ended and its output was passed on, EXITED tells so and it is forgotten.
  */
 #pragma once
 
@@ -17,6 +17,7 @@ struct exec {
 	struct uuid uuid;
 	struct process process;
 	uint64_t start_id; /* the request to answer; 0 = none */
+	bool detached;
 };
 
 /* Answers the request (method EXEC) now or later. */

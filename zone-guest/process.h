@@ -20,6 +20,7 @@
 #include "zone-guest/env.h"
 #include "zone-guest/reactor.h"
 #include "zone-guest/rootfs.h"
+#include "zone-guest/settings.h"
 #include "zone-guest/stdio.h"
 
 enum process_place {
@@ -39,6 +40,7 @@ struct process_spec {
 	bool no_stdin; /* /dev/null instead of a pipe */
 	uint16_t rows, columns;
 	const struct rootfs_spec *rootfs; /* of a new workload */
+	const settings_t *settings;	  /* of a workload; NULL in the zone itself */
 	int join;			  /* pidfd of the workload's first process, to join it */
 	int cgroup;			  /* descriptor of its cgroup folder, -1 = none */
 };

@@ -15,6 +15,8 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/util.h"
+#include "zone-guest/mounts.h"
+#include "zone-guest/scratch.h"
 
 #define SAFE (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
@@ -37,10 +39,11 @@ static int make_dir(const char *path, mode_t mode, struct error *err)
 	return 0;
 }
 
-/* The image, the tmpfs and the overlay of both, at ROOTFS_STAGE. */
+/* The image, and the overlay of it and the scratch, at ROOTFS_STAGE. */
 static int mount_image(const struct rootfs_spec *spec, struct error *err)
 {
-	static const char *const dirs[] = {"image", "upper", "work", "root"};
+	static const char *const dirs[] = {"image", "root"};
+	char options[3 * SCRATCH_PATH_MAX];
 	int r;
 
 	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
@@ -57,8 +60,9 @@ static int mount_image(const struct rootfs_spec *spec, struct error *err)
 	}
 	if (mount(spec->disk, "image", "squashfs", MS_RDONLY | MS_NODEV, NULL) < 0)
 		return error_set_errno(err, -errno, "mount the image's disk %s", spec->disk);
-	return mount_at("overlay", "root", "overlay", MS_NODEV,
-			"lowerdir=image,upperdir=upper,workdir=work", err);
+	snprintf(options, sizeof(options), "lowerdir=image,upperdir=%s/upper,workdir=%s/work",
+		 spec->scratch, spec->scratch);
+	return mount_at("overlay", "root", "overlay", MS_NODEV, options, err);
 }
 
 /* The three files as mounts that are not attached anywhere yet. */
@@ -170,34 +174,9 @@ static int mount_dev(struct error *err)
 	return r;
 }
 
-/*
- * What in /proc reaches the whole zone is read-only or hidden, as with other runtimes; what a
- * kernel lacks is skipped.
- */
-static int guard_proc(struct error *err)
+static int mount_kernel_trees(const struct rootfs_spec *spec, struct error *err)
 {
-	static const char *const read_only[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
-						"/proc/sysrq-trigger"};
-	static const char *const hidden[] = {"/proc/kcore", "/proc/keys", "/proc/timer_list"};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(read_only); i++) {
-		if (mount(read_only[i], read_only[i], NULL, MS_BIND | MS_REC, NULL) < 0) {
-			if (errno == ENOENT)
-				continue;
-			return error_set_errno(err, -errno, "bind %s", read_only[i]);
-		}
-		if (mount(NULL, read_only[i], NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | SAFE, NULL) <
-		    0)
-			return error_set_errno(err, -errno, "make %s read-only", read_only[i]);
-	}
-	for (unsigned i = 0; i < ARRAY_SIZE(hidden); i++)
-		if (mount("/dev/null", hidden[i], NULL, MS_BIND, NULL) < 0 && errno != ENOENT)
-			return error_set_errno(err, -errno, "hide %s", hidden[i]);
-	return 0;
-}
-
-static int mount_kernel_trees(struct error *err)
-{
+	unsigned long flags = spec->settings->privileged ? SAFE : SAFE | MS_RDONLY;
 	int r = make_dir("/proc", 0555, err);
 
 	if (r == 0)
@@ -205,30 +184,43 @@ static int mount_kernel_trees(struct error *err)
 	if (r == 0)
 		r = make_dir("/sys", 0555, err);
 	if (r == 0)
-		r = mount_at("sysfs", "/sys", "sysfs", SAFE | MS_RDONLY, NULL, err);
+		r = mount_at("sysfs", "/sys", "sysfs", flags, NULL, err);
 	if (r == 0)
 		r = make_dir("/dev", 0755, err);
 	if (r == 0)
 		r = mount_dev(err);
-	if (r == 0)
-		r = guard_proc(err);
 	/*
 	 * The namespace shows the workload's own group only. The folder is there if the kernel has
 	 * cgroups.
 	 */
-	if (r == 0 && mount("cgroup2", "/sys/fs/cgroup", "cgroup2", SAFE | MS_RDONLY, NULL) < 0 &&
+	if (r == 0 && mount("cgroup2", "/sys/fs/cgroup", "cgroup2", flags, NULL) < 0 &&
 	    errno != ENOENT && errno != ENODEV && errno != EBUSY)
 		r = error_set_errno(err, -errno, "mount /sys/fs/cgroup");
 	return r;
 }
 
+static int apply_settings(const settings_t *settings, const struct mounts_devices *devices,
+			  struct error *err)
+{
+	int r = mounts_make_devices(settings, devices, err);
+
+	if (r == 0)
+		r = mounts_set_sysctls(settings, err);
+	if (r == 0)
+		r = mounts_guard(settings, err);
+	return r == 0 ? mounts_finish(settings, err) : r;
+}
+
 int rootfs_enter(const struct rootfs_spec *spec, struct error *err)
 {
 	int mounts[ETC_COUNT] = {-1, -1, -1};
+	struct mounts_devices devices;
 	int r;
 
 	umask(0);
-	r = mount_image(spec, err);
+	r = mounts_find_devices(spec->settings, &devices, err);
+	if (r == 0)
+		r = mount_image(spec, err);
 	if (r == 0)
 		r = stage_etc(spec, mounts, err);
 	if (r == 0)
@@ -236,7 +228,9 @@ int rootfs_enter(const struct rootfs_spec *spec, struct error *err)
 	if (r == 0)
 		r = attach_etc(mounts, err);
 	if (r == 0)
-		r = mount_kernel_trees(err);
+		r = mount_kernel_trees(spec, err);
+	if (r == 0)
+		r = apply_settings(spec->settings, &devices, err);
 	for (unsigned i = 0; i < ETC_COUNT; i++)
 		close_fdp(&mounts[i]);
 	umask(022);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * A workload's file tree: the image (squashfs on a read-only disk) under an overlay whose upper
- * half is a tmpfs, and on it /proc, /sys, /dev and /etc/{hostname,hosts,resolv.conf}; nothing else
- * is added.
+ * half is its scratch, and on it /proc, /sys, /dev and /etc/{hostname,hosts,resolv.conf}; nothing
+ * else is added but what its settings ask for (mounts.h).
  *
  * All of it is mounted by the workload's own first process in its private mount namespace, so that
  * nothing is left to unmount when that ends, and so that a hostile file system image can hang or
@@ -12,6 +12,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "zone-guest/settings.h"
 
 #define ROOTFS_STAGE                                                                               \
 	"/run/workload" /* an empty directory of the zone; each workload mounts over it in its own \
@@ -19,9 +20,11 @@
 
 struct rootfs_spec {
 	const char *disk;     /* path of the block device */
+	const char *scratch;  /* what it writes lies here, as scratch_make() says */
 	const char *hostname; /* text of /etc/hostname without the newline */
 	const char *hosts;    /* text of /etc/hosts */
 	const char *resolv;   /* text of /etc/resolv.conf */
+	const settings_t *settings;
 };
 
 /*

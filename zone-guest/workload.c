@@ -33,7 +33,7 @@ static void reply_state(struct workload *workload, uint64_t id)
 void workload_describe(const struct workload *workload, struct workload_message *out)
 {
 	bool exited = workload->state == WORKLOAD_EXITED;
-	int status = workload->process.wait_status;
+	int status = workload->wait_status;
 
 	protect__agent__workload_state__init(&out->state);
 	protect__agent__exited__init(&out->exited);
@@ -44,12 +44,14 @@ void workload_describe(const struct workload *workload, struct workload_message 
 			   : workload->state == WORKLOAD_RUNNING
 				   ? PROTECT__AGENT__STATE__STATE_RUNNING
 				   : PROTECT__AGENT__STATE__STATE_NONE;
+	out->state.run = workload->run;
 	if (!exited)
 		return;
 	out->exited.id = out->uuid;
 	out->exited.exit_code = process_exit_code(status);
 	out->exited.signal = WIFSIGNALED(status) ? (uint32_t)WTERMSIG(status) : 0;
 	out->exited.oom_killed = workload->oom_killed;
+	out->exited.run = workload->run;
 	out->state.exited = &out->exited;
 }
 
@@ -64,10 +66,13 @@ void workload_free(struct workload *workload)
 	reactor_timer_stop(&zone->reactor, &workload->timer);
 	process_deinit(&workload->process);
 	program_deinit(&workload->program);
+	settings_free(workload->settings);
+	uuid_format(&workload->uuid, uuid);
+	if (*workload->scratch)
+		scratch_remove(uuid);
 	if (workload->cgroup >= 0) {
 		int r;
 
-		uuid_format(&workload->uuid, uuid);
 		close(workload->cgroup);
 		r = cgroup_remove(zone->cgroup_root, uuid);
 		if (r < 0)
@@ -93,7 +98,10 @@ static void finish_remove(struct workload *workload)
 	agent_reply(zone, id, NULL);
 }
 
-/* Never started: the launch is answered with the reason and nothing is left. */
+/*
+ * The launch is answered with the reason. Of one that never ran nothing is left; one that did stays
+ * as it was.
+ */
 static void fail_launch(struct workload *workload, const struct error *err)
 {
 	struct zone *zone = workload->zone;
@@ -104,6 +112,8 @@ static void fail_launch(struct workload *workload, const struct error *err)
 	workload->process.stdio = NULL;
 	if (workload->removing)
 		finish_remove(workload);
+	else if (workload->run)
+		workload->state = WORKLOAD_EXITED;
 	else
 		workload_free(workload);
 }
@@ -115,7 +125,16 @@ static void on_started(struct process *process)
 
 	workload->launch_id = 0;
 	workload->state = WORKLOAD_RUNNING;
+	workload->run++;
 	reply_state(workload, id);
+}
+
+static void tell_exited(struct workload *workload)
+{
+	struct workload_message message;
+
+	workload_describe(workload, &message);
+	agent_event(workload->zone, PROTECT__AGENT__EVENT_KIND__EVENT_EXITED, &message.exited);
 }
 
 static void on_ended(struct process *process)
@@ -131,18 +150,23 @@ static void on_ended(struct process *process)
 		return;
 	}
 	workload->state = WORKLOAD_EXITED;
-	workload->oom_killed = cgroup_oom_killed(workload->cgroup);
-	zone_tell_exited(workload->zone, &workload->uuid, process->wait_status,
-			 workload->oom_killed);
+	workload->wait_status = process->wait_status;
+	workload->oom_killed = cgroup_oom_kills(workload->cgroup) > workload->oom_kills;
+	tell_exited(workload);
 	if (workload->removing)
 		finish_remove(workload);
+}
+
+const char *workload_hostname(const struct workload *workload)
+{
+	return *workload->settings->hostname ? workload->settings->hostname : workload->name;
 }
 
 static int make_hosts(const struct workload *workload, char *text, size_t size)
 {
 	int n = snprintf(text, size,
 			 "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.1.1\t%s\n",
-			 workload->name);
+			 workload_hostname(workload));
 
 	return n > 0 && (size_t)n < size ? 0 : -E2BIG;
 }
@@ -154,7 +178,7 @@ static int make_env(const struct workload *workload, struct strings *env)
 	if (r == 0)
 		r = env_set_all(env, workload->program.env.items, workload->program.env.count);
 	if (r == 0)
-		r = env_default(env, "HOSTNAME", workload->name);
+		r = env_default(env, "HOSTNAME", workload_hostname(workload));
 	return r;
 }
 
@@ -162,7 +186,7 @@ static void make_cgroup(struct workload *workload)
 {
 	char uuid[UUID_TEXT_SIZE];
 
-	if (!workload->zone->cgroup_root)
+	if (!workload->zone->cgroup_root || workload->cgroup >= 0)
 		return;
 	uuid_format(&workload->uuid, uuid);
 	workload->cgroup = cgroup_make(workload->zone->cgroup_root, uuid);
@@ -171,15 +195,44 @@ static void make_cgroup(struct workload *workload)
 			    strerror(-workload->cgroup));
 }
 
+static int limit(struct workload *workload, struct error *err)
+{
+	const struct cgroup_limits limits = {
+		.memory_bytes = workload->settings->memory_bytes,
+		.cpu_millis = workload->settings->cpu_millis,
+		.pids = workload->settings->pids,
+	};
+	int r;
+
+	make_cgroup(workload);
+	workload->oom_kills = cgroup_oom_kills(workload->cgroup);
+	r = cgroup_limit(workload->cgroup, &limits);
+	return r < 0 ? error_set_errno(err, r, "limit what the workload may use") : 0;
+}
+
+static int make_scratch(struct workload *workload, struct error *err)
+{
+	char uuid[UUID_TEXT_SIZE];
+	int r;
+
+	if (*workload->scratch)
+		return 0;
+	uuid_format(&workload->uuid, uuid);
+	r = scratch_make(uuid, workload->scratch);
+	return r < 0 ? error_set_errno(err, r, "make room for what the workload writes") : 0;
+}
+
 static int spawn(struct workload *workload, const char *disk, struct error *err)
 {
 	_cleanup_(strings_deinit) struct strings env = STRINGS_NULL;
 	char hosts[512];
 	const struct rootfs_spec rootfs = {
 		.disk = disk,
-		.hostname = workload->name,
+		.scratch = workload->scratch,
+		.hostname = workload_hostname(workload),
 		.hosts = hosts,
 		.resolv = workload->zone->resolv,
+		.settings = workload->settings,
 	};
 	struct process_spec spec = {
 		.place = PROCESS_IN_NEW_WORKLOAD,
@@ -192,6 +245,7 @@ static int spawn(struct workload *workload, const char *disk, struct error *err)
 		.rows = workload->program.rows,
 		.columns = workload->program.columns,
 		.rootfs = &rootfs,
+		.settings = workload->settings,
 	};
 	int r = make_hosts(workload, hosts, sizeof(hosts));
 
@@ -199,9 +253,11 @@ static int spawn(struct workload *workload, const char *disk, struct error *err)
 		r = make_env(workload, &env);
 	if (r < 0)
 		return error_set_errno(err, r, "the workload's environment");
-	make_cgroup(workload);
+	r = limit(workload, err);
+	if (r == 0)
+		r = make_scratch(workload, err);
 	spec.cgroup = workload->cgroup;
-	return process_spawn(&workload->process, &spec, err);
+	return r == 0 ? process_spawn(&workload->process, &spec, err) : r;
 }
 
 /* Starts it if its disk is there, waits for it otherwise. May free the workload. */
@@ -318,15 +374,17 @@ static int make(struct zone *zone, const Protect__Agent__WorkloadLaunch *message
 	workload->uuid = uuid;
 	workload->cgroup = -1;
 	workload->timer.fired = on_timer;
-	workload->disk_deadline_ns = clock_now_ns() + ZONE_DISK_WAIT_NS;
 	snprintf(workload->name, sizeof(workload->name), "%s", message->name);
 	snprintf(workload->serial, sizeof(workload->serial), "%s", message->disk_serial);
 	r = program_read(message->process, &workload->program, err);
+	if (r == 0)
+		r = settings_new(message->settings, &workload->settings, err);
 	if (r == 0 && process_init(&workload->process, &zone->reactor, on_started, on_ended) < 0) {
 		r = error_set_errno(err, -ENOMEM, "workload");
-		program_deinit(&workload->program);
 	}
 	if (r < 0) {
+		program_deinit(&workload->program);
+		settings_free(workload->settings);
 		free(workload);
 		return r;
 	}
@@ -334,17 +392,16 @@ static int make(struct zone *zone, const Protect__Agent__WorkloadLaunch *message
 	return 0;
 }
 
-void workload_launch(struct zone *zone, uint64_t id, const Protect__Agent__WorkloadLaunch *message)
+/* With streams for its output, and for its input if there is to be one. */
+static void launch(struct workload *workload, uint64_t id)
 {
+	struct zone *zone = workload->zone;
 	struct error err = ERROR_NULL;
-	struct workload *workload;
-	int r = make(zone, message, &workload, &err);
+	int r;
 
-	if (r < 0) {
-		agent_reply_error(zone, id, r, err.text);
-		return;
-	}
+	workload->state = WORKLOAD_WAITING;
 	workload->launch_id = id;
+	workload->disk_deadline_ns = clock_now_ns() + ZONE_DISK_WAIT_NS;
 	r = stdio_attach(workload->process.stdio, agent_session(zone),
 			 workload->program.stdio_stream, workload->program.stderr_stream);
 	if (r < 0) {
@@ -353,6 +410,37 @@ void workload_launch(struct zone *zone, uint64_t id, const Protect__Agent__Workl
 		return;
 	}
 	try_launch(workload);
+}
+
+void workload_launch(struct zone *zone, uint64_t id, const Protect__Agent__WorkloadLaunch *message)
+{
+	struct error err = ERROR_NULL;
+	struct workload *workload;
+	int r = make(zone, message, &workload, &err);
+
+	if (r < 0)
+		agent_reply_error(zone, id, r, err.text);
+	else
+		launch(workload, id);
+}
+
+void workload_start(struct workload *workload, uint64_t id,
+		    const Protect__Agent__WorkloadStart *message)
+{
+	struct zone *zone = workload->zone;
+
+	if (workload->state != WORKLOAD_EXITED || workload->removing) {
+		agent_reply_error(zone, id, -EBUSY, "the workload runs, or is being removed");
+		return;
+	}
+	process_deinit(&workload->process);
+	if (process_init(&workload->process, &zone->reactor, on_started, on_ended) < 0) {
+		agent_reply_error(zone, id, -ENOMEM, "workload");
+		return;
+	}
+	workload->program.stdio_stream = message->stdio_stream;
+	workload->program.stderr_stream = workload->program.terminal ? 0 : message->stderr_stream;
+	launch(workload, id);
 }
 
 void workload_attach(struct workload *workload, uint64_t id,

@@ -2,10 +2,12 @@
 /*
  * A workload: an image's program as PID 1 of its own namespaces. It is launched (waiting for its
  * disk if that is not there yet), runs, has exited, and stays known, with its exit and the last of
- * its output, until it is removed. It outlives sessions.
+ * its output, until it is started again, on the files that it left, or removed. It outlives
+ * sessions: what it did meanwhile the host asks with LIST, which tells one run from the next by
+ * their number.
  *
- * Requests that take time (launch, remove) are answered later by their id, if the session they came
- * in is still there.
+ * Requests that take time (launch, start, remove) are answered later by their id, if the session
+ * they came in is still there.
  */
 #pragma once
 
@@ -13,6 +15,8 @@
 #include <stdint.h>
 
 #include "base/uuid.h"
+#include "zone-guest/scratch.h"
+#include "zone-guest/settings.h"
 #include "zone-guest/zone.h"
 
 enum workload_state { WORKLOAD_WAITING, WORKLOAD_STARTING, WORKLOAD_RUNNING, WORKLOAD_EXITED };
@@ -24,20 +28,30 @@ struct workload {
 	char name[ZONE_HOSTNAME_MAX + 1];
 	char serial[24];
 	struct program program;
+	settings_t *settings;
+	char scratch[SCRATCH_PATH_MAX]; /* "" = none yet */
 	struct process process;
+	unsigned run;	 /* how often it was started */
+	int wait_status; /* of the last run that ended */
 	struct reactor_timer
 		timer; /* looking for the disk again; at the end for the group to be empty */
 	unsigned empty_checks;
 	uint64_t disk_deadline_ns;
 	uint64_t launch_id, remove_id; /* requests to answer; 0 = none */
 	int cgroup;		       /* -1 = none */
+	uint64_t oom_kills;	       /* of its group before this run */
 	bool oom_killed, removing;
 };
 
 /* Answers the request (method WORKLOAD_LAUNCH) now or later. */
 void workload_launch(struct zone *zone, uint64_t id, const Protect__Agent__WorkloadLaunch *message);
 
-/* WORKLOAD_ATTACH and WORKLOAD_REMOVE. */
+/* The name that it has for itself; borrowed. */
+const char *workload_hostname(const struct workload *workload);
+
+/* WORKLOAD_START, WORKLOAD_ATTACH and WORKLOAD_REMOVE. */
+void workload_start(struct workload *workload, uint64_t id,
+		    const Protect__Agent__WorkloadStart *message);
 void workload_attach(struct workload *workload, uint64_t id,
 		     const Protect__Agent__WorkloadAttach *message);
 void workload_remove(struct workload *workload, uint64_t id);

@@ -103,7 +103,7 @@ struct exec *zone_exec(const struct zone *zone, const struct uuid *uuid)
 	return NULL;
 }
 
-void zone_tell_exited(struct zone *zone, const struct uuid *uuid, int wait_status, bool oom_killed)
+void zone_tell_exited(struct zone *zone, const struct uuid *uuid, int wait_status)
 {
 	Protect__Agent__Exited message = PROTECT__AGENT__EXITED__INIT;
 	char text[UUID_TEXT_SIZE];
@@ -112,7 +112,6 @@ void zone_tell_exited(struct zone *zone, const struct uuid *uuid, int wait_statu
 	message.id = text;
 	message.exit_code = process_exit_code(wait_status);
 	message.signal = WIFSIGNALED(wait_status) ? (uint32_t)WTERMSIG(wait_status) : 0;
-	message.oom_killed = oom_killed;
 	agent_event(zone, PROTECT__AGENT__EVENT_KIND__EVENT_EXITED, &message);
 }
 

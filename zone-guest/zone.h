@@ -78,10 +78,10 @@ struct workload *zone_workload(const struct zone *zone, const struct uuid *uuid)
 struct exec *zone_exec(const struct zone *zone, const struct uuid *uuid);
 
 /*
- * Tells the host that a main process has ended; without a session nothing happens (the next one
- * asks with LIST).
+ * Tells the host that an exec has ended; without a session nothing happens: execs that
+ * somebody waits for end with it.
  */
-void zone_tell_exited(struct zone *zone, const struct uuid *uuid, int wait_status, bool oom_killed);
+void zone_tell_exited(struct zone *zone, const struct uuid *uuid, int wait_status);
 
 /*
  * The parts of a Process message, checked and copied: lengths, the number of strings, K=V, an

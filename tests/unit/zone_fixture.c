@@ -34,6 +34,7 @@ static void on_event(void *user, struct idm *idm, uint32_t kind, const void *dat
 	snprintf(exited->id, sizeof(exited->id), "%s", message->id);
 	exited->code = message->exit_code;
 	exited->signal = message->signal;
+	exited->run = message->run;
 	exited->out_len = f->out.len;
 	f->n_exits++;
 	protect__agent__exited__free_unpacked(message, NULL);
@@ -274,6 +275,7 @@ int fixture_exec(struct fixture *f, const struct fixture_run *run, struct fixtur
 	message.exec_id = strdup(run->id ? run->id : FIXTURE_UUID_3);
 	message.workload = strdup(run->workload ? run->workload : "");
 	message.process = &process;
+	message.detached = run->detached;
 	fixture_call(f, PROTECT__AGENT__METHOD__METHOD_EXEC, &message, reply);
 	free(message.exec_id);
 	free(message.workload);
@@ -295,10 +297,24 @@ int fixture_launch(struct fixture *f, const struct fixture_run *run, struct fixt
 	message.name = name;
 	message.disk_serial = serial;
 	message.process = &process;
+	message.settings = run->settings;
 	fixture_call(f, PROTECT__AGENT__METHOD__METHOD_WORKLOAD_LAUNCH, &message, reply);
 	free(message.workload);
 	free(process.working_directory);
 	free(process.user);
+	return reply->error;
+}
+
+int fixture_start(struct fixture *f, const char *uuid, struct fixture_reply *reply)
+{
+	Protect__Agent__WorkloadStart message = PROTECT__AGENT__WORKLOAD_START__INIT;
+
+	fixture_streams(f);
+	message.workload = strdup(uuid);
+	message.stdio_stream = idm_stream_number(f->out.stream);
+	message.stderr_stream = idm_stream_number(f->err.stream);
+	fixture_call(f, PROTECT__AGENT__METHOD__METHOD_WORKLOAD_START, &message, reply);
+	free(message.workload);
 	return reply->error;
 }
 
@@ -346,7 +362,7 @@ void fixture_image(struct fixture *f)
 		"set -e; cd /run; mkdir -p tree/bin tree/etc tree/home/app; cp /bin/busybox "
 		"tree/bin/;"
 		"for c in sh cat id echo env pwd sleep kill head yes stty hostname ls mount grep "
-		"true touch ps stat readlink;"
+		"true touch ps stat readlink mkdir test seq;"
 		" do ln -s busybox tree/bin/$c; done;"
 		"echo root:x:0:0::/root:/bin/sh > tree/etc/passwd;"
 		"echo app:x:1000:1001::/home/app:/bin/sh >> tree/etc/passwd;"

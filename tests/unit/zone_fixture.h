@@ -43,7 +43,7 @@ struct fixture_reply {
 struct fixture_exit {
 	char id[40];
 	int code;
-	uint32_t signal;
+	uint32_t signal, run;
 	size_t out_len; /* bytes that the first stream of the test had then */
 };
 
@@ -65,7 +65,8 @@ struct fixture_run {
 	char *argv[8];
 	char *env[8];
 	const char *directory, *user;
-	bool terminal, no_streams;
+	bool terminal, no_streams, detached;
+	Protect__Agent__Settings *settings; /* of a launch; NULL = none */
 	uint32_t rows, columns;
 };
 
@@ -103,6 +104,9 @@ void fixture_send(struct fixture_stream *stream, const char *data, size_t len);
 /* Starts it with fresh streams; returns the reply's error. */
 int fixture_exec(struct fixture *f, const struct fixture_run *run, struct fixture_reply *reply);
 int fixture_launch(struct fixture *f, const struct fixture_run *run, struct fixture_reply *reply);
+
+/* Starts a workload that has exited once more, with fresh streams; returns the reply's error. */
+int fixture_start(struct fixture *f, const char *uuid, struct fixture_reply *reply);
 
 /* Ends our side of stdin, waits for the next exit that it did not return yet; returns its code. */
 int fixture_finish(struct fixture *f);
