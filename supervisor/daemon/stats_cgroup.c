@@ -22,7 +22,8 @@ uint64_t cgroup_keyed_value(const char *text, const char *key)
 		if (strncmp(text, key, len) == 0 && text[len] == ' ')
 			return strtoull(text + len + 1, NULL, 10);
 		text = strchr(text, '\n');
-		text += text != NULL;
+		if (text)
+			text++;
 	}
 	return CGROUP_UNKNOWN;
 }

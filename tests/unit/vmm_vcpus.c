@@ -397,12 +397,23 @@ static bool has_played(struct fixture *f)
 	return f->played;
 }
 
+/* A vCPU's thread may start late, and only one that is parked can be plugged at once. */
+static bool spare_ones_are_parked(struct fixture *f)
+{
+	bool all = true;
+
+	for (unsigned i = 1; i < f->vcpus.n_max; i++)
+		all = all && vcpu_is_parked(f->vcpus.all[i]);
+	return all;
+}
+
 /* Runs as_vcpu in a thread, beside a zone with 1 of 4 vCPUs. */
 static void play_vcpu(struct fixture *f, void (*as_vcpu)(struct fixture *f))
 {
 	pthread_t thread;
 
 	setup(f, counts, sizeof(counts), 1, 4);
+	cr_assert(run_until(f, spare_ones_are_parked));
 	f->as_vcpu = as_vcpu;
 	pthread_create(&thread, NULL, play, f);
 	cr_assert(run_until(f, has_played));
