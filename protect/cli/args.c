@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 #include "protect/cli/output.h"
 
-#define OPTIONS_MAX 24
+#define OPTIONS_MAX 64
 #define LETTERS_MAX (3 + 2 * OPTIONS_MAX)
 #define LONG_ONLY   256 /* + index: what getopt_long returns for an option without a letter */
 

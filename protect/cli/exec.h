@@ -7,12 +7,15 @@
 
 #include "protect/cli/args.h"
 #include "protect/cli/connect.h"
+#include "protect/cli/env_file.h"
 #include "protect/cli/relay.h"
 
 struct exec_options {
 	bool terminal;
-	struct arg_list env;
+	bool detach;
+	struct arg_list env, env_files;
 	const char *directory;
+	const char *user;
 };
 
 /* A process as the request says it; strings are borrowed, env is owned. */
@@ -20,6 +23,9 @@ struct exec_process {
 	Protect__Control__Process message;
 	Protect__Control__Terminal size;
 	char **env;
+	char *term;		/* TERM=…, owned */
+	struct env_file *files; /* what lines of env point into */
+	size_t n_files;
 };
 
 /* Fills *process; with a relay also its streams. Returns 0 or a negative errno, having said so. */

@@ -6,9 +6,10 @@
 #include "proto/control.pb-c.h"
 #include "protect/cli/exec.h"
 #include "protect/cli/limits.h"
+#include "protect/cli/settings.h"
 
 #define ZONE_LAUNCH_N_OPTIONS	  (11 + LIMIT_N_OPTIONS)
-#define WORKLOAD_LAUNCH_N_OPTIONS 7
+#define WORKLOAD_LAUNCH_N_OPTIONS (14 + SETTINGS_N_OPTIONS)
 #define ZONE_MEMORY_MAX_MIB	  (16u << 20) /* the daemon knows better */
 #define ZONE_CPUS_MAX		  65535u
 
@@ -28,7 +29,13 @@ struct workload_launch_values {
 	const char *name;
 	bool attach;
 	bool wait;
+	bool interactive;
+	const char *entrypoint;
+	const char *stop_signal;
+	uint64_t stop_timeout_s;
+	const char *restart;
 	struct exec_options exec;
+	struct settings_values settings;
 };
 
 /* Of --resource-adjustment-policy, and which of them a word is. */
@@ -65,6 +72,13 @@ extern const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS
 	"COMMAND takes the place of the image's own arguments. With --attach this program exits "  \
 	"with\n"                                                                                   \
 	"the command's status, 128+N if signal N killed it, 125 if it could not be run.\n\n"       \
+	"A policy of --restart has it started again when it ends by itself: always, or when it "   \
+	"fails, at\nmost N times. The first time after 0.1 s, then after twice as long, at most "  \
+	"a "                                                                                       \
+	"minute; a run of 10 s\nstarts that anew. 'workload stop' ends it for good.\n\n"           \
+	"What it may do is what Docker's default leaves it, but for CAP_MKNOD. A seccomp profile " \
+	"is Docker's\nJSON. Capabilities that are added count for a user who is not root as "      \
+	"well.\n\n"                                                                                \
 	"Examples:\n"                                                                              \
 	"  protect workload launch --zone a --attach docker.io/library/busybox -- echo hello\n"    \
 	"  protect workload launch --zone a --name web --wait oci:./web:latest\n"                  \

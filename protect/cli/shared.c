@@ -22,4 +22,10 @@ const struct arg_option exec_options[EXEC_N_OPTIONS] = {
 	 "set an environment variable", 0, 0, NULL},
 	{'w', "workdir", ARG_STRING, offsetof(struct exec_options, directory), "DIR",
 	 "start in DIR", 0, 0, NULL},
+	{'u', "user", ARG_STRING, offsetof(struct exec_options, user), "USER[:GROUP]",
+	 "run as this user (default: as the workload)", 0, 0, NULL},
+	{0, "env-file", ARG_LIST, offsetof(struct exec_options, env_files), "FILE",
+	 "variables, a line each", 0, 0, NULL},
+	{'d', "detach", ARG_FLAG, offsetof(struct exec_options, detach), NULL,
+	 "start it and leave: it goes on alone, its output goes nowhere", 0, 0, NULL},
 };

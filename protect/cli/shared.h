@@ -5,7 +5,7 @@
 #include "protect/cli/args.h"
 #include "protect/cli/exec.h"
 
-#define EXEC_N_OPTIONS 3
+#define EXEC_N_OPTIONS 6
 
 struct list_options {
 	const char *output; /* -o, for output_format() */

@@ -19,35 +19,50 @@ struct stop_options {
 
 static const struct arg_option stop_options[] = {
 	{0, "timeout", ARG_NUMBER, offsetof(struct stop_options, timeout_s), "SECONDS",
-	 "grace before SIGKILL (default 10)", 1, STOP_SECONDS_MAX, NULL},
+	 "grace before SIGKILL (default: as launched, or 10)", 1, STOP_SECONDS_MAX, NULL},
 };
 
 static const char *state_word(Protect__Control__WorkloadStateKind state)
 {
-	static const char *const words[] = {"unknown", "creating",   "running",
-					    "exited",  "destroying", "failed"};
+	static const char *const words[] = {"unknown",	  "creating", "running",   "exited",
+					    "destroying", "failed",   "restarting"};
 
 	return (unsigned)state < ARRAY_SIZE(words) ? words[state] : words[0];
 }
 
+/* As --restart takes it. */
+static json_t *restart_json(const Protect__Control__Workload *workload)
+{
+	static const char *const words[] = {"no", "on-failure", "always"};
+	const char *word = (unsigned)workload->restart < ARRAY_SIZE(words)
+				   ? words[workload->restart]
+				   : words[0];
+
+	return workload->restart_max ? json_sprintf("%s:%u", word, workload->restart_max)
+				     : json_string(word);
+}
+
 static json_t *workload_json(const Protect__Control__Workload *workload)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I}", "uuid",
-			 output_text(workload->uuid), "name", output_text(workload->name), "zone",
-			 output_text(workload->zone), "zone_name", output_text(workload->zone_name),
-			 "state", state_word(workload->state), "exit_code",
-			 workload->has_exit_code ? json_integer(workload->exit_code) : json_null(),
-			 "image", output_text(workload->image), "reason",
-			 output_text(workload->reason), "created_unix_ms",
-			 (json_int_t)workload->created_unix_ms);
+	return json_pack(
+		"{s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:i, s:I, s:I, s:b}", "uuid",
+		output_text(workload->uuid), "name", output_text(workload->name), "zone",
+		output_text(workload->zone), "zone_name", output_text(workload->zone_name), "state",
+		state_word(workload->state), "exit_code",
+		workload->has_exit_code ? json_integer(workload->exit_code) : json_null(), "image",
+		output_text(workload->image), "reason", output_text(workload->reason),
+		"created_unix_ms", (json_int_t)workload->created_unix_ms, "restart",
+		restart_json(workload), "restarts", (int)workload->restarts, "started_unix_ms",
+		(json_int_t)workload->started_unix_ms, "ended_unix_ms",
+		(json_int_t)workload->ended_unix_ms, "oom_killed", workload->oom_killed);
 }
 
 static int list_run(const struct args *args, void *values)
 {
 	static const struct output_column columns[] = {
-		{"UUID", "uuid"},     {"NAME", "name"},	     {"ZONE", "zone_name"},
-		{"STATE", "state"},   {"EXIT", "exit_code"}, {"IMAGE", "image"},
-		{"REASON", "reason"},
+		{"UUID", "uuid"},   {"NAME", "name"},	   {"ZONE", "zone_name"},
+		{"STATE", "state"}, {"EXIT", "exit_code"}, {"RESTARTS", "restarts"},
+		{"IMAGE", "image"}, {"REASON", "reason"},
 	};
 	const struct list_options *options = values;
 	Protect__Control__Empty empty = PROTECT__CONTROL__EMPTY__INIT;
@@ -77,6 +92,24 @@ static int stop_run(const struct args *args, void *values)
 	message = connection_ask(METHOD(WORKLOAD_STOP), &stop.base,
 				 &protect__control__workload__descriptor);
 	return message ? CLI_OK : CLI_ERROR;
+}
+
+static int start_run(const struct args *args, void *values)
+{
+	int status = CLI_OK;
+
+	(void)values;
+	for (size_t i = 0; i < args->n_operands; i++) {
+		Protect__Control__Ref ref = PROTECT__CONTROL__REF__INIT;
+		_cleanup_(message_freep) ProtobufCMessage *message = NULL;
+
+		ref.ref = args->operands[i];
+		message = connection_ask(METHOD(WORKLOAD_START), &ref.base,
+					 &protect__control__workload__descriptor);
+		if (!message)
+			status = CLI_ERROR;
+	}
+	return status;
 }
 
 static int exec_command(const struct args *args, void *values)
@@ -111,7 +144,7 @@ static const struct command commands[] = {
 	{.name = "list",
 	 .usage = "[OPTION...]",
 	 .summary = "List the workloads of all zones.",
-	 .details = "States: creating, running, exited, destroying, failed.\n",
+	 .details = "States: creating, running, exited, restarting, destroying, failed.\n",
 	 OPTIONS(list_options, struct list_options),
 	 .run = list_run},
 	{.name = "logs",
@@ -133,6 +166,12 @@ static const struct command commands[] = {
 	 .has_tail = true,
 	 .needs_tail = true,
 	 .run = exec_command},
+	{.name = "start",
+	 .usage = "WORKLOAD...",
+	 .summary = "Start workloads that have ended once more, on the files they left.",
+	 .operands_min = 1,
+	 .operands_max = 1000,
+	 .run = start_run},
 	{.name = "stop",
 	 .usage = "[OPTION...] WORKLOAD",
 	 .summary = "Ask the workload to end, kill it if it does not, and wait for that.",

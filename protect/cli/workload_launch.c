@@ -10,7 +10,9 @@
 #include "protect/cli/launch.h"
 #include "protect/cli/output.h"
 
-#define AT(field) offsetof(struct workload_launch_values, field)
+#define AT(field)	   offsetof(struct workload_launch_values, field)
+#define SETTINGS_AT(field) AT(settings.field)
+#define STOP_SECONDS_MAX   (24u * 3600)
 
 const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS] = {
 	{'z', "zone", ARG_STRING, AT(zone), "ZONE", "the zone to run in (needed)", 0, 0, NULL},
@@ -23,7 +25,42 @@ const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS] = {
 	{'e', "env", ARG_LIST, AT(exec.env), "KEY=VALUE", "set an environment variable", 0, 0,
 	 NULL},
 	{'w', "workdir", ARG_STRING, AT(exec.directory), "DIR", "start in DIR", 0, 0, NULL},
+	{'u', "user", ARG_STRING, AT(exec.user), "USER[:GROUP]", "names of the image, or numbers",
+	 0, 0, NULL},
+	{0, "env-file", ARG_LIST, AT(exec.env_files), "FILE", "variables, a line each", 0, 0, NULL},
+	{'i', "interactive", ARG_FLAG, AT(interactive), NULL,
+	 "its input stays open for who attaches later", 0, 0, NULL},
+	{0, "entrypoint", ARG_STRING, AT(entrypoint), "PROGRAM",
+	 "in place of the image's; '' = none", 0, 0, NULL},
+	{0, "stop-signal", ARG_STRING, AT(stop_signal), "SIGNAL", "in place of the image's", 0, 0,
+	 NULL},
+	{0, "stop-timeout", ARG_NUMBER, AT(stop_timeout_s), "SECONDS",
+	 "grace before SIGKILL (default 10)", 1, STOP_SECONDS_MAX, NULL},
+	{0, "restart", ARG_STRING, AT(restart), "POLICY", "no, on-failure[:N] or always", 0, 0,
+	 NULL},
+	SETTINGS_OPTIONS(SETTINGS_AT),
 };
+
+/* "no", "on-failure", "on-failure:N", "always". Returns 0 or -EINVAL. */
+static int take_restart(const char *text, Protect__Control__WorkloadLaunch *message)
+{
+	static const char on_failure[] = "on-failure";
+	size_t len = strlen(on_failure);
+	uint64_t max = 0;
+
+	if (!text || strcmp(text, "no") == 0)
+		return 0;
+	message->restart = PROTECT__CONTROL__RESTART_POLICY__RESTART_ALWAYS;
+	if (strcmp(text, "always") == 0)
+		return 0;
+	if (strncmp(text, on_failure, len) != 0 ||
+	    (text[len] &&
+	     (text[len] != ':' || args_number(text + len + 1, 1, UINT32_MAX, &max) < 0)))
+		return -EINVAL;
+	message->restart = PROTECT__CONTROL__RESTART_POLICY__RESTART_ON_FAILURE;
+	message->restart_max = (uint32_t)max;
+	return 0;
+}
 
 /* What one launch needs; filled step by step, released as a whole. */
 struct launch {
@@ -32,6 +69,8 @@ struct launch {
 	struct relay relay;
 	struct exec_process process;
 	char *image;
+	char *entrypoint[1];
+	Protect__Agent__Settings *settings;
 	Protect__Control__WorkloadLaunch message;
 };
 
@@ -41,6 +80,7 @@ static void launch_deinit(struct launch *launch)
 	relay_deinit(&launch->relay);
 	launch->connection = connection_free(launch->connection);
 	free(launch->image);
+	settings_message_free(launch->settings);
 	reply_deinit(&launch->started);
 	reply_deinit(&launch->ended);
 }
@@ -48,8 +88,6 @@ static void launch_deinit(struct launch *launch)
 static int prepare(struct launch *launch, const struct args *args,
 		   const struct workload_launch_values *values)
 {
-	Protect__Control__WorkloadLaunch *message = &launch->message;
-
 	launch->connection = connection_new();
 	if (!launch->connection ||
 	    import_if_local(launch->connection, args->operands[0], &launch->image) < 0)
@@ -60,15 +98,43 @@ static int prepare(struct launch *launch, const struct args *args,
 	if (exec_process_init(&launch->process, args, &values->exec,
 			      values->attach ? &launch->relay : NULL) < 0)
 		return -1;
+	launch->message.image = launch->image;
+	launch->message.process = &launch->process.message;
+	return 0;
+}
+
+static char *borrow(const char *text)
+{
+	return (char *)(uintptr_t)(text ? text : "");
+}
+
+/* What the options say, before anything is done. Returns an exit status. */
+static int fill(struct launch *launch, const struct args *args,
+		const struct workload_launch_values *values)
+{
+	Protect__Control__WorkloadLaunch *message = &launch->message;
+
 	protect__control__workload_launch__init(message);
-	message->zone = (char *)(uintptr_t)values->zone;
-	if (values->name)
-		message->name = (char *)(uintptr_t)values->name;
-	message->image = launch->image;
-	message->process = &launch->process.message;
+	message->zone = borrow(values->zone);
+	message->name = borrow(values->name);
 	message->wait = values->wait;
 	message->attach = values->attach;
-	return 0;
+	message->interactive = values->interactive;
+	message->stop_signal = borrow(values->stop_signal);
+	message->stop_timeout_ms = (uint32_t)values->stop_timeout_s * 1000;
+	if (take_restart(values->restart, message) < 0)
+		return args_usage_error(args, "--restart: '%s' is not no, on-failure[:N] or always",
+					values->restart);
+	if (values->entrypoint) {
+		message->set_entrypoint = true;
+		launch->entrypoint[0] = borrow(values->entrypoint);
+		message->entrypoint = launch->entrypoint;
+		message->n_entrypoint = *values->entrypoint != '\0';
+	}
+	if (settings_message_new(args, &values->settings, &launch->settings) != CLI_OK)
+		return CLI_USAGE;
+	message->settings = launch->settings;
+	return CLI_OK;
 }
 
 /* The exit status that an ended workload stands for. */
@@ -134,11 +200,15 @@ int workload_launch_run(const struct args *args, void *given)
 {
 	const struct workload_launch_values *values = given;
 	_cleanup_(launch_deinit) struct launch launch = {.relay.signals = -1};
+	int status;
 
 	if (!values->zone)
 		return args_usage_error(args, "--zone is missing");
 	if (args_check_env(args, &values->exec.env) < 0)
 		return CLI_USAGE;
+	status = fill(&launch, args, values);
+	if (status)
+		return status;
 	if (prepare(&launch, args, values) < 0)
 		return values->attach ? CLI_EXEC_FAILED : CLI_ERROR;
 	return values->attach ? run_attached(&launch) : run_detached(&launch);

@@ -86,7 +86,7 @@ void control_workload_exec(struct daemon *d, struct ticket ticket, const void *m
 	if (!w)
 		return;
 	if (w->phase == WORKLOAD_PHASE_RUNNING && zone_session(w->zone))
-		exec_start(d, ticket, w->zone, w->row.uuid, request->process);
+		exec_start(d, ticket, w->zone, w->row.uuid, request);
 	else
 		server_fail(d, ticket, -ESHUTDOWN,
 			    "workload '%s' does not run; 'protect workload list' shows its state",
@@ -100,6 +100,15 @@ void control_workload_stop(struct daemon *d, struct ticket ticket, const void *m
 
 	if (w)
 		workload_stop(w, ticket, request->timeout_ms);
+}
+
+void control_workload_start(struct daemon *d, struct ticket ticket, const void *message)
+{
+	const Protect__Control__Ref *ref = message;
+	struct workload *w = find_in_running_zone(d, ticket, ref->ref);
+
+	if (w)
+		workload_start(w, ticket);
 }
 
 void control_workload_destroy(struct daemon *d, struct ticket ticket, const void *message)

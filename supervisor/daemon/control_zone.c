@@ -76,7 +76,7 @@ void control_zone_exec(struct daemon *d, struct ticket ticket, const void *messa
 	struct zone *zone = zone_find_ready(d, request->ref, &err);
 
 	if (zone)
-		exec_start(d, ticket, zone, "", request->process);
+		exec_start(d, ticket, zone, "", request);
 	else
 		server_fail_error(d, ticket, &err);
 }

@@ -20,7 +20,7 @@ struct exec {
 	struct ticket ticket;
 	uint64_t call;
 	bool calling; /* EXEC is not answered yet */
-	bool client_gone, exited;
+	bool client_gone, exited, detached;
 	int32_t exit_code;
 	struct splice out, err;
 };
@@ -62,8 +62,8 @@ static void answer_if_done(struct exec *exec)
 {
 	Protect__Control__ExecResult result = PROTECT__CONTROL__EXEC_RESULT__INIT;
 
-	if (!exec->exited || exec->calling || !splice_drained(&exec->out, SPLICE_AGENT) ||
-	    !splice_drained(&exec->err, SPLICE_AGENT))
+	if ((!exec->exited && !exec->detached) || exec->calling ||
+	    !splice_drained(&exec->out, SPLICE_AGENT) || !splice_drained(&exec->err, SPLICE_AGENT))
 		return;
 	result.exit_code = exec->exit_code;
 	splice_finish(&exec->out, SPLICE_AGENT);
@@ -138,7 +138,7 @@ static void started(void *user, int error, const char *text, const void *payload
 	if (error == -ETIMEDOUT)
 		exec_send_signal(exec->zone, exec->id, SIGKILL, true);
 	if (exec->client_gone) {
-		if (!error)
+		if (!error && !exec->detached)
 			exec_send_signal(exec->zone, exec->id, SIGKILL, true);
 		finish(exec);
 	} else if (error == -ECONNRESET) {
@@ -187,6 +187,7 @@ static int call_agent(struct exec *exec, const char *workload,
 	message.exec_id = exec->id;
 	message.workload = (char *)(uintptr_t)workload;
 	message.process = &p;
+	message.detached = exec->detached;
 	p.argv = process->argv;
 	p.n_argv = process->n_argv;
 	p.env = process->env;
@@ -234,8 +235,9 @@ static struct exec *exec_new(struct daemon *d, struct ticket ticket, struct zone
 }
 
 void exec_start(struct daemon *d, struct ticket ticket, struct zone *zone, const char *workload,
-		const Protect__Control__Process *process)
+		const Protect__Control__Exec *request)
 {
+	const Protect__Control__Process *process = request->process;
 	struct exec *exec;
 	int r;
 
@@ -253,6 +255,7 @@ void exec_start(struct daemon *d, struct ticket ticket, struct zone *zone, const
 		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
 		return;
 	}
+	exec->detached = request->detach;
 	r = accept_client(exec, process);
 	if (r == 0)
 		r = call_agent(exec, workload, process);

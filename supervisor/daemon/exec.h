@@ -2,8 +2,9 @@
 /*
  * Programs started in a zone, or beside a workload, for a client that stays: its streams are joined
  * with the zone's, and its request is answered with the exit code once the last byte was handed
- * over. A client that goes takes its program with it. An exec that is answered stays as an empty
- * shell until the client has closed its streams.
+ * over. A client that goes takes its program with it, unless that is detached: then the request is
+ * answered, with 0, once it runs, and nobody hears of it again. An exec that is answered stays as
+ * an empty shell until the client has closed its streams.
  */
 #pragma once
 
@@ -14,7 +15,7 @@
 /* Starts one; workload is a UUID, or "" for the zone itself. The zone has a session. Answers the
  * ticket, now or later. */
 void exec_start(struct daemon *d, struct ticket ticket, struct zone *zone, const char *workload,
-		const Protect__Control__Process *process);
+		const Protect__Control__Exec *request);
 
 /* A main process ended in this zone. Returns whether it was an exec's. */
 bool exec_exited(struct zone *zone, const Protect__Agent__Exited *exited);

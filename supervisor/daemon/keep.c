@@ -55,6 +55,16 @@ void keep_start(const struct daemon *d, const char *uuid, struct ring *ring)
 	ring_mirror(ring, fd);
 }
 
+void keep_again(const struct daemon *d, const char *uuid, struct ring *ring)
+{
+	int fd = open_log(d, uuid, O_RDWR | O_CREAT);
+
+	if (fd < 0)
+		say_not_kept(uuid, fd);
+	else
+		ring_mirror(ring, fd);
+}
+
 void keep_end(const struct daemon *d, const char *uuid, struct ring *ring)
 {
 	int r = ring_unmirror(ring), fd;

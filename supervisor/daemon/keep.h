@@ -18,6 +18,9 @@ int keep_init(const struct daemon *d, struct error *err);
  * what is appended from now on. */
 void keep_start(const struct daemon *d, const char *uuid, struct ring *ring);
 
+/* For one that runs again: goes on keeping what is in the ring. */
+void keep_again(const struct daemon *d, const char *uuid, struct ring *ring);
+
 /* It has ended: all of it is kept now, or said not to be. */
 void keep_end(const struct daemon *d, const char *uuid, struct ring *ring);
 

@@ -113,6 +113,8 @@ static int load_workload(void *user, struct workload_row *row)
 		row->state == PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_DESTROYING;
 	if (row->state == PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_RUNNING)
 		w->phase = WORKLOAD_PHASE_RUNNING;
+	else if (row->state == PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_RESTARTING)
+		w->phase = WORKLOAD_PHASE_BACKOFF;
 	else if (row->state == PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_CREATING ||
 		 w->destroy_wanted)
 		w->phase = WORKLOAD_PHASE_ADOPT;

@@ -144,7 +144,7 @@ static void got_end(void *user, struct idm_stream *stream, int error)
 		end->peer_ended = true;
 		deliver(splice, side);
 	} else if (side == SPLICE_CLIENT) {
-		end->finished = true;
+		end->finished = !splice->keep_open;
 		drop_waiting(splice, SPLICE_AGENT);
 		deliver(splice, SPLICE_CLIENT);
 	}

@@ -38,6 +38,7 @@ struct splice_buffer {
 struct splice {
 	struct splice_end ends[2];
 	struct splice_buffer from[2];
+	bool keep_open; /* a client that is lost does not end the agent's input */
 	/* Sees the agent's bytes first. May be NULL. */
 	void (*tap)(void *user, const void *data, size_t len);
 	/* Something ended or was delivered: look at the functions below. Runs inside a session's

@@ -28,7 +28,8 @@ enum statement {
 	"io_read_bps, io_write_bps, io_read_iops, io_write_iops, pid"
 #define WORKLOAD_COLUMNS                                                                           \
 	"uuid, name, zone, state, reason, image, image_digest, stop_signal, terminal, exit_code, " \
-	"created_unix_ms"
+	"created_unix_ms, restart, restart_max, restarts, quick_ends, run, stop_wanted, "          \
+	"stdin_open, oom_killed, stop_timeout_ms, started_unix_ms, ended_unix_ms"
 
 /* From nothing to version 1, from 1 to 2 …: whatever ran before, the last one is what we know. */
 static const char *const migrations[] = {
@@ -75,6 +76,20 @@ static const char *const migrations[] = {
 	"ALTER TABLE zones ADD COLUMN pid INTEGER NOT NULL DEFAULT 0;"
 	"PRAGMA user_version = 5;"
 	"COMMIT;",
+	"BEGIN IMMEDIATE;"
+	"ALTER TABLE workloads ADD COLUMN restart INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE workloads ADD COLUMN restart_max INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE workloads ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE workloads ADD COLUMN quick_ends INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE workloads ADD COLUMN run INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE workloads ADD COLUMN stop_wanted INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE workloads ADD COLUMN stdin_open INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE workloads ADD COLUMN oom_killed INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE workloads ADD COLUMN stop_timeout_ms INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE workloads ADD COLUMN started_unix_ms INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE workloads ADD COLUMN ended_unix_ms INTEGER NOT NULL DEFAULT 0;"
+	"PRAGMA user_version = 6;"
+	"COMMIT;",
 };
 
 static const char *const sql[N_STATEMENTS] = {
@@ -90,9 +105,13 @@ static const char *const sql[N_STATEMENTS] = {
 		" io_read_bps=?24, io_write_bps=?25, io_read_iops=?26, io_write_iops=?27, pid=?28",
 	[PUT_WORKLOAD] =
 		"INSERT INTO workloads (" WORKLOAD_COLUMNS
-		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)"
+		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,"
+		"?21,?22)"
 		" ON CONFLICT (uuid) DO UPDATE SET name=?2, zone=?3, state=?4, reason=?5, image=?6,"
-		" image_digest=?7, stop_signal=?8, terminal=?9, exit_code=?10, created_unix_ms=?11",
+		" image_digest=?7, stop_signal=?8, terminal=?9, exit_code=?10, created_unix_ms=?11,"
+		" restart=?12, restart_max=?13, restarts=?14, quick_ends=?15, run=?16,"
+		" stop_wanted=?17, stdin_open=?18, oom_killed=?19, stop_timeout_ms=?20,"
+		" started_unix_ms=?21, ended_unix_ms=?22",
 	[DELETE_ZONE] = "DELETE FROM zones WHERE uuid = ?1",
 	[DELETE_WORKLOAD] = "DELETE FROM workloads WHERE uuid = ?1",
 	[EACH_ZONE] = "SELECT " ZONE_COLUMNS " FROM zones ORDER BY rowid",
@@ -309,6 +328,21 @@ static int put_zone(struct state *state, const struct zone_row *row)
 	return run(state, s);
 }
 
+static void bind_runs(sqlite3_stmt *s, const struct workload_row *row)
+{
+	sqlite3_bind_int64(s, 12, row->restart);
+	sqlite3_bind_int64(s, 13, row->restart_max);
+	sqlite3_bind_int64(s, 14, row->restarts);
+	sqlite3_bind_int64(s, 15, row->quick_ends);
+	sqlite3_bind_int64(s, 16, row->run);
+	sqlite3_bind_int64(s, 17, row->stop_wanted);
+	sqlite3_bind_int64(s, 18, row->stdin_open);
+	sqlite3_bind_int64(s, 19, row->oom_killed);
+	sqlite3_bind_int64(s, 20, row->stop_timeout_ms);
+	sqlite3_bind_int64(s, 21, (sqlite3_int64)row->started_unix_ms);
+	sqlite3_bind_int64(s, 22, (sqlite3_int64)row->ended_unix_ms);
+}
+
 static int put_workload(struct state *state, const struct workload_row *row)
 {
 	sqlite3_stmt *s = state->statements[PUT_WORKLOAD];
@@ -325,6 +359,7 @@ static int put_workload(struct state *state, const struct workload_row *row)
 	if (row->has_exit_code)
 		sqlite3_bind_int64(s, 10, row->exit_code);
 	sqlite3_bind_int64(s, 11, (sqlite3_int64)row->created_unix_ms);
+	bind_runs(s, row);
 	return run(state, s);
 }
 
@@ -512,6 +547,21 @@ static void read_zone(sqlite3_stmt *s, struct zone_row *row)
 	row->pid = (int32_t)sqlite3_column_int64(s, 27);
 }
 
+static void read_runs(sqlite3_stmt *s, struct workload_row *row)
+{
+	row->restart = (uint32_t)get_u64(s, 11);
+	row->restart_max = (uint32_t)get_u64(s, 12);
+	row->restarts = (uint32_t)get_u64(s, 13);
+	row->quick_ends = (uint32_t)get_u64(s, 14);
+	row->run = (uint32_t)get_u64(s, 15);
+	row->stop_wanted = get_u64(s, 16) != 0;
+	row->stdin_open = get_u64(s, 17) != 0;
+	row->oom_killed = get_u64(s, 18) != 0;
+	row->stop_timeout_ms = (uint32_t)get_u64(s, 19);
+	row->started_unix_ms = get_u64(s, 20);
+	row->ended_unix_ms = get_u64(s, 21);
+}
+
 static void read_workload(sqlite3_stmt *s, struct workload_row *row)
 {
 	*row = (struct workload_row){0};
@@ -527,6 +577,7 @@ static void read_workload(sqlite3_stmt *s, struct workload_row *row)
 	row->has_exit_code = sqlite3_column_type(s, 9) != SQLITE_NULL;
 	row->exit_code = sqlite3_column_int(s, 9);
 	row->created_unix_ms = get_u64(s, 10);
+	read_runs(s, row);
 }
 
 static int finish_each(struct state *state, sqlite3_stmt *s, int step, int r)

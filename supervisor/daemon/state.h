@@ -68,6 +68,16 @@ struct workload_row {
 	bool has_exit_code;
 	int32_t exit_code;
 	uint64_t created_unix_ms;
+	uint32_t restart; /* protect.control.RestartPolicy */
+	uint32_t restart_max;
+	uint32_t restarts;	  /* by the policy */
+	uint32_t quick_ends;	  /* runs in a row that were short: how long the next one waits */
+	uint32_t run;		  /* the last one that is known, as the agent counts them */
+	bool stop_wanted;	  /* somebody stopped it: the policy rests */
+	bool stdin_open;	  /* who leaves does not end its input */
+	bool oom_killed;	  /* the last run */
+	uint32_t stop_timeout_ms; /* 0 = the default */
+	uint64_t started_unix_ms, ended_unix_ms; /* the last time; 0 = never */
 };
 
 struct state;

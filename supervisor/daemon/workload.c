@@ -2,7 +2,6 @@
 #include "supervisor/daemon/workload.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +9,10 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "supervisor/daemon/exec.h"
 #include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/zone.h"
 
-#define STATE(name)   PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_##name
-#define STOP_GRACE_MS 10000u
+#define STATE(name) PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_##name
 
 static void tap_out(void *user, const void *data, size_t len)
 {
@@ -39,6 +36,24 @@ static void changed(void *user, struct splice *splice)
 	workload_settle(user);
 }
 
+static void init_streams(struct workload *w)
+{
+	splice_init(&w->out, w);
+	splice_init(&w->err, w);
+	w->out.tap = tap_out;
+	w->err.tap = tap_err;
+	w->out.changed = w->err.changed = changed;
+	w->out.keep_open = w->row.stdin_open;
+}
+
+void workload_reset_streams(struct workload *w)
+{
+	splice_deinit(&w->out);
+	splice_deinit(&w->err);
+	init_streams(w);
+	w->attached = (struct ticket){0};
+}
+
 struct workload *workload_new(struct zone *zone, const struct workload_row *row)
 {
 	struct daemon *d = zone->daemon;
@@ -56,11 +71,7 @@ struct workload *workload_new(struct zone *zone, const struct workload_row *row)
 	w->zone = zone;
 	w->row = *row;
 	w->disk = -1;
-	splice_init(&w->out, w);
-	splice_init(&w->err, w);
-	w->out.tap = tap_out;
-	w->err.tap = tap_err;
-	w->out.changed = w->err.changed = changed;
+	init_streams(w);
 	while (*place)
 		place = &(*place)->next;
 	*place = w;
@@ -75,6 +86,7 @@ static void workload_free(struct workload *w)
 		idm_call_forget(link_idm(w->zone->agent), w->call);
 	runner_forget(w->zone->disks, w);
 	timer_stop(&w->stop_timer);
+	timer_stop(&w->restart_timer);
 	splice_deinit(&w->out);
 	splice_deinit(&w->err);
 	followers_drop(&w->followers);
@@ -157,6 +169,12 @@ void workload_message(const struct workload *w, Protect__Control__Workload *out)
 	out->image = (char *)(uintptr_t)row->image;
 	out->reason = (char *)(uintptr_t)row->reason;
 	out->created_unix_ms = row->created_unix_ms;
+	out->restart = row->restart;
+	out->restart_max = row->restart_max;
+	out->restarts = row->restarts;
+	out->started_unix_ms = row->started_unix_ms;
+	out->ended_unix_ms = row->ended_unix_ms;
+	out->oom_killed = row->oom_killed;
 }
 
 void workload_reply(struct workload *w, struct ticket ticket)
@@ -173,7 +191,8 @@ uint32_t workloads_in_zone(const struct zone *zone)
 
 	for (const struct workload *w = zone->daemon->workloads; w; w = w->next)
 		n += w->zone == zone &&
-		     (w->row.state == STATE(CREATING) || w->row.state == STATE(RUNNING));
+		     (w->row.state == STATE(CREATING) || w->row.state == STATE(RUNNING) ||
+		      w->row.state == STATE(RESTARTING));
 	return n;
 }
 
@@ -181,55 +200,11 @@ void workload_settle(struct workload *w)
 {
 	Protect__Control__Workload message;
 
-	if (w->phase != WORKLOAD_PHASE_STOPPED || !splice_drained(&w->out, SPLICE_AGENT) ||
-	    !splice_drained(&w->err, SPLICE_AGENT))
+	if ((w->phase != WORKLOAD_PHASE_STOPPED && w->phase != WORKLOAD_PHASE_BACKOFF) ||
+	    !splice_drained(&w->out, SPLICE_AGENT) || !splice_drained(&w->err, SPLICE_AGENT))
 		return;
 	workload_message(w, &message);
 	waiters_reply(w->daemon, &w->ended, &message.base);
-}
-
-void workload_set_exited(struct workload *w, const Protect__Agent__Exited *exited)
-{
-	w->phase = WORKLOAD_PHASE_STOPPED;
-	w->row.has_exit_code = true;
-	w->row.exit_code = exited->exit_code;
-	if (exited->oom_killed)
-		snprintf(w->row.reason, sizeof(w->row.reason), "out of memory");
-	else if (exited->signal)
-		snprintf(w->row.reason, sizeof(w->row.reason), "killed by signal %u",
-			 exited->signal);
-	timer_stop(&w->stop_timer);
-	workload_set_state(w, STATE(EXITED));
-	log_info("workload=%s name=%s exit_code=%d reason=\"%s\" exited", w->row.uuid, w->row.name,
-		 w->row.exit_code, w->row.reason);
-	splice_finish(&w->out, SPLICE_AGENT);
-	splice_finish(&w->err, SPLICE_AGENT);
-	followers_end(&w->followers);
-	keep_end(w->daemon, w->row.uuid, w->log);
-	workload_settle(w);
-}
-
-static struct workload *find_in_zone(const struct zone *zone, const char *uuid)
-{
-	for (struct workload *w = zone->daemon->workloads; w; w = w->next)
-		if (w->zone == zone && strcmp(w->row.uuid, uuid) == 0)
-			return w;
-	return NULL;
-}
-
-void workload_exited(struct zone *zone, const Protect__Agent__Exited *exited)
-{
-	struct workload *w = find_in_zone(zone, exited->id);
-
-	if (!w)
-		return;
-	/* It may end before the answer to its start arrives. */
-	if (w->phase == WORKLOAD_PHASE_RUNNING || w->phase == WORKLOAD_PHASE_START) {
-		if (w->launcher.client)
-			workload_reply(w, w->launcher);
-		w->launcher = (struct ticket){0};
-		workload_set_exited(w, exited);
-	}
 }
 
 static void ignore_reply(void *user, int error, const char *text, const void *payload, size_t len)
@@ -250,13 +225,28 @@ int workload_open_streams(struct workload *w)
 		r = splice_open(&w->err, SPLICE_AGENT, idm);
 	/* Without a client there is no input; a terminal stays open, since its end would end the
 	 * program. */
-	if (r == 0 && !w->attached.client && !w->row.terminal)
+	if (r == 0 && !w->attached.client && !w->row.stdin_open)
 		splice_finish(&w->out, SPLICE_CLIENT);
 	return r;
 }
 
-/* Joins a workload that ran on while there was no connection. */
-static void attach_again(struct workload *w)
+int workload_accept_streams(struct workload *w, struct ticket ticket, uint64_t stdio_stream,
+			    uint64_t stderr_stream)
+{
+	struct idm *idm = server_session(w->daemon, ticket.client);
+	int r = 0;
+
+	if (!idm)
+		return -ECONNRESET;
+	w->attached = ticket;
+	if (stdio_stream)
+		r = splice_accept(&w->out, SPLICE_CLIENT, idm, stdio_stream);
+	if (r == 0 && stderr_stream)
+		r = splice_accept(&w->err, SPLICE_CLIENT, idm, stderr_stream);
+	return r;
+}
+
+void workload_attach_again(struct workload *w)
 {
 	Protect__Agent__WorkloadAttach message = PROTECT__AGENT__WORKLOAD_ATTACH__INIT;
 	uint8_t payload[128];
@@ -290,14 +280,16 @@ static void take_listed(struct workload *w, const Protect__Agent__WorkloadState 
 	else if (w->phase == WORKLOAD_PHASE_ADOPT)
 		workload_fail(w, -EIO,
 			      "protect-daemon ended while the workload was being launched");
-	else if (w->phase != WORKLOAD_PHASE_RUNNING)
+	else if (w->phase != WORKLOAD_PHASE_RUNNING && w->phase != WORKLOAD_PHASE_BACKOFF)
 		return;
 	else if (!found)
 		workload_fail(w, -EIO, "the zone's agent does not know it any more");
+	else if (w->phase == WORKLOAD_PHASE_BACKOFF)
+		workload_backoff_listed(w, found);
 	else if (found->state == PROTECT__AGENT__STATE__STATE_EXITED && found->exited)
 		workload_set_exited(w, found->exited);
 	else
-		attach_again(w);
+		workload_attach_again(w);
 }
 
 void workloads_listed(struct zone *zone, const Protect__Agent__ZoneState *state)
@@ -313,51 +305,6 @@ void workload_wait(struct workload *w, struct ticket ticket)
 {
 	waiters_add(w->daemon, &w->ended, ticket);
 	workload_settle(w);
-}
-
-uint32_t workload_signal_number(const char *text)
-{
-	char *end;
-	unsigned long number = strtoul(text, &end, 10);
-
-	if (*text && !*end)
-		return number >= 1 && number <= 64 ? (uint32_t)number : SIGTERM;
-	if (strncmp(text, "SIG", 3) == 0)
-		text += 3;
-	for (int s = 1; s < NSIG; s++) {
-		const char *name = sigabbrev_np(s);
-
-		if (name && strcmp(name, text) == 0)
-			return (uint32_t)s;
-	}
-	return SIGTERM;
-}
-
-static void grace_over(void *user)
-{
-	struct workload *w = user;
-
-	if (w->phase == WORKLOAD_PHASE_RUNNING)
-		exec_send_signal(w->zone, w->row.uuid, SIGKILL, true);
-}
-
-void workload_stop(struct workload *w, struct ticket ticket, uint32_t grace_ms)
-{
-	if (w->phase == WORKLOAD_PHASE_STOPPED) {
-		workload_wait(w, ticket);
-		return;
-	}
-	if (w->phase != WORKLOAD_PHASE_RUNNING) {
-		server_fail(w->daemon, ticket, -EAGAIN,
-			    "workload '%s' does not run; 'protect workload destroy %s' ends it",
-			    w->row.name, w->row.name);
-		return;
-	}
-	waiters_add(w->daemon, &w->ended, ticket);
-	exec_send_signal(w->zone, w->row.uuid, workload_signal_number(w->row.stop_signal), false);
-	timer_set(&w->daemon->hub, &w->stop_timer,
-		  clock_now_ns() + (grace_ms ? grace_ms : STOP_GRACE_MS) * NS_PER_MS, grace_over,
-		  w);
 }
 
 bool workload_of_request(struct daemon *d, uint64_t client, uint64_t request, struct workload **out)

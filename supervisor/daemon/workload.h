@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Workloads: OCI images that run in zones. The files: workload.c the list and what happens to a
- * running one, workload_launch.c from the request to running, workload_end.c from a failure or
- * destroy to nothing left.
+ * running one, workload_launch.c from the request to running, workload_runs.c the runs after the
+ * first (by a policy or a request) and the end of each, workload_stop.c, workload_disk.c the
+ * image's disk, workload_end.c from a failure or destroy to nothing left.
  *
  * Both streams of a workload are always open and its last output is kept; an attached client gets
  * the bytes as well, and then the zone gets credit only for what the client took. A workload never
@@ -19,7 +20,10 @@
 #include "supervisor/daemon/splice.h"
 #include "supervisor/daemon/storage_client.h"
 
-#define WORKLOAD_SERIAL_SIZE 21 /* of its disk: "w-" and 16 digits of its UUID */
+#define WORKLOAD_SERIAL_SIZE	21     /* of its disk: "i-" and 18 digits of the image's digest */
+#define WORKLOAD_QUICK_MS	10000u /* a run that lasted so long was a good one */
+#define WORKLOAD_BACKOFF_MS	100u   /* after the first short run; then twice as long each time */
+#define WORKLOAD_BACKOFF_MAX_MS 60000u
 
 enum workload_phase {
 	WORKLOAD_PHASE_IMAGE,  /* storage is asked for the image */
@@ -27,12 +31,16 @@ enum workload_phase {
 	WORKLOAD_PHASE_ATTACH, /* the runner is asked to attach the image */
 	WORKLOAD_PHASE_START,  /* the agent is asked to start it */
 	WORKLOAD_PHASE_RUNNING,
+	WORKLOAD_PHASE_BACKOFF, /* its main process ended; it will be started again */
 	WORKLOAD_PHASE_STOPPED, /* its main process ended, or it failed */
 	WORKLOAD_PHASE_ADOPT,	/* an earlier daemon left it half made: ended as soon as the agent
 				   answers */
 	WORKLOAD_PHASE_REMOVE,	/* the agent is asked to forget it */
 	WORKLOAD_PHASE_DETACH,	/* the runner is asked to detach the image */
 };
+
+struct workload;
+typedef void workload_disk_fn(struct workload *w, int error, const char *text);
 
 struct workload {
 	struct workload *next;
@@ -47,7 +55,8 @@ struct workload {
 	Protect__Storage__Image *image;		   /* ours, until it runs */
 	int disk;				   /* the image's file, until it is attached */
 	struct storage_call *storage;
-	uint64_t call; /* to the agent, while calling */
+	workload_disk_fn *disk_fn; /* while the runner is asked */
+	uint64_t call;		   /* to the agent, while calling */
 	bool calling;
 	bool agent_knows, disk_attached;
 	struct error failure;
@@ -56,7 +65,8 @@ struct workload {
 	struct splice out, err;
 	struct ring *log;
 	struct followers followers;
-	struct timer stop_timer;
+	struct timer stop_timer, restart_timer;
+	unsigned put_off; /* times that a restart waited for a reader of the last run's output */
 	struct waiters ended; /* wait, stop */
 	struct waiters gone;  /* destroy with wait */
 	bool destroy_wanted;
@@ -85,21 +95,11 @@ void workload_reply(struct workload *w, struct ticket ticket);
 /* How many run or are being made in a zone. */
 uint32_t workloads_in_zone(const struct zone *zone);
 
-/* Its main process ended; the output is complete. */
-void workload_set_exited(struct workload *w, const Protect__Agent__Exited *exited);
-
-/* An event of a zone: finds the workload and does the above. */
-void workload_exited(struct zone *zone, const Protect__Agent__Exited *exited);
-
 /* What the agent says it has, after a new connection. */
 void workloads_listed(struct zone *zone, const Protect__Agent__ZoneState *state);
 
 /* Answers the ticket once its main process has ended and its output was handed over. */
 void workload_wait(struct workload *w, struct ticket ticket);
-
-/* The stop signal, and SIGKILL for all of it after the grace time. Answers the ticket as
- * workload_wait(). */
-void workload_stop(struct workload *w, struct ticket ticket, uint32_t grace_ms);
 
 /* Opens both streams in its zone's session. Returns 0 or a negative errno. */
 int workload_open_streams(struct workload *w);
@@ -107,9 +107,16 @@ int workload_open_streams(struct workload *w);
 /* Tells those who wait for the end, if all was handed over. */
 void workload_settle(struct workload *w);
 
-/* The number of a signal from its name or number as in an image's configuration; SIGTERM if it
- * means nothing. */
-uint32_t workload_signal_number(const char *text);
+/* Makes its splices anew, for the streams of another run. Streams that are left are reset. */
+void workload_reset_streams(struct workload *w);
+
+/* Takes the streams that a client opened for its standard streams. Returns 0 or a negative errno.
+ */
+int workload_accept_streams(struct workload *w, struct ticket ticket, uint64_t stdio_stream,
+			    uint64_t stderr_stream);
+
+/* Joins one that ran on while there was no connection. */
+void workload_attach_again(struct workload *w);
 
 /* What a request of a client launched and is attached to. Returns false if there is none. */
 bool workload_of_request(struct daemon *d, uint64_t client, uint64_t request,
@@ -127,11 +134,59 @@ void workload_launch(struct daemon *d, struct ticket ticket,
 /* A zone became ready: those that waited for it go on. */
 void workloads_zone_ready(struct zone *zone);
 
-/* The serial of its disk. */
-void workload_serial(const struct workload *w, char serial[static WORKLOAD_SERIAL_SIZE]);
-
 /* Frees what only the launch needed. */
 void workload_drop_launch(struct workload *w);
+
+/* workload_runs.c */
+
+/* The policy's word on a run that has ended; the row says which run and how. Pure. */
+bool restart_is_due(const struct workload_row *row);
+
+/* How long to wait after so many short runs in a row, in ms. Pure. */
+uint32_t restart_delay_ms(uint32_t quick_ends);
+
+/* A run has begun: the state, and who waits for it. */
+void workload_set_started(struct workload *w, uint32_t run);
+
+/* Its main process ended; the output is complete. It may be started again later. */
+void workload_set_exited(struct workload *w, const Protect__Agent__Exited *exited);
+
+/* An event of a zone: finds the workload and does the above. */
+void workload_exited(struct zone *zone, const Protect__Agent__Exited *exited);
+
+/* Brings one that waits to be started again in line with what the agent says of it. */
+void workload_backoff_listed(struct workload *w, const Protect__Agent__WorkloadState *state);
+
+/* The request METHOD_WORKLOAD_START; answers the ticket once it runs. */
+void workload_start(struct workload *w, struct ticket ticket);
+
+/* It will not be started again: as it ended. */
+void workload_rest(struct workload *w);
+
+/* The connection was lost while it was being started again. */
+void workload_start_lost(struct workload *w);
+
+/* workload_stop.c */
+
+/* The stop signal, and SIGKILL for all of it after the grace time (0 = as launched). Answers the
+ * ticket as workload_wait(). */
+void workload_stop(struct workload *w, struct ticket ticket, uint32_t grace_ms);
+
+/* The number of a signal from its name or number as in an image's configuration; 0 if it means
+ * nothing. */
+uint32_t workload_signal_number(const char *text);
+
+/* workload_disk.c: workloads of one image in one zone share its disk. */
+
+/* Attaches it for this workload, which is in WORKLOAD_PHASE_ATTACH meanwhile. Returns 0, and fn
+ * follows, or a negative errno. */
+int workload_attach_disk(struct workload *w, workload_disk_fn *fn);
+
+/* Lets go of it, and detaches it if nobody else in the zone has it: fn follows, now or later. */
+void workload_detach_disk(struct workload *w, workload_disk_fn *fn);
+
+/* The serial of its disk. */
+void workload_serial(const struct workload *w, char serial[static WORKLOAD_SERIAL_SIZE]);
 
 /* workload_end.c */
 

@@ -14,9 +14,8 @@
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
-#define STATE(name)	  PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_##name
-#define DETACH_TIMEOUT_MS 10000u
-#define LOST_EXIT_CODE	  137 /* its zone ended: as if killed */
+#define STATE(name)    PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_##name
+#define LOST_EXIT_CODE 137 /* its zone ended: as if killed */
 
 static void end_output(struct workload *w)
 {
@@ -48,34 +47,11 @@ static void torn_down(struct workload *w)
 	workload_settle(w);
 }
 
-static void detached(void *user, int error, const char *text, const Protect__Runner__Reply *reply)
+static void disk_gone(struct workload *w, int error, const char *text)
 {
-	struct workload *w = user;
-
-	(void)reply;
-	if (error)
-		log_warning("workload=%s err=\"%s\" disk not detached", w->row.uuid, text);
-	w->disk_attached = false;
+	(void)error;
+	(void)text;
 	torn_down(w);
-}
-
-static void detach_disk(struct workload *w)
-{
-	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
-	Protect__Runner__DiskDetach detach = PROTECT__RUNNER__DISK_DETACH__INIT;
-	char serial[WORKLOAD_SERIAL_SIZE];
-
-	workload_serial(w, serial);
-	detach.serial = serial;
-	detach.timeout_ms = DETACH_TIMEOUT_MS;
-	/* Nothing uses it any more, as far as the agent is honest: what it does not let go is
-	 * taken. */
-	detach.force = true;
-	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_DISK_DETACH;
-	request.disk_detach = &detach;
-	w->phase = WORKLOAD_PHASE_DETACH;
-	if (!w->disk_attached || zone_request_disk(w->zone, &request, -1, detached, w) < 0)
-		torn_down(w);
 }
 
 static void forgotten(void *user, int error, const char *text, const void *payload, size_t len)
@@ -88,7 +64,7 @@ static void forgotten(void *user, int error, const char *text, const void *paylo
 	if (error)
 		log_warning("workload=%s err=\"%s\" not removed by the agent", w->row.uuid, text);
 	w->agent_knows = false;
-	detach_disk(w);
+	workload_detach_disk(w, disk_gone);
 }
 
 static void forget_in_agent(struct workload *w)
@@ -105,7 +81,7 @@ static void forget_in_agent(struct workload *w)
 		     idm_call(idm, PROTECT__AGENT__METHOD__METHOD_WORKLOAD_REMOVE, payload, len,
 			      clock_now_ns() + AGENT_ANSWER_NS, forgotten, w, &w->call) == 0;
 	if (!w->calling)
-		detach_disk(w);
+		workload_detach_disk(w, disk_gone);
 }
 
 /* Answers to what was asked before are of no interest any more. */
@@ -121,6 +97,7 @@ static void drop_pending(struct workload *w)
 		w->disk_attached = true;
 	runner_forget(w->zone->disks, w);
 	timer_stop(&w->stop_timer);
+	timer_stop(&w->restart_timer);
 	workload_drop_launch(w);
 }
 
@@ -161,7 +138,9 @@ void workload_destroy(struct workload *w, struct ticket ticket, bool wait)
 /* w may be gone after it. */
 static void zone_ended(struct workload *w)
 {
-	bool was_running = w->phase == WORKLOAD_PHASE_RUNNING;
+	bool was_waiting = w->phase == WORKLOAD_PHASE_BACKOFF;
+	bool was_running = w->phase == WORKLOAD_PHASE_RUNNING || was_waiting ||
+			   (w->phase == WORKLOAD_PHASE_START && w->row.run);
 
 	if (w->phase == WORKLOAD_PHASE_STOPPED)
 		return;
@@ -169,6 +148,10 @@ static void zone_ended(struct workload *w)
 	w->agent_knows = w->disk_attached = false;
 	error_set(&w->failure, -ESHUTDOWN, "zone '%s' ended: %s", w->zone->row.name,
 		  w->zone->row.reason);
+	if (w->row.run) { /* one that was being started again stays */
+		server_fail_error(w->daemon, w->launcher, &w->failure);
+		w->launcher = (struct ticket){0};
+	}
 	if (!was_running || w->destroy_wanted ||
 	    w->zone->row.state != PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_EXITED) {
 		w->row.has_exit_code = was_running;
@@ -180,7 +163,9 @@ static void zone_ended(struct workload *w)
 	snprintf(w->row.reason, sizeof(w->row.reason), "%.*s", (int)sizeof(w->row.reason) - 1,
 		 w->failure.text);
 	w->row.has_exit_code = true;
-	w->row.exit_code = LOST_EXIT_CODE;
+	if (!was_waiting)
+		w->row.exit_code = LOST_EXIT_CODE;
+	w->row.ended_unix_ms = daemon_unix_ms();
 	workload_set_state(w, STATE(EXITED));
 	end_output(w);
 	workload_settle(w);

@@ -19,18 +19,6 @@
 
 #define STATE(name) PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_##name
 
-void workload_serial(const struct workload *w, char serial[static WORKLOAD_SERIAL_SIZE])
-{
-	size_t n = 2;
-
-	serial[0] = 'w';
-	serial[1] = '-';
-	for (const char *c = w->row.uuid; *c && n < 18; c++)
-		if (*c != '-')
-			serial[n++] = *c;
-	serial[n] = '\0';
-}
-
 void workload_drop_launch(struct workload *w)
 {
 	if (w->request)
@@ -108,6 +96,22 @@ static int check_zone(const struct zone *zone, struct error *err)
 	return zone_check_paused(zone, err);
 }
 
+/* How it is stopped, and what happens when it ends. */
+static int take_ending(const Protect__Control__WorkloadLaunch *request, struct workload_row *row,
+		       struct error *err)
+{
+	if ((unsigned)request->restart > PROTECT__CONTROL__RESTART_POLICY__RESTART_ALWAYS)
+		return error_set(err, -EINVAL, "there is no such restart policy");
+	if (*request->stop_signal && (strlen(request->stop_signal) >= sizeof(row->stop_signal) ||
+				      !workload_signal_number(request->stop_signal)))
+		return error_set(err, -EINVAL, "'%.32s' is no signal", request->stop_signal);
+	snprintf(row->stop_signal, sizeof(row->stop_signal), "%s", request->stop_signal);
+	row->stop_timeout_ms = request->stop_timeout_ms;
+	row->restart = request->restart;
+	row->restart_max = request->restart_max;
+	return 0;
+}
+
 static int prepare_row(struct daemon *d, const Protect__Control__WorkloadLaunch *request,
 		       const struct zone *zone, struct workload_row *row, struct error *err)
 {
@@ -129,6 +133,10 @@ static int prepare_row(struct daemon *d, const Protect__Control__WorkloadLaunch 
 	snprintf(row->zone, sizeof(row->zone), "%s", zone->row.uuid);
 	snprintf(row->image, sizeof(row->image), "%s", request->image);
 	row->terminal = request->process && request->process->terminal;
+	row->stdin_open = request->interactive || row->terminal;
+	r = take_ending(request, row, err);
+	if (r < 0)
+		return r;
 	return choose_name(d, request, row, err);
 }
 
@@ -202,7 +210,7 @@ static int keep_image(struct workload *w, const Protect__Storage__Image *image, 
 	if (!w->image || w->disk < 0)
 		return -ENOMEM;
 	daemon_copy_text(w->row.image_digest, sizeof(w->row.image_digest), image->digest);
-	if (image->config)
+	if (image->config && !*w->row.stop_signal)
 		daemon_copy_text(w->row.stop_signal, sizeof(w->row.stop_signal),
 				 image->config->stop_signal);
 	return 0;
@@ -256,40 +264,25 @@ void workloads_zone_ready(struct zone *zone)
 
 static void start(struct workload *w);
 
-static void disk_attached(void *user, int error, const char *text,
-			  const Protect__Runner__Reply *reply)
+static void disk_attached(struct workload *w, int error, const char *text)
 {
-	struct workload *w = user;
-
-	(void)reply;
 	w->phase = WORKLOAD_PHASE_ZONE;
 	if (error) {
 		workload_fail(w, error, "image '%s' cannot be attached to zone '%s': %s",
 			      w->row.image, w->zone->row.name, text);
 		return;
 	}
-	w->disk_attached = true;
 	close_fdp(&w->disk);
 	start(w);
 }
 
 static void attach_disk(struct workload *w)
 {
-	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
-	Protect__Runner__DiskAttach attach = PROTECT__RUNNER__DISK_ATTACH__INIT;
-	char serial[WORKLOAD_SERIAL_SIZE];
 	int r;
 
-	workload_serial(w, serial);
-	attach.serial = serial;
-	attach.read_only = true;
-	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_DISK_ATTACH;
-	request.disk_attach = &attach;
 	server_progress(w->daemon, w->launcher, "starting", 0, 0);
-	r = zone_request_disk(w->zone, &request, w->disk, disk_attached, w);
-	if (r == 0)
-		w->phase = WORKLOAD_PHASE_ATTACH;
-	else
+	r = workload_attach_disk(w, disk_attached);
+	if (r < 0)
 		workload_fail(w, r, "image '%s' cannot be attached to zone '%s': %s", w->row.image,
 			      w->zone->row.name, strerror(-r));
 }
@@ -327,18 +320,34 @@ static void started(void *user, int error, const char *text, const void *payload
 		return;
 	}
 	workload_drop_launch(w);
-	w->phase = WORKLOAD_PHASE_RUNNING;
-	workload_set_state(w, STATE(RUNNING));
 	log_info("workload=%s name=%s zone=%s image=\"%s\" running", w->row.uuid, w->row.name,
 		 w->row.zone, w->row.image);
-	if (w->launcher.client)
-		workload_reply(w, w->launcher);
-	w->launcher = (struct ticket){0};
+	workload_set_started(w, 1);
+}
+
+/* What the client asked for, and the volumes of the image. *volumes is the caller's to free. */
+static Protect__Agent__Settings settings_of(const struct workload *w, char ***volumes)
+{
+	const Protect__Agent__Settings usual = PROTECT__AGENT__SETTINGS__INIT;
+	Protect__Agent__Settings settings = w->request->settings ? *w->request->settings : usual;
+	const Protect__Storage__ImageConfig *config = w->image->config;
+	size_t n = 0;
+
+	*volumes = config ? join(config->volumes, config->n_volumes, settings.volumes,
+				 settings.n_volumes, &n)
+			  : NULL;
+	if (*volumes) {
+		settings.volumes = *volumes;
+		settings.n_volumes = n;
+	}
+	return settings;
 }
 
 static int send_launch(struct workload *w, Protect__Agent__Process *process)
 {
 	Protect__Agent__WorkloadLaunch message = PROTECT__AGENT__WORKLOAD_LAUNCH__INIT;
+	_cleanup_(freep) char **volumes = NULL;
+	Protect__Agent__Settings settings = settings_of(w, &volumes);
 	struct idm *idm = zone_session(w->zone);
 	_cleanup_(freep) uint8_t *packed = NULL;
 	char serial[WORKLOAD_SERIAL_SIZE];
@@ -354,6 +363,7 @@ static int send_launch(struct workload *w, Protect__Agent__Process *process)
 	message.name = w->row.name;
 	message.disk_serial = serial;
 	message.process = process;
+	message.settings = &settings;
 	len = protect__agent__workload_launch__get_packed_size(&message);
 	packed = malloc(len);
 	if (!packed)
@@ -365,8 +375,24 @@ static int send_launch(struct workload *w, Protect__Agent__Process *process)
 	return r;
 }
 
-/* As `docker run` does: arguments given replace the image's Cmd, its Entrypoint stays; what is
- * given here goes before the image's. */
+/*
+ * As `docker run` does: arguments given replace the image's Cmd, its Entrypoint stays unless
+ * another one is given, which makes the image's Cmd mean nothing.
+ */
+static char **command_of(const Protect__Control__WorkloadLaunch *request,
+			 const Protect__Storage__ImageConfig *config, size_t *n)
+{
+	const Protect__Control__Process nothing = PROTECT__CONTROL__PROCESS__INIT;
+	const Protect__Control__Process *given = request->process ? request->process : &nothing;
+	bool own = request->set_entrypoint, use_cmd = !given->n_argv && !own;
+
+	return join(own ? request->entrypoint : config->entrypoint,
+		    own ? request->n_entrypoint : config->n_entrypoint,
+		    use_cmd ? config->cmd : given->argv, use_cmd ? config->n_cmd : given->n_argv,
+		    n);
+}
+
+/* What is given in the request goes before what the image says. */
 static void start(struct workload *w)
 {
 	const Protect__Control__Process nothing = PROTECT__CONTROL__PROCESS__INIT;
@@ -376,9 +402,7 @@ static void start(struct workload *w)
 	const Protect__Storage__ImageConfig *config = w->image->config ? w->image->config : &unset;
 	Protect__Agent__Process process = PROTECT__AGENT__PROCESS__INIT;
 	Protect__Agent__Terminal terminal = PROTECT__AGENT__TERMINAL__INIT;
-	_cleanup_(freep) char **argv = join(
-		config->entrypoint, config->n_entrypoint, given->n_argv ? given->argv : config->cmd,
-		given->n_argv ? given->n_argv : config->n_cmd, &process.n_argv);
+	_cleanup_(freep) char **argv = command_of(w->request, config, &process.n_argv);
 	_cleanup_(freep) char **env =
 		join(config->env, config->n_env, given->env, given->n_env, &process.n_env);
 	char root[] = "/";
@@ -410,17 +434,8 @@ static void start(struct workload *w)
 
 static int accept_streams(struct workload *w, const Protect__Control__Process *process)
 {
-	struct idm *idm = server_session(w->daemon, w->launcher.client);
-	int r = 0;
-
-	if (!idm)
-		return -ECONNRESET;
-	w->attached = w->launcher;
-	if (process && process->stdio_stream)
-		r = splice_accept(&w->out, SPLICE_CLIENT, idm, process->stdio_stream);
-	if (r == 0 && process && process->stderr_stream)
-		r = splice_accept(&w->err, SPLICE_CLIENT, idm, process->stderr_stream);
-	return r;
+	return workload_accept_streams(w, w->launcher, process ? process->stdio_stream : 0,
+				       process ? process->stderr_stream : 0);
 }
 
 static Protect__Control__WorkloadLaunch *

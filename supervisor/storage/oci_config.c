@@ -4,6 +4,7 @@
 #include "supervisor/storage/oci.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,35 @@ static int copy_list(const json_t *json, char ***out, size_t *n_out, size_t *roo
 	return 0;
 }
 
+/* Volumes are an object whose keys are the folders. */
+static int copy_keys(const json_t *json, char ***out, size_t *n_out, size_t *room)
+{
+	size_t n = json_object_size(json);
+	const char *key;
+	json_t *value;
+
+	if (n == 0)
+		return 0;
+	if (n > *room)
+		return -E2BIG;
+	*out = calloc(n, sizeof(char *));
+	if (!*out)
+		return -ENOMEM;
+	json_object_foreach((json_t *)(uintptr_t)json, key, value)
+	{
+		size_t size = strlen(key) + 1;
+
+		if (size > *room)
+			return -E2BIG;
+		*room -= size;
+		(*out)[*n_out] = strdup(key);
+		if (!(*out)[*n_out])
+			return -ENOMEM;
+		++*n_out;
+	}
+	return 0;
+}
+
 static int fill(const json_t *config, Protect__Storage__ImageConfig *out)
 {
 	size_t room = OCI_CONFIG_TEXT_MAX;
@@ -55,6 +85,9 @@ static int fill(const json_t *config, Protect__Storage__ImageConfig *out)
 		r = copy_list(json_object_get(config, "Cmd"), &out->cmd, &out->n_cmd, &room);
 	if (r == 0)
 		r = copy_list(json_object_get(config, "Env"), &out->env, &out->n_env, &room);
+	if (r == 0)
+		r = copy_keys(json_object_get(config, "Volumes"), &out->volumes, &out->n_volumes,
+			      &room);
 	if (r < 0)
 		return r;
 	out->working_directory = copy_text(json_object_get(config, "WorkingDir"), &room);

@@ -95,6 +95,9 @@ static int attach(const char *serial, int fd)
 				     .info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR};
 	_cleanup_(close_fdp) int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
 
+	for (int i = 0; i < DISKS_MAX; i++)
+		if (fake.disks[i].fd > 0 && strcmp(fake.disks[i].serial, serial) == 0)
+			return -EEXIST;
 	for (int i = 0; i < DISKS_MAX; i++) {
 		struct disk *disk = &fake.disks[i];
 		char path[32];

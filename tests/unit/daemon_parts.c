@@ -452,6 +452,39 @@ Test(daemon_parts, spec_names_every_descriptor)
 	close(fd);
 }
 
+Test(daemon_parts, restart_policies)
+{
+	struct workload_row row = {.exit_code = 1};
+
+	cr_expect_not(restart_is_due(&row));
+	row.restart = PROTECT__CONTROL__RESTART_POLICY__RESTART_ALWAYS;
+	cr_expect(restart_is_due(&row));
+	row.exit_code = 0;
+	cr_expect(restart_is_due(&row));
+	row.stop_wanted = true;
+	cr_expect_not(restart_is_due(&row));
+	row.stop_wanted = false;
+	row.restart = PROTECT__CONTROL__RESTART_POLICY__RESTART_ON_FAILURE;
+	cr_expect_not(restart_is_due(&row));
+	row.exit_code = 137;
+	row.restarts = 1000;
+	cr_expect(restart_is_due(&row));
+	row.restart_max = 3;
+	cr_expect_not(restart_is_due(&row));
+	row.restarts = 2;
+	cr_expect(restart_is_due(&row));
+}
+
+Test(daemon_parts, restarts_wait_longer_each_time)
+{
+	cr_expect_eq(restart_delay_ms(0), WORKLOAD_BACKOFF_MS);
+	cr_expect_eq(restart_delay_ms(1), WORKLOAD_BACKOFF_MS);
+	cr_expect_eq(restart_delay_ms(2), 2 * WORKLOAD_BACKOFF_MS);
+	cr_expect_eq(restart_delay_ms(9), 256 * WORKLOAD_BACKOFF_MS);
+	cr_expect_eq(restart_delay_ms(20), WORKLOAD_BACKOFF_MAX_MS);
+	cr_expect_eq(restart_delay_ms(UINT32_MAX), WORKLOAD_BACKOFF_MAX_MS);
+}
+
 Test(daemon_parts, names_and_references)
 {
 	char text[8];
@@ -472,7 +505,7 @@ Test(daemon_parts, names_and_references)
 	cr_expect_str_eq(text, "a?b?cde");
 	cr_expect_eq(workload_signal_number("SIGQUIT"), SIGQUIT);
 	cr_expect_eq(workload_signal_number("9"), SIGKILL);
-	cr_expect_eq(workload_signal_number(""), SIGTERM);
-	cr_expect_eq(workload_signal_number("nonsense"), SIGTERM);
-	cr_expect_eq(workload_signal_number("4711"), SIGTERM);
+	cr_expect_eq(workload_signal_number(""), 0);
+	cr_expect_eq(workload_signal_number("nonsense"), 0);
+	cr_expect_eq(workload_signal_number("4711"), 0);
 }

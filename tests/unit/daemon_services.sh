@@ -125,7 +125,7 @@ make_images() {
 		>"$work/index"
 	mv "$work/index" "$work/kernel/index.json"
 	cp "$(command -v busybox)" "$work/tree/bin/busybox"
-	for name in sh echo cat sleep head yes; do
+	for name in sh echo cat sleep head yes touch mkdir; do
 		ln -s busybox "$work/tree/bin/$name"
 	done
 	make_image "$work/box" "$work/tree" '{"Env": ["PATH=/bin"], "Cmd": ["/bin/echo", "hello"]}'
@@ -188,6 +188,99 @@ a_zone_and_its_workloads() {
 	expect 3000000 bash -c "'$bin/protect' zone exec one -- head -c 3000000 /dev/zero | wc -c"
 	protect workload launch --zone one --name w2 --wait "oci:$work/box" -- /bin/sh -c 'echo up; exec sleep 1000' >/dev/null
 	expect in protect workload exec w2 -- echo in
+}
+
+workload_fields() { # workload_fields NAME FIELD…: their values in a line
+	local name=$1
+	shift
+	protect workload list -o json | jq -er --arg n "$name" '[.[] | select(.name == $n)][0] as $z | [$ARGS.positional[] | $z[.]] | join(" ")' \
+		--args "$@"
+}
+
+has_restarted() { # has_restarted NAME TIMES
+	[ "$(workload "$1" restarts)" -ge "$2" ]
+}
+
+# box NAME [OPTION…] -- COMMAND…: a workload of the zone one
+box() {
+	local name=$1
+	shift
+	protect workload launch --zone one --name "$name" --wait "$@" >/dev/null
+}
+
+runs_of_a_workload() {
+	local before
+	# By request, on the files it left, with its log going on.
+	box again "oci:$work/box" -- /bin/sh -c 'echo run >>/runs; cat /runs; exit 3'
+	wait_until is 'exited 3' workload_fields again state exit_code
+	expect_error 'has not ended' protect workload start w2
+	protect workload start again
+	wait_until is 3 bash -c "'$bin/protect' workload logs again | wc -l"
+	wait_until is exited workload again state
+	expect 'no 0' workload_fields again restart restarts
+	protect workload destroy -W again
+	expect_error 'no workload' protect workload start again
+	# By policy: with a limit, and without one until somebody stops it.
+	box fails --restart on-failure:2 "oci:$work/box" -- /bin/sh -c 'echo try; exit 5'
+	box ends --restart on-failure "oci:$work/box" -- /bin/sh -c 'exit 0'
+	box forever --restart always "oci:$work/box" -- /bin/sh -c 'echo once; exit 0'
+	expect_status 2 protect workload launch --zone one --restart sometimes "oci:$work/box"
+	wait_until is 'exited 5 2 on-failure:2' workload_fields fails state exit_code restarts restart
+	expect 3 bash -c "'$bin/protect' workload logs fails | wc -l"
+	wait_until is 'exited 0 0' workload_fields ends state exit_code restarts
+	wait_until has_restarted forever 3
+	# A daemon that comes later goes on with it.
+	kill -9 "$daemon"
+	wait "$daemon" || true
+	start_daemon
+	before=$(workload forever restarts)
+	wait_until has_restarted forever $((before + 1))
+	protect workload stop forever
+	expect exited workload forever state
+	protect workload start forever
+	wait_until has_restarted forever 1
+	wait_until is restarting workload forever state
+	protect workload stop forever
+	sleep 1
+	expect exited workload forever state
+	protect workload destroy -W fails ends forever
+}
+
+what_options_say() {
+	local settings
+	printf '# comment\nFROM_FILE=1\nBOTH=file\n' >"$work/env"
+	# shellcheck disable=SC2016 # for the shell there
+	expect '1 given host 77 ro' protect workload launch --zone one --name o1 --attach --env-file "$work/env" -e BOTH=given \
+		--hostname host --ulimit nofile=77:88 --read-only --entrypoint /bin/sh "oci:$work/box" -- \
+		-c 'touch /x 2>/dev/null || ro=ro; echo $FROM_FILE $BOTH $HOSTNAME $(ulimit -n) $ro'
+	protect workload destroy -W o1
+	echo '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "nosuchcall"], "action": "SCMP_ACT_ERRNO", "errnoRet": 33}]}' \
+		>"$work/profile"
+	expect refused protect workload launch --zone one --name o2 --attach --security-opt seccomp="$work/profile" "oci:$work/box" -- \
+		/bin/sh -c 'mkdir /x 2>/dev/null || echo refused'
+	protect workload destroy -W o2
+	echo '{"defaultAction": "SCMP_ACT_MAYBE"}' >"$work/profile"
+	for settings in "--security-opt seccomp=$work/profile" --security-opt=seccomp=/nowhere --cap-add=NOTHING --tmpfs=relative \
+		--tmpfs=/x:odd --ulimit=nofile=9:8 --memory=lots --cpus=-1 --oom-score-adj=2000 --sysctl=none --env-file=/nowhere; do
+		# shellcheck disable=SC2086 # words
+		expect_error '^protect: ' protect workload launch --zone one --name o3 $settings "oci:$work/box"
+	done
+	expect_error "is the zone's, not a workload's" protect workload launch --zone one --name o3 --wait --sysctl net.core.somaxconn=1 "oci:$work/box"
+	# What is not there in this zone cannot be limited.
+	expect_error 'limit what the workload may use' protect workload launch --zone one --name o3 --wait --memory 10m "oci:$work/box"
+	expect_error 'is no signal' protect workload launch --zone one --name o3 --stop-signal SIGNOTHING "oci:$work/box"
+	# shellcheck disable=SC2016 # for the shell there
+	box o4 --stop-signal USR1 "oci:$work/box" -- /bin/sh -c 'trap "echo told; exit 9" USR1; echo up; while :; do sleep 0.1; done'
+	wait_until is up protect workload logs o4
+	protect workload stop o4
+	expect 'exited 9' workload_fields o4 state exit_code
+	protect workload destroy -W o4
+}
+
+execs_that_are_left_alone() {
+	expect '' protect workload exec -d w2 -- /bin/sh -c 'sleep 0.5; echo here >/note; sleep 1000'
+	wait_until protect workload exec w2 -- cat /note
+	expect_status 125 protect workload exec -d w2 -- /bin/nothing
 }
 
 what_a_zone_is_told() {
@@ -480,6 +573,9 @@ else
 	no_services_yet
 	start_services
 	a_zone_and_its_workloads
+	runs_of_a_workload
+	what_options_say
+	execs_that_are_left_alone
 	what_a_zone_is_told
 	a_pause
 	what_runners_say
