@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -268,6 +269,40 @@ int io_unix_connect(const char *path, int type)
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
 	return steal_fd(&fd);
+}
+
+/* Something that every process can open, and that costs nothing. */
+void io_reserve(int *reserve)
+{
+	if (*reserve < 0)
+		*reserve = eventfd(0, EFD_CLOEXEC);
+}
+
+int io_accept(int listener, int flags, int *reserve)
+{
+	int fd = accept4(listener, NULL, NULL, flags | SOCK_CLOEXEC);
+
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE) && *reserve >= 0) {
+		close_fdp(reserve);
+		fd = accept4(listener, NULL, NULL, flags | SOCK_CLOEXEC);
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+bool io_accept_is_stuck(int error)
+{
+	return error != -EAGAIN && error != -ECONNABORTED && error != -EINTR;
+}
+
+/* A request that is closed unread would reach the client as an error in front of the answer. */
+void io_refuse(int socket, const void *answer, size_t len)
+{
+	char rest;
+
+	shutdown(socket, SHUT_RD);
+	while (recv(socket, &rest, sizeof(rest), MSG_DONTWAIT) > 0)
+		;
+	(void)!send(socket, answer, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 int io_peer_uid(int socket, uid_t *uid)

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -57,6 +58,25 @@ int io_unix_listen(const char *path, int type, mode_t mode);
 
 /* Connects to a unix socket. Returns the descriptor or a negative errno. */
 int io_unix_connect(const char *path, int type);
+
+/*
+ * A server that has no descriptor left can accept nobody, and its listener stays readable: clients
+ * wait for ever, and it spins. So it keeps one back. io_accept() is accept4(2); when no descriptor
+ * is left, the one in *reserve is given up for the client and *reserve becomes -1. He can then be
+ * told so and closed, after which io_reserve() keeps one back again, if there is any.
+ */
+void io_reserve(int *reserve);
+
+/* Returns the connection or a negative errno. */
+int io_accept(int listener, int flags, int *reserve);
+
+/* Gives a client (SOCK_SEQPACKET) one packet of len bytes though he was not listened to. Does not
+ * wait; the caller closes. */
+void io_refuse(int socket, const void *answer, size_t len);
+
+/* Whether an error of io_accept() would come again at once: the listener is better left alone for a
+ * moment. */
+bool io_accept_is_stuck(int error);
 
 /* The peer's user id of a connected unix socket (SO_PEERCRED). Returns 0 or a negative errno. */
 int io_peer_uid(int socket, uid_t *uid);

@@ -98,6 +98,9 @@ static int send_request(struct pcall *call, const char *socket, const void *requ
 		return r;
 	n = io_send_fds(call->fd, request, len, fds, n_fds, 0);
 	call->sent = n >= 0;
+	/* It answered before it was asked, that it cannot serve, or it is gone: reading tells. */
+	if (n == -EPIPE)
+		return 0;
 	return n == (ssize_t)len ? 0 : n < 0 ? (int)n : -EIO;
 }
 
@@ -133,6 +136,8 @@ void pcall_describe(const char *name, const char *socket, int error, char *out, 
 	else if (error == -ECONNRESET)
 		snprintf(out, size, "%s ended while it was at work; see its log, and try again",
 			 name);
+	else if (error == -ETIMEDOUT)
+		snprintf(out, size, "%s did not answer in time; see its log, and try again", name);
 	else
 		snprintf(out, size, "%s at %s: %s", name, socket, strerror(-error));
 }

@@ -7,8 +7,16 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "supervisor/daemon/pcall.h"
+
+/*
+ * Without a word. Work that tells of its progress is silent only while one step of it takes long: a
+ * large file that is synced to a slow disk, a file system that is packed to its end.
+ */
+#define ANSWER_NS   (120 * NS_PER_S)
+#define PROGRESS_NS (600 * NS_PER_S)
 
 struct storage_call {
 	struct pcall *pcall;
@@ -52,6 +60,14 @@ static bool answered(void *user, int error, const void *data, size_t len, int *f
 	return more;
 }
 
+static uint64_t patience_ns(const Protect__Storage__Request *request)
+{
+	bool is_long = request->what_case == PROTECT__STORAGE__REQUEST__WHAT_PULL ||
+		       request->what_case == PROTECT__STORAGE__REQUEST__WHAT_IMPORT;
+
+	return is_long ? PROGRESS_NS : ANSWER_NS;
+}
+
 struct storage_call *storage_call(struct hub *hub, const char *socket,
 				  const Protect__Storage__Request *request, int fd, storage_fn *fn,
 				  void *user)
@@ -66,7 +82,8 @@ struct storage_call *storage_call(struct hub *hub, const char *socket,
 	}
 	*call = (struct storage_call){.socket = socket, .fn = fn, .user = user};
 	protect__storage__request__pack(request, packet);
-	call->pcall = pcall_start(hub, socket, packet, len, &fd, fd >= 0, 0, answered, call);
+	call->pcall = pcall_start(hub, socket, packet, len, &fd, fd >= 0, patience_ns(request),
+				  answered, call);
 	if (call->pcall)
 		return call;
 	free(call);

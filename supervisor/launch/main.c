@@ -44,7 +44,9 @@
 #define KEPT (UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID)
 
 #define CLIENTS_MAX 16u
-#define RETRY_MS    100 /* a cgroup that is not empty yet is looked at again */
+#define RETRY_MS                                                                                   \
+	100 /* a cgroup that is not empty yet, a listener without descriptors is looked at again   \
+	     */
 
 struct options {
 	const char *socket, *cgroup_root, *cgroup_driver;
@@ -57,6 +59,8 @@ struct launch {
 	struct runners runners;
 	uid_t allow_uid;
 	int listener, signals, notify;
+	int reserve;	 /* see io_accept() */
+	bool is_stuck;	 /* nobody can be accepted for a moment */
 	int watchdog_ms; /* how often systemd wants to hear of us, -1 = never */
 	int clients[CLIENTS_MAX];
 	unsigned n_clients;
@@ -151,16 +155,33 @@ static int open_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* What a client is told whose request cannot be read: without descriptors, of what comes with it
+ * there is nothing. */
+static void answer_unheard(int client)
+{
+	struct launch_reply reply = {
+		.version = LAUNCH_VERSION,
+		.error = -EMFILE,
+		.text = "protect-launch has no descriptor left for this; try again later",
+	};
+
+	io_refuse(client, &reply, sizeof(reply));
+}
+
 static void accept_client(struct launch *launch)
 {
-	_cleanup_(close_fdp) int fd =
-		accept4(launch->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	_cleanup_(close_fdp) int fd = io_accept(launch->listener, SOCK_NONBLOCK, &launch->reserve);
 	uid_t uid;
 
+	launch->is_stuck = fd < 0 && io_accept_is_stuck(fd);
 	if (fd < 0)
 		return;
 	if (io_peer_uid(fd, &uid) < 0 || (uid != 0 && uid != launch->allow_uid)) {
 		log_warning("uid=%u refused", uid);
+		return;
+	}
+	if (launch->reserve < 0) {
+		answer_unheard(fd);
 		return;
 	}
 	launch->clients[launch->n_clients++] = steal_fd(&fd);
@@ -181,6 +202,8 @@ static bool serve_client(struct launch *launch, int client)
 
 	if (n == -EAGAIN)
 		return true;
+	if (n == -EMSGSIZE)
+		answer_unheard(client);
 	if (n <= 0) {
 		while (n == 0 && n_fds)
 			close(fds[--n_fds]);
@@ -232,16 +255,16 @@ static int run(struct launch *launch)
 	bool groups_left = false;
 
 	for (;;) {
+		bool may_enter = launch->n_clients < CLIENTS_MAX && !launch->is_stuck;
 		struct pollfd polls[CLIENTS_MAX + 2] = {
 			{.fd = launch->signals, .events = POLLIN},
 			/* A full house lets newcomers wait in the listener's queue. */
-			{.fd = launch->n_clients < CLIENTS_MAX ? launch->listener : -1,
-			 .events = POLLIN}};
+			{.fd = may_enter ? launch->listener : -1, .events = POLLIN}};
 
 		for (unsigned i = 0; i < launch->n_clients; i++)
 			polls[i + 2] = (struct pollfd){.fd = launch->clients[i], .events = POLLIN};
 		if (poll(polls, launch->n_clients + 2,
-			 groups_left ? RETRY_MS : launch->watchdog_ms) < 0 &&
+			 groups_left || launch->is_stuck ? RETRY_MS : launch->watchdog_ms) < 0 &&
 		    errno != EINTR)
 			return -errno;
 		if (launch->watchdog_ms >= 0)
@@ -250,8 +273,10 @@ static int run(struct launch *launch)
 			return 0;
 		serve_clients(launch, polls + 2);
 		groups_left = runners_collect(&launch->runners);
+		launch->is_stuck = false;
 		if (polls[1].revents)
 			accept_client(launch);
+		io_reserve(&launch->reserve);
 	}
 }
 
@@ -324,6 +349,8 @@ int main(int argc, char **argv)
 	launch.allow_uid = o.allow_uid;
 	launch.signals = open_signals();
 	launch.listener = listen_at(o.socket);
+	launch.reserve = -1;
+	io_reserve(&launch.reserve);
 	if (launch.signals < 0 || launch.listener < 0) {
 		log_error("socket=%s err=\"%s\"", o.socket,
 			  strerror(launch.listener < 0 ? -launch.listener : -launch.signals));

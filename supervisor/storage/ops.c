@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "supervisor/storage/ops.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -439,6 +440,17 @@ static Protect__Storage__Request *receive(int socket, int *fd)
 		return NULL;
 	n = io_recv_fds(socket, packet, OPS_PACKET_MAX, fd, &n_fds, 0);
 	return n <= 0 ? NULL : protect__storage__request__unpack(NULL, (size_t)n, packet);
+}
+
+void ops_refuse(int socket, int error, const char *text)
+{
+	Protect__Storage__Reply reply = PROTECT__STORAGE__REPLY__INIT;
+	uint8_t packet[256];
+
+	reply.error = (uint32_t)-error;
+	reply.text = (char *)(uintptr_t)text;
+	assert(protect__storage__reply__get_packed_size(&reply) <= sizeof(packet));
+	io_refuse(socket, packet, protect__storage__reply__pack(&reply, packet));
 }
 
 void ops_serve(struct storage *storage, int socket)

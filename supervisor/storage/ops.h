@@ -24,6 +24,10 @@ struct storage {
  * only ends its own operation. */
 void ops_serve(struct storage *storage, int socket);
 
+/* Answers a connection with an error without reading what it asks. Does not wait; the caller closes
+ * it. */
+void ops_refuse(int socket, int error, const char *text);
+
 /* Pulls an image from a registry. Returns 0 or a negative errno with *err set. */
 int ops_pull(struct storage *storage, const char *ref, struct job *job, struct store_image *image,
 	     struct error *err);

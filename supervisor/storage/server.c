@@ -22,6 +22,7 @@
 #include "base/util.h"
 
 #define STOP_TIMEOUT_S 10
+#define STUCK_MS       100 /* without descriptors, newcomers are looked at again */
 
 struct server;
 
@@ -36,6 +37,8 @@ struct server {
 	int listen_fd, signal_fd;
 	bool handed_over; /* the socket is systemd's, and outlives us */
 	int freed_fd;	  /* eventfd: a worker has become free */
+	int reserve;	  /* see io_accept() */
+	bool is_stuck;	  /* nobody can be accepted for a moment */
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
 	unsigned busy;
@@ -82,6 +85,8 @@ static void start_worker(struct server *server, int socket)
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	if (pthread_create(&thread, &attr, work, worker) != 0) {
 		log_error("storage: cannot start a thread");
+		ops_refuse(worker->socket, -ENOMEM,
+			   "protect-storage cannot start a thread; try again later");
 		close_fdp(&worker->socket);
 		server->busy--;
 	}
@@ -91,16 +96,21 @@ static void start_worker(struct server *server, int socket)
 
 static void accept_one(struct server *server)
 {
-	_cleanup_(close_fdp) int socket = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	_cleanup_(close_fdp) int socket = io_accept(server->listen_fd, 0, &server->reserve);
 	uid_t uid;
 
+	server->is_stuck = socket < 0 && io_accept_is_stuck(socket);
 	if (socket < 0)
 		return;
 	if (io_peer_uid(socket, &uid) < 0 || (uid != 0 && uid != server->options->allowed_uid)) {
 		log_warning("storage: refused a connection uid=%u", (unsigned)uid);
 		return;
 	}
-	start_worker(server, steal_fd(&socket));
+	if (server->reserve < 0)
+		ops_refuse(socket, -EMFILE,
+			   "protect-storage has no descriptor left; try again later");
+	else
+		start_worker(server, steal_fd(&socket));
 }
 
 static bool all_busy(struct server *server)
@@ -116,21 +126,25 @@ static bool all_busy(struct server *server)
 static int serve(struct server *server, struct error *err)
 {
 	for (;;) {
+		bool may_enter = !all_busy(server) && !server->is_stuck;
 		struct pollfd fds[] = {
 			{.fd = server->signal_fd, .events = POLLIN},
 			{.fd = server->freed_fd, .events = POLLIN},
-			{.fd = all_busy(server) ? -1 : server->listen_fd, .events = POLLIN},
+			{.fd = may_enter ? server->listen_fd : -1, .events = POLLIN},
 		};
 		uint64_t count;
 
-		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
+		if (poll(fds, ARRAY_SIZE(fds), server->is_stuck ? STUCK_MS : -1) < 0 &&
+		    errno != EINTR)
 			return error_set_errno(err, -errno, "cannot poll");
+		server->is_stuck = false;
 		if (fds[0].revents)
 			return 0;
 		if (fds[1].revents)
 			(void)!read(server->freed_fd, &count, sizeof(count));
 		if (fds[2].revents)
 			accept_one(server);
+		io_reserve(&server->reserve);
 	}
 }
 
@@ -141,14 +155,14 @@ static bool stop_workers(struct server *server)
 	struct timespec until;
 	int r = 0;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += STOP_TIMEOUT_S;
 	pthread_mutex_lock(&server->lock);
 	for (unsigned i = 0; i < SERVER_WORKERS_MAX; i++)
 		if (server->workers[i].socket >= 0)
 			shutdown(server->workers[i].socket, SHUT_RDWR);
 	while (server->busy && r == 0)
-		r = pthread_cond_timedwait(&server->ended, &server->lock, &until);
+		r = pthread_cond_clockwait(&server->ended, &server->lock, CLOCK_MONOTONIC, &until);
 	pthread_mutex_unlock(&server->lock);
 	return server->busy == 0;
 }
@@ -182,6 +196,7 @@ int server_run(struct storage *storage, const struct server_options *options,
 				.listen_fd = -1,
 				.signal_fd = -1,
 				.freed_fd = -1,
+				.reserve = -1,
 				.lock = PTHREAD_MUTEX_INITIALIZER,
 				.ended = PTHREAD_COND_INITIALIZER};
 	int r;
@@ -189,6 +204,7 @@ int server_run(struct storage *storage, const struct server_options *options,
 	for (unsigned i = 0; i < SERVER_WORKERS_MAX; i++)
 		server.workers[i].socket = -1;
 	r = open_descriptors(&server, err);
+	io_reserve(&server.reserve);
 	if (r == 0 && ready)
 		ready(context);
 	if (r == 0)
@@ -204,5 +220,6 @@ int server_run(struct storage *storage, const struct server_options *options,
 	close_fdp(&server.listen_fd);
 	close_fdp(&server.signal_fd);
 	close_fdp(&server.freed_fd);
+	close_fdp(&server.reserve);
 	return r;
 }

@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -111,6 +113,66 @@ Test(values, descriptors_travel_and_too_many_are_closed)
 	cr_assert_eq(n, 0);
 	close(ends[0]);
 	close(ends[1]);
+}
+
+/* The clients are in another process: their descriptors are not the server's. */
+static void ask_and_read(const char *path, const char *wanted)
+{
+	int fd = io_unix_connect(path, SOCK_SEQPACKET);
+	char answer[16] = "";
+	ssize_t n = fd < 0 ? fd : io_send_fds(fd, "question", 8, &fd, 1, 0);
+
+	/* The answer may be there before the question. */
+	if (n < 0 && n != -EPIPE)
+		_exit(1);
+	_exit(recv(fd, answer, sizeof(answer), 0) <= 0 || strcmp(answer, wanted) != 0);
+}
+
+Test(values, a_server_without_descriptors_says_so)
+{
+	char path[] = "/tmp/base_values.XXXXXX";
+	int reserve = -1, listener, client, status, taken[64];
+	struct rlimit limit = {.rlim_cur = sizeof(taken) / sizeof(taken[0]), .rlim_max = 1024};
+	unsigned n = 0;
+
+	close(mkstemp(path));
+	unlink(path);
+	listener = io_unix_listen(path, SOCK_SEQPACKET, 0600);
+	io_reserve(&reserve);
+	cr_assert_geq(reserve, 0);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	while ((taken[n] = dup(listener)) >= 0)
+		n++;
+	for (unsigned turn = 0; turn < 2; turn++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			close(listener);
+			close(reserve);
+			ask_and_read(path, "none left");
+		}
+		client = io_accept(listener, 0, &reserve);
+		cr_assert_geq(client, 0);
+		cr_assert_eq(reserve, -1);
+		io_refuse(client, "none left", 9);
+		close(client);
+		io_reserve(&reserve);
+		cr_assert_geq(reserve, 0);
+		cr_assert_eq(waitpid(pid, &status, 0), pid);
+		cr_expect_eq(status, 0);
+	}
+	close_fdp(&reserve);
+	io_reserve(&reserve);
+	close(taken[--n]);
+	cr_expect_eq(io_set_nonblock(listener, 1), 0);
+	client = io_accept(listener, 0, &reserve);
+	cr_expect_eq(client, -EAGAIN);
+	cr_expect(!io_accept_is_stuck(client) && io_accept_is_stuck(-EMFILE));
+	while (n)
+		close(taken[--n]);
+	close(reserve);
+	close(listener);
+	unlink(path);
 }
 
 Test(values, a_socket_does_not_replace_a_file)

@@ -15,6 +15,7 @@ survival() {
 	a_full_state
 	no_user_ids
 	no_descriptors
+	others_without_descriptors
 	no_memory
 	a_state_that_cannot_be_read
 	a_store_that_cannot_be_read
@@ -211,6 +212,36 @@ no_descriptors() {
 		all_is_there
 	done
 	! grep -qv '^protect: ' "$work/refused" || fail "$(cat "$work/refused")"
+}
+
+# The lowest number that is free: with a limit of that, nothing more can be opened.
+first_free_descriptor() {
+	local number=0
+	while [ -e "/proc/$1/fd/$number" ]; do
+		number=$((number + 1))
+	done
+	echo $number
+}
+
+# protect-storage and protect-launch do not let the daemon wait until they have some again: they refuse at once. And they do not spin.
+others_without_descriptors() {
+	local pid left service
+	for pid in "${pids[0]}" "${pids[1]}"; do
+		for left in 0 1 2 3 4 6; do
+			prlimit --pid "$pid" --nofile="$(($(first_free_descriptor "$pid") + left)):"
+			if ! protect zone launch --name extra --max-memory 64 2>"$work/output" >/dev/null; then
+				[ "$(wc -l <"$work/output")" = 1 ] || fail "$left left: $(cat "$work/output")"
+				cat "$work/output" >>"$work/refused"
+			fi
+			kill -0 "$pid" || fail 'a service ended without descriptors'
+			prlimit --pid "$pid" --nofile="$(ulimit -Hn):"
+			undo_extra
+			all_is_there
+		done
+	done
+	for service in protect-launch protect-storage; do
+		grep -q "$service has no descriptor left" "$work/refused" || fail "$service never refused: $(cat "$work/refused")"
+	done
 }
 
 undo_extra() {
