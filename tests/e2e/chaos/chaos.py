@@ -2,13 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Zones under load, seeded random faults one after the other, and after each all invariants (see 90-chaos.bats).
 
-CHAOS_SEED=N       the same faults again (default: by the clock)
-CHAOS_FAULTS=N     how many (default 20), or their names with commas: only these, in this order
+A round is a fleet of its own, and its faults follow from the seed and its number alone. Who lost the emulated host in the middle goes
+on with the next one: a finished round says "# done: chaos-SEED-ROUND", and those in E2E_DONE are left out (tests/e2e/run).
+
+CHAOS_SEED=N       the same faults again (default: that of the rounds in E2E_DONE, else by the clock)
+CHAOS_ROUNDS=N     how many rounds (default 1), or N-M: only these
+CHAOS_FAULTS=N     how many a round (default 20), or their names with commas: only these, in this order
 CHAOS_ZONES=N      how many zones (default 5)
 """
 
 import os
 import random
+import re
 import sys
 import time
 import traceback
@@ -22,8 +27,10 @@ LOST_A_FAULT = 0.1  # see Fleet.note_lost()
 
 
 class Run:
-    def __init__(self, seed, layouts):
-        self.random = random.Random(seed)
+    """One round."""
+
+    def __init__(self, seed, number, layouts):
+        self.random = random.Random(f"{seed}/{number}")
         self.layout, self.other_layout = layouts
         self.fleet = Fleet(int(os.environ.get("CHAOS_ZONES", "5")))
         self.to_launch = []  # zones that a fault took out of the fleet
@@ -60,9 +67,9 @@ class Run:
         wait_until(30, "all services answer", all_answer)
         self.clean_up()
         clean = time.monotonic()
-        self.invariants.check(self.choose_zone())
+        times = self.invariants.check(self.choose_zone())
         say(f"fault {number}: {fault.__name__}: held; {done - started:.1f} s of fault, {clean - done:.1f} s until "
-            f"all was up, {time.monotonic() - clean:.1f} s of looking")
+            f"all was up; seconds of looking: {times}")
 
     def diagnose(self):
         """All there is to see, for whoever reads a run that broke."""
@@ -100,11 +107,28 @@ def choose_faults(run, wanted):
     return faults[: int(wanted)]
 
 
-def main(layouts):
-    seed, wanted = os.environ.get("CHAOS_SEED") or str(int(time.time())), os.environ.get("CHAOS_FAULTS") or "20"
-    run = Run(int(seed), layouts)
+def choose_rounds(wanted):
+    first, _, last = wanted.rpartition("-")
+    return range(int(first or 1), int(last) + 1)
+
+
+def choose_seed(done):
+    wanted = os.environ.get("CHAOS_SEED") or next(iter(seed for seed, _ in done), int(time.time()))
+    return int(wanted)
+
+
+def rounds_done():
+    """(seed, number) of those that an earlier boot of the emulated host has finished."""
+    return {tuple(map(int, match)) for match in re.findall(r"chaos-(\d+)-(\d+)", os.environ.get("E2E_DONE", ""))}
+
+
+def one_round(seed, number, layouts):
+    """Returns how many faults held."""
+    wanted = os.environ.get("CHAOS_FAULTS") or "20"
+    run = Run(seed, number, layouts)
     faults = choose_faults(run, wanted)
-    say(f"seed {seed}: {len(faults)} faults, {len(run.fleet.zones)} zones")
+    say(f"seed {seed}, round {number}: {len(run.fleet.zones)} zones, {len(faults)} faults: {', '.join(f.__name__ for f in faults)}")
+    started = time.monotonic()
     try:
         run.invariants = Invariants(run.fleet)
         run.all_faults(faults)
@@ -112,9 +136,26 @@ def main(layouts):
         traceback.print_exception(error)
         run.diagnose()
         say(f"BROKEN: {error}")
-        say(f"again: CHAOS_SEED={seed} CHAOS_FAULTS={wanted}")
-        return 1
-    say(f"{len(faults)} of {len(faults)} faults, all invariants held; {run.fleet.lost} zones lost by the emulated host")
+        say(f"again: CHAOS_SEED={seed} CHAOS_ROUNDS={number}-{number} CHAOS_FAULTS={wanted}")
+        raise
+    say(f"seed {seed}, round {number}: {len(faults)} of {len(faults)} faults, all invariants held, {time.monotonic() - started:.0f} s; "
+        f"{run.fleet.lost} zones lost by the emulated host")
+    return len(faults)
+
+
+def main(layouts):
+    done, held = rounds_done(), 0
+    seed, rounds = choose_seed(done), choose_rounds(os.environ.get("CHAOS_ROUNDS") or "1")
+    for number in rounds:
+        if (seed, number) in done:
+            say(f"seed {seed}, round {number}: held before")
+            continue
+        try:
+            held += one_round(seed, number, layouts)
+        except Exception:
+            return 1
+        print(f"# done: chaos-{seed}-{number}", flush=True)
+    say(f"seed {seed}: {held} faults in {len(rounds)} rounds, all invariants held")
     return 0
 
 

@@ -8,7 +8,7 @@ import sqlite3
 import time
 
 from fleet import IMAGE
-from protect import PATIENCE, RUNNER, SERVICES, Broken, Client, descriptors, is_emulated, memory_kib, must, named, protect, read, rows, say, service, status_field, wait_until
+from protect import PATIENCE, RUNNER, SERVICES, Broken, Client, descriptors, is_emulated, memory_kib, must, named, processes, protect, read, rows, say, wait_until
 
 UIDS = range(200000, 200000 + 65536)
 STATE = "/var/lib/protect"
@@ -32,7 +32,7 @@ class Invariants:
         self.fleet = fleet
         self.links = set(os.listdir("/sys/class/net"))
         self.mounts = collections.Counter(read("/proc/mounts").splitlines())
-        self.images = set()
+        self.images, self.works = set(), set()
 
     def uuids(self):
         return {zone.uuid for zone in self.fleet.zones}
@@ -47,6 +47,7 @@ class Invariants:
             if row["state"] != "ready":
                 raise Broken(f"zone {row['name']} is {row['state']} ({row['reason']})")
         works = rows("workload")
+        self.works = {work["uuid"] for work in works}
         expect("workloads", {w["name"] for w in works}, {zone.workload for zone in self.fleet.zones})
         for work in works:
             if work["state"] != "running":
@@ -68,22 +69,19 @@ class Invariants:
     def runners(self):
         """One process a zone, with a user of its own; nobody else has one of these users."""
         pids = {zone.runner() for zone in self.fleet.zones}
-        expect("runners", set(named(RUNNER)), pids)
-        users = collections.Counter(int(status_field(pid, "Uid") or 0) for pid in pids)
-        if max(users.values()) > 1 or not all(uid in UIDS for uid in users):
+        among = processes()
+        expect("runners", set(named(RUNNER, among)), pids)
+        users = collections.Counter(p.uid for p in among if p.pid in pids)
+        if max(users.values(), default=0) > 1 or not all(uid in UIDS for uid in users):
             raise Broken(f"users of runners: {dict(users)}")
-        for name in os.listdir("/proc"):
-            if name.isdigit() and int(name) not in pids and int(status_field(name, "Uid") or 0) in UIDS:
-                if status_field(name, "State") and not self.is_below(int(name), pids):
-                    raise Broken(f"process {name} ({read(f'/proc/{name}/comm').strip()}) has a zone's user")
-
-    @staticmethod
-    def is_below(pid, pids):
-        return int(status_field(pid, "PPid") or 0) in pids or any(
-            int(status_field(p, "PPid") or 0) == pid for p in pids)
+        # A runner's first process waits for the one in its namespace.
+        kin = pids | {p.parent for p in among if p.pid in pids}
+        for process in among:
+            if process.uid in UIDS and process.pid not in kin and process.parent not in pids:
+                raise Broken(f"process {process.pid} ({process.name}) has a zone's user")
 
     def leftovers(self):
-        """Control groups, files, sockets, links, mounts, namespaces, helpers."""
+        """Control groups, files, sockets, links, mounts, images. After zones()."""
         groups = {UUID.search(path.split("/")[-1]).group() for path, _, _ in os.walk("/sys/fs/cgroup") if UUID.search(path.split("/")[-1])}
         expect("control groups", groups, self.uuids())
         expect("folders", set(os.listdir("/run/protect/zones")), self.uuids())
@@ -93,27 +91,30 @@ class Invariants:
         mounts = collections.Counter(read("/proc/mounts").splitlines())
         expect("mounts", set((mounts - self.mounts).elements()), set())
         expect("images", {row["digest"] for row in rows("image")}, self.images)
-        logs = {work["uuid"] for work in rows("workload")} | self.uuids()
-        expect("kept logs", set(os.listdir(f"{STATE}/logs")), logs)
-        for helper in ("mksquashfs", "unsquashfs"):
-            expect(f"processes {helper}", set(named(helper)), set())
+        expect("kept logs", set(os.listdir(f"{STATE}/logs")), self.works | self.uuids())
         expect("files under construction", set(os.listdir(f"{STORE}/tmp")), set())
 
     def services(self):
-        """Alive, once, and of bounded size."""
+        """Alive, once, and of bounded size; none of their helpers is left."""
+        among = processes()
+        for helper in ("mksquashfs", "unsquashfs"):
+            expect(f"processes {helper}", set(named(helper, among)), set())
         for name in SERVICES:
-            pid = service(name)
+            pids = named(name, among)
             room = DESCRIPTORS_MAX[name] + DESCRIPTORS_A_ZONE * len(self.fleet.zones)
-            if len(named(name)) != 1:
-                raise Broken(f"{len(named(name))} processes {name}")
-            if descriptors(pid) > room:
-                raise Broken(f"{name} has {descriptors(pid)} descriptors, more than {room}")
-            if memory_kib(pid) > MEMORY_KIB_MAX:
-                raise Broken(f"{name} has {memory_kib(pid)} KiB for itself, more than {MEMORY_KIB_MAX}")
+            if len(pids) != 1:
+                raise Broken(f"{len(pids)} processes {name}")
+            if descriptors(pids[0]) > room:
+                raise Broken(f"{name} has {descriptors(pids[0])} descriptors, more than {room}")
+            if memory_kib(pids[0]) > MEMORY_KIB_MAX:
+                raise Broken(f"{name} has {memory_kib(pids[0])} KiB for itself, more than {MEMORY_KIB_MAX}")
 
-    def ticks(self):
+    def ask_ticks(self):
+        return {zone: Client("workload", "logs", zone.workload) for zone in self.fleet.zones}
+
+    @staticmethod
+    def ticks(clients):
         """How far each workload's output has come."""
-        clients = {zone: Client("workload", "logs", zone.workload) for zone in self.fleet.zones}
         found = {zone: re.findall(r"^tick (\d+)$", client.result().out, re.M) for zone, client in clients.items()}
         return {zone: int(lines[-1]) if lines else 0 for zone, lines in found.items()}
 
@@ -130,9 +131,11 @@ class Invariants:
     def echo(zone):
         return Client("zone", "exec", zone.name, "--", "echo", "here")
 
-    def answers(self):
+    def ask_all(self):
+        return {zone: self.echo(zone) for zone in self.fleet.zones}
+
+    def answers(self, clients):
         """Every zone runs a command."""
-        clients = {zone: self.echo(zone) for zone in self.fleet.zones}
         for zone, client in clients.items():
             try:
                 self.runs_a_command(zone, client)
@@ -142,7 +145,7 @@ class Invariants:
 
     def goes_on(self, before):
         """Every workload does."""
-        behind = {zone.name for zone, ticks in self.ticks().items() if ticks <= before[zone]}
+        behind = {zone.name for zone, ticks in self.ticks(self.ask_ticks()).items() if ticks <= before[zone]}
         if behind:
             raise Broken(f"workloads stand still in {behind}")
 
@@ -164,10 +167,32 @@ class Invariants:
         expect("runners", set(named(RUNNER)), set())
 
     def check(self, some_zone):
-        """All of it. What needs a moment to come to rest has REST_S."""
-        before = self.ticks()
-        self.answers()
+        """All of it. What needs a moment to come to rest has REST_S. Returns how long each part took."""
+        times, echoes = Times(), self.ask_all()
+        before = self.ticks(self.ask_ticks())
+        times.note("outputs")
+        self.answers(echoes)
+        times.note("execs")
         self.new_workload(some_zone)
+        times.note("a new workload")
         for what in (self.zones, self.runners, self.leftovers, self.services):
             wait_until(REST_S, what.__name__, lambda w=what: w() is None)
+            times.note(what.__name__)
         wait_until(REST_S, "workloads go on", lambda: self.goes_on(before) is None)
+        times.note("outputs go on")
+        return times
+
+
+class Times:
+    """What was looked at, and how long it took."""
+
+    def __init__(self):
+        self.parts, self.since = [], time.monotonic()
+
+    def note(self, what):
+        now = time.monotonic()
+        self.parts.append(f"{what} {now - self.since:.1f}")
+        self.since = now
+
+    def __str__(self):
+        return ", ".join(self.parts)

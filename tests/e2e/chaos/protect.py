@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line of Protect, and what a host shows of Protect's processes."""
 
+import collections
 import json
 import os
 import subprocess
@@ -24,7 +25,7 @@ def is_emulated():
 
 
 # Time passes several times slower on an emulated host, more so when others use the machine: only a failure takes this long.
-PATIENCE = 5 if is_emulated() else 1
+PATIENCE = 4 if is_emulated() else 1
 
 
 class Broken(Exception):
@@ -114,29 +115,31 @@ def rows(kind):
     return json.loads(must(kind, "list", "-o", "json"))
 
 
-def process_name(pid):
-    return read(f"/proc/{pid}/comm").strip()
+Process = collections.namedtuple("Process", "pid name state parent uid")
+
+
+def status_of(pid):
+    """What there is of a process, or None."""
+    fields = dict(line.split(":", 1) for line in read(f"/proc/{pid}/status").splitlines() if ":" in line)
+    if "Uid" not in fields:
+        return None
+    return Process(int(pid), fields["Name"].strip(), fields["State"].split()[0], int(fields["PPid"]), int(fields["Uid"].split()[0]))
 
 
 def processes():
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    """All that live, in one pass: each look into /proc costs time on an emulated host."""
+    found = [status_of(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [process for process in found if process and process.state != "Z"]
 
 
-def named(name):
-    """Processes of this name, the oldest first. A process has 15 letters of its name."""
-    found = [pid for pid in processes() if process_name(pid) == name[:15]]
-    return sorted(pid for pid in found if state(pid) != "Z")
-
-
-def status_field(pid, field):
-    for line in read(f"/proc/{pid}/status").splitlines():
-        if line.startswith(field + ":"):
-            return line.split()[1]
-    return ""
+def named(name, among=None):
+    """Process ids of this name, the oldest first. A process has 15 letters of its name."""
+    return sorted(p.pid for p in (processes() if among is None else among) if p.name == name[:15])
 
 
 def state(pid):
-    return status_field(pid, "State")
+    process = status_of(pid)
+    return process.state if process else ""
 
 
 def service(name):
