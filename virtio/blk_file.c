@@ -93,8 +93,10 @@ static int make_direct(struct blk_file *file)
 	if (fcntl(file->fd, F_SETFL, flags | O_DIRECT) < 0)
 		return errno == EINVAL ? -EOPNOTSUPP : -errno;
 	for (file->align = BLK_SECTOR; !can_read(file->fd, file->align); file->align *= 2)
-		if (file->align == ALIGN_MAX)
+		if (file->align == ALIGN_MAX) {
+			fcntl(file->fd, F_SETFL, flags);
 			return -EOPNOTSUPP;
+		}
 	if (file->block < file->align)
 		file->block = file->align;
 	return blk_file_measure(file);

@@ -72,7 +72,9 @@ static int take_fd(struct request *request, const char *what)
 static int disk_attach(struct request *request, const Protect__Runner__DiskAttach *body)
 {
 	struct spec_disk disk = {.fd = take_fd(request, "a disk to attach"),
-				 .read_only = body->read_only};
+				 .read_only = body->read_only,
+				 .direct = body->direct};
+	int r;
 
 	if (disk.fd < 0)
 		return disk.fd;
@@ -80,6 +82,10 @@ static int disk_attach(struct request *request, const Protect__Runner__DiskAttac
 		return error_set(&request->err, -EINVAL, "a serial is 1 to %d printable characters",
 				 SPEC_SERIAL_MAX);
 	memcpy(disk.serial, body->serial, strlen(body->serial) + 1);
+	r = disks_attach(&request->machine->disks, &disk, true, &request->err);
+	if (r != -EOPNOTSUPP || !disk.direct)
+		return r;
+	disk.direct = false;
 	return disks_attach(&request->machine->disks, &disk, true, &request->err);
 }
 

@@ -215,8 +215,10 @@ int rootfs_enter(const struct rootfs_spec *spec, struct error *err)
 {
 	int mounts[ETC_COUNT] = {-1, -1, -1};
 	struct mounts_devices devices;
+	int volumes[VOLUMES_MAX];
 	int r;
 
+	memset(volumes, -1, sizeof(volumes));
 	umask(0);
 	r = mounts_find_devices(spec->settings, &devices, err);
 	if (r == 0)
@@ -224,13 +226,19 @@ int rootfs_enter(const struct rootfs_spec *spec, struct error *err)
 	if (r == 0)
 		r = stage_etc(spec, mounts, err);
 	if (r == 0)
+		r = volumes_mount(spec->volumes, volumes, err);
+	if (r == 0)
 		r = pivot(err);
 	if (r == 0)
 		r = attach_etc(mounts, err);
 	if (r == 0)
 		r = mount_kernel_trees(spec, err);
 	if (r == 0)
+		r = volumes_attach(spec->volumes, volumes, err);
+	if (r == 0)
 		r = apply_settings(spec->settings, &devices, err);
+	for (unsigned i = 0; i < VOLUMES_MAX; i++)
+		close_fdp(&volumes[i]);
 	for (unsigned i = 0; i < ETC_COUNT; i++)
 		close_fdp(&mounts[i]);
 	umask(022);

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "zone-guest/settings.h"
+#include "zone-guest/volumes.h"
 
 #define ROOTFS_STAGE                                                                               \
 	"/run/workload" /* an empty directory of the zone; each workload mounts over it in its own \
@@ -25,6 +26,7 @@ struct rootfs_spec {
 	const char *hosts;    /* text of /etc/hosts */
 	const char *resolv;   /* text of /etc/resolv.conf */
 	const settings_t *settings;
+	const struct volumes *volumes;
 };
 
 /*

@@ -233,6 +233,7 @@ static int spawn(struct workload *workload, const char *disk, struct error *err)
 		.hosts = hosts,
 		.resolv = workload->zone->resolv,
 		.settings = workload->settings,
+		.volumes = &workload->volumes,
 	};
 	struct process_spec spec = {
 		.place = PROCESS_IN_NEW_WORKLOAD,
@@ -266,20 +267,22 @@ static void try_launch(struct workload *workload)
 	struct zone *zone = workload->zone;
 	struct error err = ERROR_NULL;
 	uint64_t now = clock_now_ns();
+	const char *missing = workload->serial;
 	char disk[DISK_PATH_MAX];
 	int r = zone->find_disk(workload->serial, disk, sizeof(disk));
 
+	if (r == 0)
+		r = volumes_find(&workload->volumes, zone->find_disk, &missing);
 	if (r == -ENODEV && now < workload->disk_deadline_ns) {
 		reactor_timer_start(&zone->reactor, &workload->timer, now + LOOK_AGAIN_NS);
 		return;
 	}
 	reactor_timer_stop(&zone->reactor, &workload->timer);
 	if (r == -ENODEV)
-		error_set(&err, -ETIMEDOUT,
-			  "the image's disk '%s' did not appear in the zone within %u s",
-			  workload->serial, (unsigned)(ZONE_DISK_WAIT_NS / NS_PER_S));
+		error_set(&err, -ETIMEDOUT, "the disk '%s' did not appear in the zone within %u s",
+			  missing, (unsigned)(ZONE_DISK_WAIT_NS / NS_PER_S));
 	else if (r < 0)
-		error_set_errno(&err, r, "find the image's disk '%s'", workload->serial);
+		error_set_errno(&err, r, "find the disk '%s'", missing);
 	else
 		r = spawn(workload, disk, &err);
 	if (r < 0)
@@ -379,6 +382,8 @@ static int make(struct zone *zone, const Protect__Agent__WorkloadLaunch *message
 	r = program_read(message->process, &workload->program, err);
 	if (r == 0)
 		r = settings_new(message->settings, &workload->settings, err);
+	if (r == 0)
+		r = volumes_read(message, &workload->volumes, err);
 	if (r == 0 && process_init(&workload->process, &zone->reactor, on_started, on_ended) < 0) {
 		r = error_set_errno(err, -ENOMEM, "workload");
 	}

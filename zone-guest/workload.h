@@ -27,6 +27,7 @@ struct workload {
 	enum workload_state state;
 	char name[ZONE_HOSTNAME_MAX + 1];
 	char serial[24];
+	struct volumes volumes;
 	struct program program;
 	settings_t *settings;
 	char scratch[SCRATCH_PATH_MAX]; /* "" = none yet */

@@ -19,8 +19,11 @@ static const char *names_of(const char *group)
 {
 	static const struct {
 		const char *group, *names;
-	} table[] = {
-		{"host", "zone"}, {"zone", "zone"}, {"workload", "workload"}, {"image", "image"}};
+	} table[] = {{"host", "zone"},
+		     {"zone", "zone"},
+		     {"workload", "workload"},
+		     {"image", "image"},
+		     {"volume", "volume"}};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
 		if (strcmp(table[i].group, group) == 0)
@@ -33,7 +36,8 @@ static void print_command_case(const struct command_group *group, const struct c
 	printf("\t'%s %s') words='", group->name, command->name);
 	print_options(command);
 	printf("'");
-	if (command->operands_max && names_of(group->name) && strcmp(command->name, "launch") != 0)
+	if (command->operands_max && names_of(group->name) &&
+	    strcmp(command->name, "launch") != 0 && strcmp(command->name, "create") != 0)
 		printf("; names=%s", names_of(group->name));
 	printf(" ;;\n");
 }
@@ -74,7 +78,8 @@ static int bash_run(const struct args *args, void *values)
 	       "\tcase $names in\n"
 	       "\tzone | workload) words+=\" $(protect $names list 2>/dev/null | awk 'NR > 1 { "
 	       "print $2 }')\" ;;\n"
-	       "\timage) words+=\" $(protect image list 2>/dev/null | awk 'NR > 1 { print $1 }')\" "
+	       "\timage | volume) words+=\" $(protect $names list 2>/dev/null | awk 'NR > 1 { "
+	       "print $1 }')\" "
 	       ";;\n"
 	       "\tesac\n"
 	       "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
@@ -107,5 +112,6 @@ static const struct command commands[] = {
 const struct command_group completion_group = {"completion", "completion scripts for shells",
 					       commands, ARRAY_SIZE(commands)};
 
-const struct command_group *const cli_groups[] = {&host_group,	&zone_group,	   &workload_group,
-						  &image_group, &completion_group, NULL};
+const struct command_group *const cli_groups[] = {&host_group,	&zone_group,   &workload_group,
+						  &image_group, &volume_group, &completion_group,
+						  NULL};

@@ -9,7 +9,7 @@
 #include "protect/cli/settings.h"
 
 #define ZONE_LAUNCH_N_OPTIONS	  (11 + LIMIT_N_OPTIONS)
-#define WORKLOAD_LAUNCH_N_OPTIONS (14 + SETTINGS_N_OPTIONS)
+#define WORKLOAD_LAUNCH_N_OPTIONS (15 + SETTINGS_N_OPTIONS)
 #define ZONE_MEMORY_MAX_MIB	  (16u << 20) /* the daemon knows better */
 #define ZONE_CPUS_MAX		  65535u
 
@@ -36,6 +36,7 @@ struct workload_launch_values {
 	const char *restart;
 	struct exec_options exec;
 	struct settings_values settings;
+	struct arg_list volumes;
 };
 
 /* Of --resource-adjustment-policy, and which of them a word is. */
@@ -82,4 +83,10 @@ extern const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS
 	"Examples:\n"                                                                              \
 	"  protect workload launch --zone a --attach docker.io/library/busybox -- echo hello\n"    \
 	"  protect workload launch --zone a --name web --wait oci:./web:latest\n"                  \
-	"  protect workload launch --zone a --attach --tty docker.io/library/debian -- bash\n"
+	"  protect workload launch --zone a --attach --tty docker.io/library/debian -- bash\n"     \
+	"  protect workload launch --zone a -v data:/var/lib/data docker.io/library/debian -- "    \
+	"bash\n\n"                                                                                 \
+	"A volume ('protect volume create') has one workload that writes to it, or any number "    \
+	"with ':ro'.\n"                                                                            \
+	"It is mounted without devices and set-user-id; a raw one is a device, its TARGET below "  \
+	"/dev.\n"

@@ -100,6 +100,21 @@ json_t *output_text(const char *text)
 	return copy ? json_string(copy) : NULL;
 }
 
+/* Words with commas between them; what does not fit is cut. */
+static void join(const json_t *array, char cell[CELL_MAX])
+{
+	const json_t *word;
+	size_t index, n = 0;
+
+	cell[0] = '\0';
+	json_array_foreach(array, index, word)
+	{
+		if (n < CELL_MAX)
+			n += (size_t)snprintf(cell + n, CELL_MAX - n, "%s%s", index ? "," : "",
+					      json_string_value(word));
+	}
+}
+
 static void cell_text(const json_t *value, char cell[CELL_MAX])
 {
 	if (json_is_string(value))
@@ -110,6 +125,8 @@ static void cell_text(const json_t *value, char cell[CELL_MAX])
 		snprintf(cell, CELL_MAX, "%.10g", json_real_value(value));
 	else if (json_is_boolean(value))
 		snprintf(cell, CELL_MAX, "%s", json_is_true(value) ? "yes" : "no");
+	else if (json_is_array(value))
+		join(value, cell);
 	else
 		cell[0] = '\0';
 	if (!cell[0])

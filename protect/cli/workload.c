@@ -42,11 +42,26 @@ static json_t *restart_json(const Protect__Control__Workload *workload)
 				     : json_string(word);
 }
 
+static json_t *volumes_json(const Protect__Control__Workload *workload)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < workload->n_volumes; i++) {
+		const Protect__Control__VolumeMount *volume = workload->volumes[i];
+
+		json_array_append_new(array, json_pack("{s:o, s:o, s:b}", "volume",
+						       output_text(volume->volume), "target",
+						       output_text(volume->target), "read_only",
+						       volume->read_only));
+	}
+	return array;
+}
+
 static json_t *workload_json(const Protect__Control__Workload *workload)
 {
 	return json_pack(
-		"{s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:i, s:I, s:I, s:b}", "uuid",
-		output_text(workload->uuid), "name", output_text(workload->name), "zone",
+		"{s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:i, s:I, s:I, s:b, s:o}",
+		"uuid", output_text(workload->uuid), "name", output_text(workload->name), "zone",
 		output_text(workload->zone), "zone_name", output_text(workload->zone_name), "state",
 		state_word(workload->state), "exit_code",
 		workload->has_exit_code ? json_integer(workload->exit_code) : json_null(), "image",
@@ -54,7 +69,8 @@ static json_t *workload_json(const Protect__Control__Workload *workload)
 		"created_unix_ms", (json_int_t)workload->created_unix_ms, "restart",
 		restart_json(workload), "restarts", (int)workload->restarts, "started_unix_ms",
 		(json_int_t)workload->started_unix_ms, "ended_unix_ms",
-		(json_int_t)workload->ended_unix_ms, "oom_killed", workload->oom_killed);
+		(json_int_t)workload->ended_unix_ms, "oom_killed", workload->oom_killed, "volumes",
+		volumes_json(workload));
 }
 
 static int list_run(const struct args *args, void *values)

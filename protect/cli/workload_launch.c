@@ -9,6 +9,7 @@
 #include "protect/cli/import.h"
 #include "protect/cli/launch.h"
 #include "protect/cli/output.h"
+#include "protect/cli/volume_option.h"
 
 #define AT(field)	   offsetof(struct workload_launch_values, field)
 #define SETTINGS_AT(field) AT(settings.field)
@@ -25,6 +26,8 @@ const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS] = {
 	{'e', "env", ARG_LIST, AT(exec.env), "KEY=VALUE", "set an environment variable", 0, 0,
 	 NULL},
 	{'w', "workdir", ARG_STRING, AT(exec.directory), "DIR", "start in DIR", 0, 0, NULL},
+	{'v', "volume", ARG_LIST, AT(volumes), "VOLUME:TARGET[:ro]", "a volume, seen at TARGET", 0,
+	 0, NULL},
 	{'u', "user", ARG_STRING, AT(exec.user), "USER[:GROUP]", "names of the image, or numbers",
 	 0, 0, NULL},
 	{0, "env-file", ARG_LIST, AT(exec.env_files), "FILE", "variables, a line each", 0, 0, NULL},
@@ -72,11 +75,13 @@ struct launch {
 	char *entrypoint[1];
 	Protect__Agent__Settings *settings;
 	Protect__Control__WorkloadLaunch message;
+	struct volume_option volumes;
 };
 
 static void launch_deinit(struct launch *launch)
 {
 	exec_process_deinit(&launch->process);
+	volume_option_deinit(&launch->volumes);
 	relay_deinit(&launch->relay);
 	launch->connection = connection_free(launch->connection);
 	free(launch->image);
@@ -119,6 +124,8 @@ static int fill(struct launch *launch, const struct args *args,
 	message->name = borrow(values->name);
 	message->wait = values->wait;
 	message->attach = values->attach;
+	message->volumes = launch->volumes.pointers;
+	message->n_volumes = launch->volumes.n;
 	message->interactive = values->interactive;
 	message->stop_signal = borrow(values->stop_signal);
 	message->stop_timeout_ms = (uint32_t)values->stop_timeout_s * 1000;
@@ -206,6 +213,9 @@ int workload_launch_run(const struct args *args, void *given)
 		return args_usage_error(args, "--zone is missing");
 	if (args_check_env(args, &values->exec.env) < 0)
 		return CLI_USAGE;
+	status = volume_option_parse(args, &values->volumes, &launch.volumes);
+	if (status)
+		return status;
 	status = fill(&launch, args, values);
 	if (status)
 		return status;

@@ -26,6 +26,7 @@ struct hv_debug;
 struct hv_reader;
 struct image_op;
 struct metrics;
+struct volume_op;
 struct workload;
 struct zone;
 
@@ -73,6 +74,7 @@ struct daemon {
 	struct exec *execs;
 	unsigned n_execs;
 	struct image_op *image_ops;
+	struct volume_op *volume_ops;
 	struct hv_reader *hv_readers;
 	struct hv_debug *hv_debugs;
 	unsigned n_hv_asked; /* runners that are just asked what they know */

@@ -109,6 +109,7 @@ static int load_workload(void *user, struct workload_row *row)
 	if (!w)
 		return -ENOMEM;
 	w->agent_knows = w->disk_attached = true;
+	workload_volumes_adopt(w);
 	w->destroy_wanted =
 		row->state == PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_DESTROYING;
 	if (row->state == PROTECT__CONTROL__WORKLOAD_STATE_KIND__WORKLOAD_RUNNING)
@@ -226,6 +227,7 @@ static void stop(struct daemon *d)
 	wall_clock_stop(d);
 	execs_free(d);
 	hv_debugs_free(d);
+	volume_ops_free(d);
 	workloads_free(d);
 	zones_free(d);
 	/* Twice: what ends in the first sweep may have written to others. */

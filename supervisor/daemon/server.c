@@ -74,6 +74,12 @@ static const struct method methods[] = {
 	[PROTECT__CONTROL__METHOD__METHOD_HOST_HV_CONSOLE] = {&protect__control__logs__descriptor,
 							      control_host_hv_console},
 	[PROTECT__CONTROL__METHOD__METHOD_HOST_HV_DEBUG_INFO] = {REF, control_host_hv_debug_info},
+	[PROTECT__CONTROL__METHOD__METHOD_VOLUME_CREATE] =
+		{&protect__control__volume_create__descriptor, control_volume_create},
+	[PROTECT__CONTROL__METHOD__METHOD_VOLUME_LIST] = {EMPTY, control_volume_list},
+	[PROTECT__CONTROL__METHOD__METHOD_VOLUME_RESIZE] =
+		{&protect__control__volume_resize__descriptor, control_volume_resize},
+	[PROTECT__CONTROL__METHOD__METHOD_VOLUME_REMOVE] = {REF, control_volume_remove},
 	[PROTECT__CONTROL__METHOD__METHOD_EXEC_RESIZE] =
 		{&protect__control__exec_resize__descriptor, control_exec_resize},
 	[PROTECT__CONTROL__METHOD__METHOD_EXEC_SIGNAL] =

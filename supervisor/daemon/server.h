@@ -72,8 +72,15 @@ void control_image_pull(struct daemon *d, struct ticket ticket, const void *mess
 void control_image_import(struct daemon *d, struct ticket ticket, const void *message);
 void control_image_list(struct daemon *d, struct ticket ticket, const void *message);
 void control_image_remove(struct daemon *d, struct ticket ticket, const void *message);
+void control_volume_create(struct daemon *d, struct ticket ticket, const void *message);
+void control_volume_list(struct daemon *d, struct ticket ticket, const void *message);
+void control_volume_resize(struct daemon *d, struct ticket ticket, const void *message);
+void control_volume_remove(struct daemon *d, struct ticket ticket, const void *message);
 void control_exec_resize(struct daemon *d, struct ticket ticket, const void *message);
 void control_exec_signal(struct daemon *d, struct ticket ticket, const void *message);
+
+/* Frees the operations on volumes that are under way, at the daemon's own end. */
+void volume_ops_free(struct daemon *d);
 
 /* Ends the image operations of a client that has gone. */
 void image_ops_client_gone(struct daemon *d, uint64_t client);

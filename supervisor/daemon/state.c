@@ -29,7 +29,7 @@ enum statement {
 #define WORKLOAD_COLUMNS                                                                           \
 	"uuid, name, zone, state, reason, image, image_digest, stop_signal, terminal, exit_code, " \
 	"created_unix_ms, restart, restart_max, restarts, quick_ends, run, stop_wanted, "          \
-	"stdin_open, oom_killed, stop_timeout_ms, started_unix_ms, ended_unix_ms"
+	"stdin_open, oom_killed, stop_timeout_ms, started_unix_ms, ended_unix_ms, volumes"
 
 /* From nothing to version 1, from 1 to 2 …: whatever ran before, the last one is what we know. */
 static const char *const migrations[] = {
@@ -90,6 +90,10 @@ static const char *const migrations[] = {
 	"ALTER TABLE workloads ADD COLUMN ended_unix_ms INTEGER NOT NULL DEFAULT 0;"
 	"PRAGMA user_version = 6;"
 	"COMMIT;",
+	"BEGIN IMMEDIATE;"
+	"ALTER TABLE workloads ADD COLUMN volumes TEXT NOT NULL DEFAULT '';"
+	"PRAGMA user_version = 7;"
+	"COMMIT;",
 };
 
 static const char *const sql[N_STATEMENTS] = {
@@ -106,12 +110,12 @@ static const char *const sql[N_STATEMENTS] = {
 	[PUT_WORKLOAD] =
 		"INSERT INTO workloads (" WORKLOAD_COLUMNS
 		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,"
-		"?21,?22)"
+		"?21,?22,?23)"
 		" ON CONFLICT (uuid) DO UPDATE SET name=?2, zone=?3, state=?4, reason=?5, image=?6,"
 		" image_digest=?7, stop_signal=?8, terminal=?9, exit_code=?10, created_unix_ms=?11,"
 		" restart=?12, restart_max=?13, restarts=?14, quick_ends=?15, run=?16,"
 		" stop_wanted=?17, stdin_open=?18, oom_killed=?19, stop_timeout_ms=?20,"
-		" started_unix_ms=?21, ended_unix_ms=?22",
+		" started_unix_ms=?21, ended_unix_ms=?22, volumes=?23",
 	[DELETE_ZONE] = "DELETE FROM zones WHERE uuid = ?1",
 	[DELETE_WORKLOAD] = "DELETE FROM workloads WHERE uuid = ?1",
 	[EACH_ZONE] = "SELECT " ZONE_COLUMNS " FROM zones ORDER BY rowid",
@@ -346,6 +350,7 @@ static void bind_runs(sqlite3_stmt *s, const struct workload_row *row)
 static int put_workload(struct state *state, const struct workload_row *row)
 {
 	sqlite3_stmt *s = state->statements[PUT_WORKLOAD];
+	char volumes[VOLUME_MOUNTS_TEXT_SIZE];
 
 	bind_text(s, 1, row->uuid);
 	bind_text(s, 2, row->name);
@@ -360,6 +365,8 @@ static int put_workload(struct state *state, const struct workload_row *row)
 		sqlite3_bind_int64(s, 10, row->exit_code);
 	sqlite3_bind_int64(s, 11, (sqlite3_int64)row->created_unix_ms);
 	bind_runs(s, row);
+	volume_mounts_print(&row->volumes, volumes);
+	bind_text(s, 23, volumes);
 	return run(state, s);
 }
 
@@ -578,6 +585,7 @@ static void read_workload(sqlite3_stmt *s, struct workload_row *row)
 	row->exit_code = sqlite3_column_int(s, 9);
 	row->created_unix_ms = get_u64(s, 10);
 	read_runs(s, row);
+	volume_mounts_parse((const char *)sqlite3_column_text(s, 22), &row->volumes);
 }
 
 static int finish_each(struct state *state, sqlite3_stmt *s, int step, int r)

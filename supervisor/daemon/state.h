@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/uuid.h"
+#include "supervisor/daemon/state_volumes.h"
 #include "supervisor/launch/launch.h"
 
 #define NAME_SIZE    64	 /* of a zone or workload, with its NUL: it is also a host name */
@@ -78,6 +79,7 @@ struct workload_row {
 	bool oom_killed;	  /* the last run */
 	uint32_t stop_timeout_ms; /* 0 = the default */
 	uint64_t started_unix_ms, ended_unix_ms; /* the last time; 0 = never */
+	struct volume_mounts volumes;
 };
 
 struct state;

@@ -71,6 +71,7 @@ struct workload *workload_new(struct zone *zone, const struct workload_row *row)
 	w->zone = zone;
 	w->row = *row;
 	w->disk = -1;
+	workload_volumes_init(w);
 	init_streams(w);
 	while (*place)
 		place = &(*place)->next;
@@ -85,6 +86,7 @@ static void workload_free(struct workload *w)
 	if (w->calling && w->zone->agent)
 		idm_call_forget(link_idm(w->zone->agent), w->call);
 	runner_forget(w->zone->disks, w);
+	workload_volumes_drop(w);
 	timer_stop(&w->stop_timer);
 	timer_stop(&w->restart_timer);
 	splice_deinit(&w->out);
@@ -175,6 +177,8 @@ void workload_message(const struct workload *w, Protect__Control__Workload *out)
 	out->started_unix_ms = row->started_unix_ms;
 	out->ended_unix_ms = row->ended_unix_ms;
 	out->oom_killed = row->oom_killed;
+	out->volumes = (Protect__Control__VolumeMount **)(uintptr_t)w->volume_messages;
+	out->n_volumes = row->volumes.n;
 }
 
 void workload_reply(struct workload *w, struct ticket ticket)
@@ -280,6 +284,8 @@ static void take_listed(struct workload *w, const Protect__Agent__WorkloadState 
 	else if (w->phase == WORKLOAD_PHASE_ADOPT)
 		workload_fail(w, -EIO,
 			      "protect-daemon ended while the workload was being launched");
+	else if (w->phase == WORKLOAD_PHASE_STOPPED)
+		workload_volumes_detach(w); /* an earlier daemon may not have come to it */
 	else if (w->phase != WORKLOAD_PHASE_RUNNING && w->phase != WORKLOAD_PHASE_BACKOFF)
 		return;
 	else if (!found)

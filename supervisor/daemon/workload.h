@@ -3,7 +3,8 @@
  * Workloads: OCI images that run in zones. The files: workload.c the list and what happens to a
  * running one, workload_launch.c from the request to running, workload_runs.c the runs after the
  * first (by a policy or a request) and the end of each, workload_stop.c, workload_disk.c the
- * image's disk, workload_end.c from a failure or destroy to nothing left.
+ * image's disk, workload_volumes.c the others, workload_end.c from a failure or destroy to nothing
+ * left.
  *
  * Both streams of a workload are always open and its last output is kept; an attached client gets
  * the bytes as well, and then the zone gets credit only for what the client took. A workload never
@@ -19,6 +20,7 @@
 #include "supervisor/daemon/server.h"
 #include "supervisor/daemon/splice.h"
 #include "supervisor/daemon/storage_client.h"
+#include "supervisor/daemon/workload_volumes.h"
 
 #define WORKLOAD_SERIAL_SIZE	21     /* of its disk: "i-" and 18 digits of the image's digest */
 #define WORKLOAD_QUICK_MS	10000u /* a run that lasted so long was a good one */
@@ -26,16 +28,18 @@
 #define WORKLOAD_BACKOFF_MAX_MS 60000u
 
 enum workload_phase {
-	WORKLOAD_PHASE_IMAGE,  /* storage is asked for the image */
-	WORKLOAD_PHASE_ZONE,   /* its zone is not ready yet */
-	WORKLOAD_PHASE_ATTACH, /* the runner is asked to attach the image */
-	WORKLOAD_PHASE_START,  /* the agent is asked to start it */
+	WORKLOAD_PHASE_IMAGE,	/* storage is asked for the image, then for volumes */
+	WORKLOAD_PHASE_ZONE,	/* its zone is not ready yet */
+	WORKLOAD_PHASE_ATTACH,	/* the runner is asked to attach the image */
+	WORKLOAD_PHASE_VOLUMES, /* the runner is asked to attach its volumes */
+	WORKLOAD_PHASE_START,	/* the agent is asked to start it */
 	WORKLOAD_PHASE_RUNNING,
 	WORKLOAD_PHASE_BACKOFF, /* its main process ended; it will be started again */
 	WORKLOAD_PHASE_STOPPED, /* its main process ended, or it failed */
 	WORKLOAD_PHASE_ADOPT,	/* an earlier daemon left it half made: ended as soon as the agent
 				   answers */
 	WORKLOAD_PHASE_REMOVE,	/* the agent is asked to forget it */
+	WORKLOAD_PHASE_RELEASE, /* the runner is asked to detach the volumes */
 	WORKLOAD_PHASE_DETACH,	/* the runner is asked to detach the image */
 };
 
@@ -59,6 +63,10 @@ struct workload {
 	uint64_t call;		   /* to the agent, while calling */
 	bool calling;
 	bool agent_knows, disk_attached;
+	struct workload_volume volumes[VOLUME_MOUNTS_MAX]; /* those of the row */
+	Protect__Control__VolumeMount *volume_messages[VOLUME_MOUNTS_MAX];
+	workload_volumes_fn *volumes_fn; /* while they are opened or attached */
+	bool volumes_held;		 /* nobody else may write to them */
 	struct error failure;
 
 	struct ticket attached; /* the launch whose streams are joined */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * From a failure or destroy to nothing left: what is under way is dropped, the agent forgets the
- * workload, the runner lets go of its disk. What of that cannot be done, because the zone does not
+ * workload, the runner lets go of its disks. What of that cannot be done, because the zone does not
  * answer, ends with the zone.
  */
 #include <errno.h>
@@ -54,6 +54,19 @@ static void disk_gone(struct workload *w, int error, const char *text)
 	torn_down(w);
 }
 
+static void release_volumes(struct workload *w)
+{
+	w->phase = WORKLOAD_PHASE_RELEASE;
+	if (workload_volumes_detach(w))
+		workload_detach_disk(w, disk_gone);
+}
+
+void workload_volumes_detached(struct workload *w)
+{
+	if (w->phase == WORKLOAD_PHASE_RELEASE)
+		workload_detach_disk(w, disk_gone);
+}
+
 static void forgotten(void *user, int error, const char *text, const void *payload, size_t len)
 {
 	struct workload *w = user;
@@ -64,7 +77,7 @@ static void forgotten(void *user, int error, const char *text, const void *paylo
 	if (error)
 		log_warning("workload=%s err=\"%s\" not removed by the agent", w->row.uuid, text);
 	w->agent_knows = false;
-	workload_detach_disk(w, disk_gone);
+	release_volumes(w);
 }
 
 static void forget_in_agent(struct workload *w)
@@ -81,7 +94,7 @@ static void forget_in_agent(struct workload *w)
 		     idm_call(idm, PROTECT__AGENT__METHOD__METHOD_WORKLOAD_REMOVE, payload, len,
 			      clock_now_ns() + AGENT_ANSWER_NS, forgotten, w, &w->call) == 0;
 	if (!w->calling)
-		workload_detach_disk(w, disk_gone);
+		release_volumes(w);
 }
 
 /* Answers to what was asked before are of no interest any more. */
@@ -103,7 +116,8 @@ static void drop_pending(struct workload *w)
 
 static void tear_down(struct workload *w)
 {
-	if (w->phase == WORKLOAD_PHASE_REMOVE || w->phase == WORKLOAD_PHASE_DETACH)
+	if (w->phase == WORKLOAD_PHASE_REMOVE || w->phase == WORKLOAD_PHASE_RELEASE ||
+	    w->phase == WORKLOAD_PHASE_DETACH)
 		return;
 	drop_pending(w);
 	forget_in_agent(w);
@@ -139,12 +153,17 @@ void workload_destroy(struct workload *w, struct ticket ticket, bool wait)
 static void zone_ended(struct workload *w)
 {
 	bool was_waiting = w->phase == WORKLOAD_PHASE_BACKOFF;
-	bool was_running = w->phase == WORKLOAD_PHASE_RUNNING || was_waiting ||
-			   (w->phase == WORKLOAD_PHASE_START && w->row.run);
+	bool was_running =
+		w->phase == WORKLOAD_PHASE_RUNNING || was_waiting ||
+		((w->phase == WORKLOAD_PHASE_START || w->phase == WORKLOAD_PHASE_VOLUMES) &&
+		 w->row.run);
 
-	if (w->phase == WORKLOAD_PHASE_STOPPED)
+	if (w->phase == WORKLOAD_PHASE_STOPPED) {
+		workload_volumes_drop(w);
 		return;
+	}
 	drop_pending(w);
+	workload_volumes_drop(w);
 	w->agent_knows = w->disk_attached = false;
 	error_set(&w->failure, -ESHUTDOWN, "zone '%s' ended: %s", w->zone->row.name,
 		  w->zone->row.reason);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * From the request to running, in the order of the functions: check, ask storage for the image (and
- * have it pulled if it is not there), wait for the zone, attach the image to it as a disk, have the
- * agent start it.
+ * have it pulled if it is not there) and the volumes, wait for the zone, attach all to it as disks,
+ * have the agent start it.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -135,6 +135,8 @@ static int prepare_row(struct daemon *d, const Protect__Control__WorkloadLaunch 
 	row->terminal = request->process && request->process->terminal;
 	row->stdin_open = request->interactive || row->terminal;
 	r = take_ending(request, row, err);
+	if (r == 0)
+		r = workload_volumes_read(d, request, &row->volumes, err);
 	if (r < 0)
 		return r;
 	return choose_name(d, request, row, err);
@@ -216,6 +218,7 @@ static int keep_image(struct workload *w, const Protect__Storage__Image *image, 
 	return 0;
 }
 
+static void volumes_opened(struct workload *w, int error, const char *text);
 static void attach_disk(struct workload *w);
 
 static void image_opened(void *user, const Protect__Storage__Reply *reply, const int *fds,
@@ -243,6 +246,15 @@ static void image_opened(void *user, const Protect__Storage__Reply *reply, const
 		out_of_memory(w);
 		return;
 	}
+	workload_volumes_open(w, volumes_opened);
+}
+
+static void volumes_opened(struct workload *w, int error, const char *text)
+{
+	if (error) {
+		workload_fail(w, error, "%s", text);
+		return;
+	}
 	workload_set_state(w, STATE(CREATING));
 	if (!w->launcher_waits) {
 		workload_reply(w, w->launcher);
@@ -264,6 +276,14 @@ void workloads_zone_ready(struct zone *zone)
 
 static void start(struct workload *w);
 
+static void volumes_attached(struct workload *w, int error, const char *text)
+{
+	if (error)
+		workload_fail(w, error, "%s", text);
+	else
+		start(w);
+}
+
 static void disk_attached(struct workload *w, int error, const char *text)
 {
 	w->phase = WORKLOAD_PHASE_ZONE;
@@ -273,7 +293,7 @@ static void disk_attached(struct workload *w, int error, const char *text)
 		return;
 	}
 	close_fdp(&w->disk);
-	start(w);
+	workload_volumes_attach(w, volumes_attached);
 }
 
 static void attach_disk(struct workload *w)
@@ -351,6 +371,8 @@ static int send_launch(struct workload *w, Protect__Agent__Process *process)
 	struct idm *idm = zone_session(w->zone);
 	_cleanup_(freep) uint8_t *packed = NULL;
 	char serial[WORKLOAD_SERIAL_SIZE];
+	Protect__Agent__Volume disks[VOLUME_MOUNTS_MAX], *pointers[VOLUME_MOUNTS_MAX];
+	char serials[VOLUME_MOUNTS_MAX][VOLUME_SERIAL_SIZE];
 	size_t len;
 	int r = workload_open_streams(w);
 
@@ -364,6 +386,11 @@ static int send_launch(struct workload *w, Protect__Agent__Process *process)
 	message.disk_serial = serial;
 	message.process = process;
 	message.settings = &settings;
+	workload_volumes_fill(w, disks, serials);
+	for (unsigned i = 0; i < w->row.volumes.n; i++)
+		pointers[i] = &disks[i];
+	message.volumes = pointers;
+	message.n_volumes = w->row.volumes.n;
 	len = protect__agent__workload_launch__get_packed_size(&message);
 	packed = malloc(len);
 	if (!packed)

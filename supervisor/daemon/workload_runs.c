@@ -84,6 +84,7 @@ static void after_end(struct workload *w)
 		w->phase = WORKLOAD_PHASE_STOPPED;
 		workload_set_state(w, STATE(EXITED));
 		end_output(w);
+		workload_volumes_detach(w);
 	}
 }
 
@@ -199,6 +200,33 @@ static int send_start(struct workload *w)
 	return r;
 }
 
+static void volumes_attached(struct workload *w, int error, const char *text)
+{
+	int r = error;
+
+	if (!error) {
+		workload_reset_streams(w);
+		r = send_start(w);
+	}
+	if (r < 0)
+		not_started(w, r, error ? text : strerror(-r));
+}
+
+static void volumes_opened(struct workload *w, int error, const char *text)
+{
+	if (error)
+		not_started(w, error, text);
+	else
+		workload_volumes_attach(w, volumes_attached);
+}
+
+/* Volumes of one that has ended were free for others meanwhile. */
+static void start_again(struct workload *w)
+{
+	w->phase = WORKLOAD_PHASE_VOLUMES;
+	workload_volumes_open(w, volumes_opened);
+}
+
 static bool output_is_taken(const struct workload *w)
 {
 	return splice_drained(&w->out, SPLICE_AGENT) && splice_drained(&w->err, SPLICE_AGENT);
@@ -207,7 +235,6 @@ static bool output_is_taken(const struct workload *w)
 static void restart_now(void *user)
 {
 	struct workload *w = user;
-	int r;
 
 	/* Without a connection the list that comes with the next one starts the clock again; a
 	 * paused zone goes on one day. */
@@ -218,10 +245,7 @@ static void restart_now(void *user)
 		return;
 	}
 	w->row.restarts++;
-	workload_reset_streams(w);
-	r = send_start(w);
-	if (r < 0)
-		not_started(w, r, strerror(-r));
+	start_again(w);
 }
 
 void workload_backoff_listed(struct workload *w, const Protect__Agent__WorkloadState *state)
@@ -244,6 +268,7 @@ void workload_rest(struct workload *w)
 	w->phase = WORKLOAD_PHASE_STOPPED;
 	workload_set_state(w, STATE(EXITED));
 	end_output(w);
+	workload_volumes_detach(w);
 	workload_settle(w);
 }
 
@@ -263,7 +288,7 @@ static int check_startable(const struct workload *w, struct error *err)
 	if (!zone_session(w->zone))
 		return error_set(err, -EAGAIN, "zone '%s' is not ready; try again",
 				 w->zone->row.name);
-	return 0;
+	return workload_volumes_check(w, err);
 }
 
 void workload_start(struct workload *w, struct ticket ticket)
@@ -281,8 +306,5 @@ void workload_start(struct workload *w, struct ticket ticket)
 	w->row.stop_wanted = false;
 	w->row.quick_ends = w->row.restarts = 0;
 	w->launcher = ticket;
-	workload_reset_streams(w);
-	r = send_start(w);
-	if (r < 0)
-		not_started(w, r, strerror(-r));
+	start_again(w);
 }

@@ -17,3 +17,6 @@ set_tests_properties(unit_daemon_services_survive PROPERTIES LABELS "unit;servic
 add_test(NAME unit_daemon_policies
 	COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/daemon_services.sh $<TARGET_FILE_DIR:protect-daemon> policies)
 set_tests_properties(unit_daemon_policies PROPERTIES LABELS "unit;services" TIMEOUT 240 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+add_test(NAME unit_daemon_services_volumes
+	COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/daemon_services.sh $<TARGET_FILE_DIR:protect-daemon> volumes)
+set_tests_properties(unit_daemon_services_volumes PROPERTIES LABELS "unit;services" TIMEOUT 240 SKIP_RETURN_CODE 77 RUN_SERIAL ON)

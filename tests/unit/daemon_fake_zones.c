@@ -89,10 +89,11 @@ static int find_disk(const char *serial, char *path, size_t size)
 	return -ENODEV;
 }
 
-static int attach(const char *serial, int fd)
+static int attach(const char *serial, bool read_only, int fd)
 {
 	struct loop_config config = {.fd = (uint32_t)fd,
-				     .info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR};
+				     .info.lo_flags = LO_FLAGS_AUTOCLEAR |
+						      (read_only ? LO_FLAGS_READ_ONLY : 0)};
 	_cleanup_(close_fdp) int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
 
 	for (int i = 0; i < DISKS_MAX; i++)
@@ -106,7 +107,7 @@ static int attach(const char *serial, int fd)
 			continue;
 		disk->number = ioctl(control, LOOP_CTL_GET_FREE);
 		snprintf(path, sizeof(path), "/dev/loop%d", disk->number);
-		disk->loop_fd = open(path, O_RDONLY | O_CLOEXEC);
+		disk->loop_fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 		if (ioctl(disk->loop_fd, LOOP_CONFIGURE, &config) < 0)
 			return -errno;
 		snprintf(disk->serial, sizeof(disk->serial), "%s", serial);
@@ -230,7 +231,7 @@ static void serve(int fd, const Protect__Runner__Request *request, int disk)
 	    fake.vcpus == HANGING_VCPUS)
 		return;
 	if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DISK_ATTACH)
-		r = attach(request->disk_attach->serial, disk);
+		r = attach(request->disk_attach->serial, request->disk_attach->read_only, disk);
 	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DISK_DETACH)
 		/* A guest that lets go of nothing: only force takes it. */
 		r = request->disk_detach->force ? detach(request->disk_detach->serial) : -ETIMEDOUT;

@@ -509,3 +509,36 @@ Test(daemon_parts, names_and_references)
 	cr_expect_eq(workload_signal_number("nonsense"), 0);
 	cr_expect_eq(workload_signal_number("4711"), 0);
 }
+
+Test(daemon_parts, volumes_of_a_row)
+{
+	struct volume_mounts mounts = {
+		.n = 2,
+		.items = {{.name = "data", .target = "/var/lib/a b"},
+			  {.name = "raw", .target = "/dev/x", .read_only = true}}};
+	char text[VOLUME_MOUNTS_TEXT_SIZE], full[VOLUME_MOUNTS_TEXT_SIZE];
+	struct volume_mounts read;
+
+	volume_mounts_print(&mounts, text);
+	cr_expect_str_eq(text, "rw data /var/lib/a b\nro raw /dev/x\n");
+	volume_mounts_parse(text, &read);
+	cr_expect_eq(read.n, 2);
+	cr_expect_str_eq(read.items[0].target, "/var/lib/a b");
+	cr_expect_not(read.items[0].read_only);
+	cr_expect(read.items[1].read_only);
+	volume_mounts_parse(NULL, &read);
+	cr_expect_eq(read.n, 0);
+	volume_mounts_parse("rw\n\nrw data\nxx data /a\nrw  /a\nro a \nro b /b", &read);
+	cr_expect_eq(read.n, 1);
+	cr_expect_str_eq(read.items[0].name, "b");
+	mounts.n = VOLUME_MOUNTS_MAX;
+	for (unsigned i = 0; i < mounts.n; i++) {
+		memset(mounts.items[i].name, 'n', VOLUME_NAME_SIZE - 1);
+		memset(mounts.items[i].target, 't', VOLUME_TARGET_SIZE - 1);
+	}
+	volume_mounts_print(&mounts, text);
+	volume_mounts_parse(text, &read);
+	cr_expect_eq(read.n, VOLUME_MOUNTS_MAX);
+	volume_mounts_print(&read, full);
+	cr_expect_str_eq(full, text);
+}

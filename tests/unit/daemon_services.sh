@@ -569,6 +569,10 @@ elif [ "$cases" = survival ]; then
 	# shellcheck source=tests/unit/daemon_survival.bash
 	. "$here/daemon_survival.bash"
 	survival
+elif [ "$cases" = volumes ]; then
+	# shellcheck source=tests/unit/daemon_volumes.bash
+	. "$here/daemon_volumes.bash"
+	volumes
 else
 	no_services_yet
 	start_services

@@ -298,6 +298,8 @@ int fixture_launch(struct fixture *f, const struct fixture_run *run, struct fixt
 	message.disk_serial = serial;
 	message.process = &process;
 	message.settings = run->settings;
+	message.volumes = run->volumes;
+	message.n_volumes = run->n_volumes;
 	fixture_call(f, PROTECT__AGENT__METHOD__METHOD_WORKLOAD_LAUNCH, &message, reply);
 	free(message.workload);
 	free(process.working_directory);

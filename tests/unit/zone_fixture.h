@@ -68,6 +68,8 @@ struct fixture_run {
 	bool terminal, no_streams, detached;
 	Protect__Agent__Settings *settings; /* of a launch; NULL = none */
 	uint32_t rows, columns;
+	Protect__Agent__Volume **volumes; /* of a workload */
+	size_t n_volumes;
 };
 
 void fixture_init(struct fixture *f);

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+/* -v VOLUME:TARGET[:ro], as messages for a launch. */
+#pragma once
+
+#include "protect/cli/args.h"
+#include "proto/control.pb-c.h"
+
+struct volume_option {
+	Protect__Control__VolumeMount *items; /* what pointers point to */
+	Protect__Control__VolumeMount **pointers;
+	char **texts; /* copies, cut into their parts */
+	size_t n;
+};
+
+/* Reads them all. Returns an exit status, 0 = good; *out is freed with volume_option_deinit() in
+ * any case. */
+int volume_option_parse(const struct args *args, const struct arg_list *list,
+			struct volume_option *out);
+void volume_option_deinit(struct volume_option *option);

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "zone-guest/volumes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#define EXT4_IOC_RESIZE_FS                                                                         \
+	_IOW('f', 16, uint64_t) /* fs/ext4/ext4.h; not in the UAPI of Linux 6.1 */
+#define ROOT_ONLY 0660
+
+static int read_one(const Protect__Agent__Volume *message, struct volume *out, struct error *err)
+{
+	size_t len = strlen(message->serial);
+
+	*out = (struct volume){.read_only = message->read_only, .raw = message->raw};
+	snprintf(out->name, sizeof(out->name), "%s", message->name);
+	if (len == 0 || len > DISK_SERIAL_MAX)
+		return error_set(err, -EINVAL, "a disk's serial has 1 to %u characters",
+				 DISK_SERIAL_MAX);
+	memcpy(out->serial, message->serial, len + 1);
+	if (volume_target_check(out->name, message->target, out->raw, err) < 0)
+		return -EINVAL;
+	memcpy(out->target, message->target, strlen(message->target) + 1);
+	return 0;
+}
+
+static int by_target(const void *a, const void *b)
+{
+	const struct volume *one = a, *other = b;
+
+	return strcmp(one->target, other->target);
+}
+
+int volumes_read(const Protect__Agent__WorkloadLaunch *message, struct volumes *out,
+		 struct error *err)
+{
+	out->n = 0;
+	if (message->n_volumes > VOLUMES_MAX)
+		return error_set(err, -EINVAL, "a workload has at most %u volumes", VOLUMES_MAX);
+	for (size_t i = 0; i < message->n_volumes; i++)
+		if (read_one(message->volumes[i], &out->items[out->n++], err) < 0)
+			return -EINVAL;
+	qsort(out->items, out->n, sizeof(out->items[0]), by_target);
+	for (unsigned i = 1; i < out->n; i++)
+		if (strcmp(out->items[i - 1].target, out->items[i].target) == 0)
+			return error_set(err, -EINVAL, "two volumes cannot both be at '%s'",
+					 out->items[i].target);
+	return 0;
+}
+
+int volumes_find(struct volumes *volumes, int (*find_disk)(const char *, char *, size_t),
+		 const char **missing)
+{
+	for (unsigned i = 0; i < volumes->n; i++) {
+		struct volume *volume = &volumes->items[i];
+		int r = find_disk(volume->serial, volume->disk, sizeof(volume->disk));
+
+		if (r < 0) {
+			*missing = volume->serial;
+			return r;
+		}
+	}
+	return 0;
+}
+
+static int say_why(const struct volume *volume, int code, struct error *err)
+{
+	if (code == -EROFS)
+		return error_set(
+			err, code,
+			"volume '%s' was not unmounted cleanly and cannot be repaired while it "
+			"is read-only: use it once without ':ro'",
+			volume->name);
+	if (code == -EINVAL || code == -EUCLEAN)
+		return error_set(err, code,
+				 "volume '%s' holds no ext4 file system that can be used",
+				 volume->name);
+	if (code == -ENODEV)
+		return error_set(err, code,
+				 "the zone's kernel has no ext4, which volume '%s' needs",
+				 volume->name);
+	return error_set_errno(err, code, "mount volume '%s'", volume->name);
+}
+
+/* A file system that has met an error writes no more; blocks that are freed are given back to the
+ * host. */
+static int configure(int fs, const struct volume *volume)
+{
+	if (fsconfig(fs, FSCONFIG_SET_STRING, "source", volume->disk, 0) < 0)
+		return -errno;
+	if (volume->read_only)
+		return fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0 ? -errno : 0;
+	if (fsconfig(fs, FSCONFIG_SET_STRING, "errors", "remount-ro", 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_SET_FLAG, "discard", NULL, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+/* The mount, attached nowhere, or a negative errno. */
+static int mount_ext4(const struct volume *volume)
+{
+	unsigned attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID;
+	_cleanup_(close_fdp) int fs = fsopen("ext4", FSOPEN_CLOEXEC);
+	int r, mount;
+
+	if (fs < 0)
+		return -errno;
+	r = configure(fs, volume);
+	if (r < 0)
+		return r;
+	if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	if (volume->read_only)
+		attributes |= MOUNT_ATTR_RDONLY;
+	mount = fsmount(fs, FSMOUNT_CLOEXEC, attributes);
+	return mount < 0 ? -errno : mount;
+}
+
+/* As large as its disk. What was as large already stays as it is. */
+static int grow(const struct volume *volume, int mount)
+{
+	_cleanup_(close_fdp) int root = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_(close_fdp) int disk = open(volume->disk, O_RDONLY | O_CLOEXEC);
+	uint64_t disk_bytes, blocks;
+	struct statfs st;
+
+	if (root < 0 || disk < 0 || fstatfs(root, &st) < 0 || st.f_bsize <= 0 ||
+	    ioctl(disk, BLKGETSIZE64, &disk_bytes) < 0)
+		return -errno;
+	blocks = disk_bytes / (uint64_t)st.f_bsize;
+	return ioctl(root, EXT4_IOC_RESIZE_FS, &blocks) < 0 ? -errno : 0;
+}
+
+int volumes_mount(const struct volumes *volumes, int fds[static VOLUMES_MAX], struct error *err)
+{
+	for (unsigned i = 0; i < volumes->n; i++) {
+		const struct volume *volume = &volumes->items[i];
+		int r = 0;
+
+		if (volume->raw)
+			fds[i] = open(volume->disk, O_PATH | O_CLOEXEC);
+		else
+			fds[i] = mount_ext4(volume);
+		if (fds[i] < 0)
+			return say_why(volume, volume->raw ? -errno : fds[i], err);
+		if (!volume->raw && !volume->read_only)
+			r = grow(volume, fds[i]);
+		if (r < 0)
+			log_warning(
+				"what=grow volume=%s err=%s next=\"it stays as large as it is\"",
+				volume->name, strerror(-r));
+	}
+	return 0;
+}
+
+/* All folders above path, and path itself. */
+static int make_folders(const char *path)
+{
+	char copy[VOLUME_TARGET_MAX + 1];
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	for (char *slash = strchr(copy + 1, '/');; slash = strchr(slash + 1, '/')) {
+		if (slash)
+			*slash = '\0';
+		if (mkdir(copy, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		if (!slash)
+			return 0;
+		*slash = '/';
+	}
+}
+
+static int attach_device(const struct volume *volume, int fd)
+{
+	char folder[VOLUME_TARGET_MAX + 1];
+	struct stat st;
+	int r;
+
+	snprintf(folder, sizeof(folder), "%s", volume->target);
+	*strrchr(folder, '/') = '\0';
+	r = make_folders(folder);
+	if (r == 0 &&
+	    (fstat(fd, &st) < 0 || mknod(volume->target, S_IFBLK | ROOT_ONLY, st.st_rdev) < 0))
+		r = -errno;
+	return r;
+}
+
+static int attach_mount(const struct volume *volume, int fd)
+{
+	int r = make_folders(volume->target);
+
+	if (r < 0)
+		return r;
+	if (move_mount(fd, "", AT_FDCWD, volume->target,
+		       MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS) == 0)
+		return 0;
+	return errno == EINVAL ? -ENOTDIR : -errno; /* what the image has there is no folder */
+}
+
+int volumes_attach(const struct volumes *volumes, const int fds[static VOLUMES_MAX],
+		   struct error *err)
+{
+	for (unsigned i = 0; i < volumes->n; i++) {
+		const struct volume *volume = &volumes->items[i];
+		int r = volume->raw ? attach_device(volume, fds[i]) : attach_mount(volume, fds[i]);
+
+		if (r < 0)
+			return error_set_errno(err, r, "put volume '%s' at %s", volume->name,
+					       volume->target);
+	}
+	return 0;
+}

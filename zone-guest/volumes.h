@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A workload's volumes: disks found by serial, mounted as ext4 or given as block devices at paths
+ * of the workload.
+ *
+ * What is in a file system comes from whoever wrote it last. The workload's own first process
+ * mounts it, as it does its image, without devices (a node could name another workload's disk) and
+ * without set-user-id (data carries no rights). A disk that has grown gets its file system grown to
+ * it: here, by the kernel of the zone that mounts it, so that the host never reads a file system
+ * that a zone wrote.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "base/volume_target.h"
+#include "proto/agent.pb-c.h"
+#include "zone-guest/disk.h"
+
+#define VOLUMES_MAX	8u
+#define VOLUME_NAME_MAX 63u
+
+struct volume {
+	char name[VOLUME_NAME_MAX + 1]; /* for people */
+	char serial[DISK_SERIAL_MAX + 1];
+	char target[VOLUME_TARGET_MAX + 1];
+	char disk[64]; /* path of its block device, once found */
+	bool read_only, raw;
+};
+
+struct volumes {
+	struct volume items[VOLUMES_MAX]; /* by target: what lies in another comes after it */
+	unsigned n;
+};
+
+/* Copies and checks what a launch says. Returns 0 or -EINVAL with *err set. */
+int volumes_read(const Protect__Agent__WorkloadLaunch *message, struct volumes *out,
+		 struct error *err);
+
+/* Finds the disks by find_disk (as disk_find()). Returns 0, or what that returned with *missing set
+ * to the serial. */
+int volumes_find(struct volumes *volumes, int (*find_disk)(const char *, char *, size_t),
+		 const char **missing);
+
+/*
+ * The child's part. First, where the zone's /dev is still there: fds gets a mount or a device for
+ * each (-1: none yet); the caller closes them. Then, in the new root with its /dev, they are put in
+ * their places. Both return 0 or a negative errno with *err set.
+ */
+int volumes_mount(const struct volumes *volumes, int fds[static VOLUMES_MAX], struct error *err);
+int volumes_attach(const struct volumes *volumes, const int fds[static VOLUMES_MAX],
+		   struct error *err);
