@@ -28,10 +28,19 @@ int zone_update_run(const struct args *args, void *values);
 int zone_pause_run(const struct args *args, void *values);
 int zone_resume_run(const struct args *args, void *values);
 int workload_launch_run(const struct args *args, void *values);
+int workload_attach_run(const struct args *args, void *values);
+int workload_start_run(const struct args *args, void *values);
 
 /* Options that stand in those files. */
 #define HOST_HV_DEBUG_N_OPTIONS 1
 #define ZONE_UPDATE_N_OPTIONS	(4 + LIMIT_N_OPTIONS)
+#define ATTACH_N_OPTIONS	2
+#define START_N_OPTIONS		1
+struct attach_values {
+	bool no_stdin, no_replay, start;
+};
+extern const struct arg_option attach_options[ATTACH_N_OPTIONS];
+extern const struct arg_option start_options[START_N_OPTIONS]; /* of struct attach_values too */
 extern const struct arg_option host_hv_debug_options[HOST_HV_DEBUG_N_OPTIONS];
 extern const struct arg_option zone_update_options[ZONE_UPDATE_N_OPTIONS];
 struct zone_update_values {
@@ -41,7 +50,12 @@ struct zone_update_values {
 };
 
 /* Shows the logs (method) of what operand 0 names, or of everything. Returns an exit status. */
-int logs_run(uint32_t method, const struct args *args, bool follow, bool split);
+struct logs_options;
+int logs_run(uint32_t method, const struct args *args, const struct logs_options *options,
+	     bool split);
+
+/* "10m", "1h30m", "2026-11-27T18:30:00Z", "2026-11-27": ms since 1970. Returns 0 or -EINVAL. */
+int logs_since(const char *text, uint64_t now_ms, uint64_t *out);
 
 /* Asks the daemon for something whose answer is Empty, about every operand in turn. Returns an exit
  * status. */

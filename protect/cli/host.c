@@ -104,7 +104,7 @@ static const struct command commands[] = {
 	 .details = "Boots, endings, warnings, devices that a guest broke; also of zones that have "
 		    "ended and\nwere not destroyed yet. With several zones each line begins with "
 		    "the zone's name.\n",
-	 OPTIONS(logs_options, struct logs_options),
+	 OPTIONS(follow_options, struct logs_options),
 	 .operands_max = 1,
 	 .run = host_hv_console_run},
 	{.name = "hv-debug-info",

@@ -23,8 +23,7 @@ const struct arg_option host_hv_debug_options[HOST_HV_DEBUG_N_OPTIONS] = {
 
 int host_hv_console_run(const struct args *args, void *values)
 {
-	return logs_run(METHOD(HOST_HV_CONSOLE), args,
-			((const struct logs_options *)values)->follow, false);
+	return logs_run(METHOD(HOST_HV_CONSOLE), args, values, false);
 }
 
 /* Adds the objects of one answer. Returns an exit status. */

@@ -39,6 +39,12 @@ struct workload_launch_values {
 	struct arg_list volumes;
 };
 
+/* The exit status that an ended workload stands for. */
+int workload_status(const Protect__Control__Workload *workload);
+
+/* Says that the caller has left a workload that goes on. Returns CLI_OK. */
+int workload_left(const char *name);
+
 /* Of --resource-adjustment-policy, and which of them a word is. */
 extern const char *const zone_policy_words[];
 Protect__Control__ResourcePolicy zone_policy(const char *word);
@@ -77,6 +83,7 @@ extern const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS
 	"fails, at\nmost N times. The first time after 0.1 s, then after twice as long, at most "  \
 	"a "                                                                                       \
 	"minute; a run of 10 s\nstarts that anew. 'workload stop' ends it for good.\n\n"           \
+	"Ctrl-] on its terminal leaves it running; 'workload attach' comes back to it.\n\n"        \
 	"What it may do is what Docker's default leaves it, but for CAP_MKNOD. A seccomp profile " \
 	"is Docker's\nJSON. Capabilities that are added count for a user who is not root as "      \
 	"well.\n\n"                                                                                \

@@ -16,7 +16,8 @@
 #include "protect/cli/output.h"
 
 #define INPUT_CHUNK	    (32u * 1024)
-#define INTERRUPTS_TO_LEAVE 3 /* a zone that ignores SIGINT must not keep the caller */
+#define DETACH_KEY	    0x1d /* Ctrl-] */
+#define INTERRUPTS_TO_LEAVE 3	 /* a zone that ignores SIGINT must not keep the caller */
 #define DRAIN_GRACE_NS                                                                             \
 	(5 * NS_PER_S) /* a process that ended, its output held open by another one */
 
@@ -94,6 +95,7 @@ int relay_init(struct relay *relay, struct connection *connection, unsigned flag
 	relay->has_err = flags & RELAY_STDERR;
 	relay->input_open = flags & RELAY_INPUT;
 	relay->has_terminal = flags & RELAY_TERMINAL;
+	relay->may_detach = (flags & RELAY_DETACH) && relay->has_terminal;
 	relay->failure = flags & RELAY_SIGNALS ? CLI_EXEC_FAILED : CLI_ERROR;
 	r = open_out(relay, &relay->out, STDOUT_FILENO);
 	if (!r && relay->has_err)
@@ -106,7 +108,7 @@ int relay_init(struct relay *relay, struct connection *connection, unsigned flag
 	}
 	if (relay->has_err)
 		end_input(&relay->err);
-	if (!relay->input_open)
+	if (!relay->input_open && !(flags & RELAY_QUIET))
 		end_input(&relay->out);
 	signal(SIGPIPE,
 	       SIG_IGN); /* a broken pipe is seen at write(2), with the terminal to be restored */
@@ -166,6 +168,14 @@ static void write_out(struct relay *relay, struct relay_out *out)
 		idm_stream_consumed(out->stream, (size_t)n);
 }
 
+static void send_input(struct relay *relay, const uint8_t *data, size_t len)
+{
+	const uint8_t *key = relay->may_detach ? memchr(data, DETACH_KEY, len) : NULL;
+
+	relay->detached = key != NULL;
+	idm_stream_write(relay->out.stream, data, key ? (size_t)(key - data) : len);
+}
+
 static void read_input(struct relay *relay)
 {
 	uint8_t buf[INPUT_CHUNK];
@@ -178,7 +188,7 @@ static void read_input(struct relay *relay)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n > 0) {
-		idm_stream_write(relay->out.stream, buf, (size_t)n);
+		send_input(relay, buf, (size_t)n);
 		return;
 	}
 	relay->input_open = false;
@@ -268,7 +278,7 @@ int relay_run(struct relay *relay, struct reply *reply, bool drain)
 
 	if (relay->has_terminal)
 		terminal_make_raw(&relay->terminal);
-	while (!relay->ended_by) {
+	while (!relay->ended_by && !relay->detached) {
 		bool waiting = reply->done && all_written(relay);
 
 		if (reply->done && (!drain || (reply->error && all_written(relay))))
@@ -283,7 +293,7 @@ int relay_run(struct relay *relay, struct reply *reply, bool drain)
 			break;
 		turn(relay, waiting ? 500 : -1);
 	}
-	if (drain || reply->error || relay->ended_by)
+	if (drain || reply->error || relay->ended_by || relay->detached)
 		terminal_restore(&relay->terminal);
 	return relay->ended_by;
 }

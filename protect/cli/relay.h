@@ -33,6 +33,7 @@ struct relay {
 	bool has_err;
 	bool input_open;
 	bool has_terminal;
+	bool may_detach, detached;
 	struct terminal terminal;
 	int signals; /* signalfd(2), or -1 */
 	unsigned interrupts;
@@ -45,6 +46,8 @@ enum relay_flags {
 	RELAY_INPUT = 1,    /* send standard input */
 	RELAY_STDERR = 2,   /* a stream of its own for standard error */
 	RELAY_TERMINAL = 4, /* raw mode, sizes */
+	RELAY_DETACH = 16,  /* Ctrl-] on the terminal ends the relay and leaves the process there */
+	RELAY_QUIET = 32,   /* without RELAY_INPUT: the input there is not ended by it */
 	RELAY_SIGNALS = 8,  /* SIGINT, SIGTERM, SIGHUP go to the process there */
 };
 
@@ -59,6 +62,6 @@ uint64_t relay_stderr_number(const struct relay *relay);
 
 /*
  * Moves bytes until the reply is there, and, with `drain`, all output was written. Returns 0, or
- * the exit status that ended it early.
+ * the exit status that ended it early. Who has left by Ctrl-] finds that in `detached`.
  */
 int relay_run(struct relay *relay, struct reply *reply, bool drain);

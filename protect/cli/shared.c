@@ -5,9 +5,22 @@
 
 const struct arg_option list_options[1] = {OUTPUT_OPTION(struct list_options)};
 
-const struct arg_option logs_options[1] = {
-	{'f', "follow", ARG_FLAG, offsetof(struct logs_options, follow), NULL,
-	 "go on with what comes", 0, 0, NULL},
+#define FOLLOW                                                                                     \
+	{                                                                                          \
+		'f', "follow", ARG_FLAG, offsetof(struct logs_options, follow), NULL,              \
+			"go on with what comes", 0, 0, NULL                                        \
+	}
+
+const struct arg_option follow_options[1] = {FOLLOW};
+
+const struct arg_option logs_options[LOGS_N_OPTIONS] = {
+	FOLLOW,
+	{'t', "timestamps", ARG_FLAG, offsetof(struct logs_options, timestamps), NULL,
+	 "with the time in front of each line", 0, 0, NULL},
+	{0, "since", ARG_STRING, offsetof(struct logs_options, since), "TIME",
+	 "from then on: 90s, 10m, 1h30m ago, or 2026-11-27T18:30:00Z", 0, 0, NULL},
+	{'n', "tail", ARG_STRING, offsetof(struct logs_options, tail), "LINES",
+	 "of what there is only the last lines (default: all)", 0, 0, NULL},
 };
 
 const struct arg_option destroy_options[1] = {

@@ -12,14 +12,18 @@ struct list_options {
 };
 
 struct logs_options {
-	bool follow;
+	bool follow, timestamps;
+	const char *since, *tail;
 };
+
+#define LOGS_N_OPTIONS 4
 
 struct destroy_options {
 	bool wait;
 };
 
 extern const struct arg_option list_options[1];
-extern const struct arg_option logs_options[1];
+extern const struct arg_option logs_options[LOGS_N_OPTIONS];
+extern const struct arg_option follow_options[1]; /* of struct logs_options */
 extern const struct arg_option destroy_options[1];
 extern const struct arg_option exec_options[EXEC_N_OPTIONS]; /* of struct exec_options */

@@ -110,24 +110,6 @@ static int stop_run(const struct args *args, void *values)
 	return message ? CLI_OK : CLI_ERROR;
 }
 
-static int start_run(const struct args *args, void *values)
-{
-	int status = CLI_OK;
-
-	(void)values;
-	for (size_t i = 0; i < args->n_operands; i++) {
-		Protect__Control__Ref ref = PROTECT__CONTROL__REF__INIT;
-		_cleanup_(message_freep) ProtobufCMessage *message = NULL;
-
-		ref.ref = args->operands[i];
-		message = connection_ask(METHOD(WORKLOAD_START), &ref.base,
-					 &protect__control__workload__descriptor);
-		if (!message)
-			status = CLI_ERROR;
-	}
-	return status;
-}
-
 static int exec_command(const struct args *args, void *values)
 {
 	return exec_run(METHOD(WORKLOAD_EXEC), args, values);
@@ -135,8 +117,7 @@ static int exec_command(const struct args *args, void *values)
 
 static int logs_command(const struct args *args, void *values)
 {
-	return logs_run(METHOD(WORKLOAD_LOGS), args, ((const struct logs_options *)values)->follow,
-			true);
+	return logs_run(METHOD(WORKLOAD_LOGS), args, values, true);
 }
 
 static int destroy_command(const struct args *args, void *values)
@@ -183,11 +164,26 @@ static const struct command commands[] = {
 	 .needs_tail = true,
 	 .run = exec_command},
 	{.name = "start",
-	 .usage = "WORKLOAD...",
+	 .usage = "[OPTION...] WORKLOAD...",
 	 .summary = "Start workloads that have ended once more, on the files they left.",
+	 .options = start_options,
+	 .n_options = START_N_OPTIONS,
+	 .values_size = sizeof(struct attach_values),
 	 .operands_min = 1,
 	 .operands_max = 1000,
-	 .run = start_run},
+	 .run = workload_start_run},
+	{.name = "attach",
+	 .usage = "[OPTION...] WORKLOAD",
+	 .summary = "Join a workload's input and outputs, and exit with its status.",
+	 .details = "First comes the last of what it wrote. One caller at a time. On a workload's "
+		    "terminal Ctrl-] leaves\nit running; so does this program's end. Input goes to "
+		    "workloads launched with --tty or --interactive.\n",
+	 .options = attach_options,
+	 .n_options = ATTACH_N_OPTIONS,
+	 .values_size = sizeof(struct attach_values),
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .run = workload_attach_run},
 	{.name = "stop",
 	 .usage = "[OPTION...] WORKLOAD",
 	 .summary = "Ask the workload to end, kill it if it does not, and wait for that.",

@@ -97,8 +97,9 @@ static int prepare(struct launch *launch, const struct args *args,
 	if (!launch->connection ||
 	    import_if_local(launch->connection, args->operands[0], &launch->image) < 0)
 		return -1;
-	if (values->attach && relay_init(&launch->relay, launch->connection,
-					 exec_relay_flags(values->exec.terminal)) < 0)
+	if (values->attach &&
+	    relay_init(&launch->relay, launch->connection,
+		       exec_relay_flags(values->exec.terminal) | RELAY_DETACH) < 0)
 		return -1;
 	if (exec_process_init(&launch->process, args, &values->exec,
 			      values->attach ? &launch->relay : NULL) < 0)
@@ -144,8 +145,15 @@ static int fill(struct launch *launch, const struct args *args,
 	return CLI_OK;
 }
 
-/* The exit status that an ended workload stands for. */
-static int status_of(const Protect__Control__Workload *workload)
+int workload_left(const char *name)
+{
+	fprintf(stderr,
+		"\nprotect: left '%s', which goes on; 'protect workload attach %s' comes back\n",
+		name, name);
+	return CLI_OK;
+}
+
+int workload_status(const Protect__Control__Workload *workload)
 {
 	if (workload->has_exit_code && workload->exit_code >= 0 && workload->exit_code <= 255)
 		return workload->exit_code;
@@ -167,10 +175,13 @@ static int wait_for_end(struct launch *launch, char *uuid)
 		return CLI_EXEC_FAILED;
 	launch->connection->call_id = launch_id;
 	status = relay_run(&launch->relay, &launch->ended, true);
+	if (launch->relay.detached)
+		return workload_left(uuid);
 	if (status)
 		return status;
 	message = reply_unpack(&launch->ended, &protect__control__workload__descriptor);
-	return message ? status_of((const Protect__Control__Workload *)message) : CLI_EXEC_FAILED;
+	return message ? workload_status((const Protect__Control__Workload *)message)
+		       : CLI_EXEC_FAILED;
 }
 
 static int run_attached(struct launch *launch)
@@ -183,6 +194,8 @@ static int run_attached(struct launch *launch)
 		return CLI_EXEC_FAILED;
 	status = relay_run(&launch->relay, &launch->started, false);
 	output_progress_end();
+	if (launch->relay.detached)
+		return workload_left("it");
 	if (status)
 		return status;
 	message = reply_unpack(&launch->started, &protect__control__workload__descriptor);

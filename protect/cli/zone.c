@@ -155,8 +155,7 @@ static int exec_command(const struct args *args, void *values)
 
 static int logs_command(const struct args *args, void *values)
 {
-	return logs_run(METHOD(ZONE_LOGS), args, ((const struct logs_options *)values)->follow,
-			false);
+	return logs_run(METHOD(ZONE_LOGS), args, values, false);
 }
 
 static int destroy_command(const struct args *args, void *values)

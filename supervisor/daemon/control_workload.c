@@ -108,7 +108,16 @@ void control_workload_start(struct daemon *d, struct ticket ticket, const void *
 	struct workload *w = find_in_running_zone(d, ticket, ref->ref);
 
 	if (w)
-		workload_start(w, ticket);
+		workload_start(w, ticket, NULL);
+}
+
+void control_workload_attach(struct daemon *d, struct ticket ticket, const void *message)
+{
+	const Protect__Control__WorkloadAttach *request = message;
+	struct workload *w = find_in_running_zone(d, ticket, request->ref);
+
+	if (w)
+		workload_attach(w, ticket, request);
 }
 
 void control_workload_destroy(struct daemon *d, struct ticket ticket, const void *message)

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "supervisor/daemon/log_view.h"
 #include "supervisor/daemon/server.h"
 
 struct follower {
@@ -11,6 +13,10 @@ struct follower {
 	struct daemon *daemon;
 	const struct ring *ring;
 	struct ring_cursor cursor;
+	struct log_view view;
+	char prefix[LOG_VIEW_PREFIX]; /* of the next piece, and how much of it was handed over */
+	size_t prefix_done;
+	bool has_prefix;
 	uint64_t until; /* a reader that does not follow stops here */
 	bool follow, producer_ended;
 	struct ticket ticket;
@@ -66,6 +72,33 @@ static bool is_done(struct follower *f)
 	return f->producer_ended && !ring_peek(f->ring, &f->cursor, &tag, &data, &len);
 }
 
+/* Hands over what the reader's stream takes of the next piece. Returns whether it took all. */
+static bool push_piece(struct follower *f, struct idm_stream *stream, unsigned tag,
+		       const void *data, size_t len)
+{
+	char prefix[LOG_VIEW_PREFIX];
+	size_t n, took, prefix_len;
+
+	log_view_next(&f->view, tag, ring_time_ms(f->ring, &f->cursor), data, len, prefix, &n);
+	if (!f->has_prefix) {
+		memcpy(f->prefix, prefix, sizeof(prefix));
+		f->prefix_done = 0;
+		f->has_prefix = true;
+	}
+	prefix_len = strlen(f->prefix);
+	f->prefix_done +=
+		idm_stream_write(stream, f->prefix + f->prefix_done, prefix_len - f->prefix_done);
+	if (f->prefix_done < prefix_len)
+		return false;
+	took = idm_stream_write(stream, data, n);
+	if (took) {
+		f->has_prefix = false;
+		log_view_shown(&f->view, tag, data, took);
+		ring_advance(f->ring, &f->cursor, took);
+	}
+	return took == n;
+}
+
 /* f may be gone after it. */
 static void push(struct follower *f)
 {
@@ -75,11 +108,10 @@ static void push(struct follower *f)
 
 	while (!is_done(f) && ring_peek(f->ring, &f->cursor, &tag, &data, &len)) {
 		struct idm_stream *stream = tag == FOLLOW_TAG_ERR && f->err ? f->err : f->out;
-		size_t n = stream ? idm_stream_write(stream, data, len) : len;
 
-		if (n)
-			ring_advance(f->ring, &f->cursor, n);
-		if (n < len)
+		if (!stream)
+			ring_advance(f->ring, &f->cursor, len);
+		else if (!push_piece(f, stream, tag, data, len))
 			return;
 	}
 	if (is_done(f))
@@ -147,6 +179,9 @@ void follow_start(struct daemon *d, struct followers *followers, const struct ri
 	}
 	*f = (struct follower){.daemon = d,
 			       .ring = ring,
+			       .cursor = log_view_start(ring, request->since_unix_ms,
+							request->set_tail, request->tail_lines),
+			       .view = {.timestamps = request->timestamps},
 			       .until = ring_end(ring),
 			       .follow = request->follow,
 			       .producer_ended = ended,

@@ -5,17 +5,19 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/util.h"
 
-#define RECORD_MAX   4096u
+#define RECORD_MAX   4095u
 #define TAGS_MAX     16u
 #define POSITION_MAX (UINT64_MAX / 2)
 
-#define FILE_MAGIC  UINT64_C(0x474e495254525030) /* "0PRTRING" */
+#define FILE_MAGIC  UINT64_C(0x474e495254525031) /* "1PRTRING"; 0 had no times */
 #define FILE_OFFSET 4096			 /* of the bytes */
 
 struct ring {
@@ -31,11 +33,28 @@ struct file_head {
 	uint64_t magic, size, start, end;
 };
 
-/* In front of each record: tag in the upper bits, length in the lower ones. */
+/* In front of each record. */
 struct header {
-	uint16_t tag;
-	uint16_t len;
+	uint64_t time_ms; /* since 1970 */
+	unsigned tag, len;
 };
+
+/* It takes eight bytes, so that short lines need not much more than themselves: 48 bits of time, 4
+ * of the tag, 12 of the length. */
+#define HEADER_SIZE 8u
+
+static uint64_t pack(const struct header *header)
+{
+	return header->time_ms << 16 | (uint64_t)(header->tag % TAGS_MAX) << 12 |
+	       (header->len & RECORD_MAX);
+}
+
+static struct header unpack(uint64_t word)
+{
+	return (struct header){.time_ms = word >> 16,
+			       .tag = (unsigned)(word >> 12) % TAGS_MAX,
+			       .len = (unsigned)word & RECORD_MAX};
+}
 
 struct ring *ring_new(size_t size_bytes)
 {
@@ -69,13 +88,13 @@ static void copy_in(struct ring *ring, uint64_t at, const void *data, size_t len
 
 static struct header header_at(const struct ring *ring, uint64_t at)
 {
-	uint8_t raw[sizeof(struct header)];
-	struct header header;
+	uint8_t raw[HEADER_SIZE];
+	uint64_t word;
 
 	for (size_t i = 0; i < sizeof(raw); i++)
 		raw[i] = ring->bytes[(at + i) & (ring->size - 1)];
-	memcpy(&header, raw, sizeof(header));
-	return header;
+	memcpy(&word, raw, sizeof(word));
+	return unpack(word);
 }
 
 static int write_head(struct ring *ring, uint64_t end)
@@ -154,9 +173,9 @@ static bool is_sound(const struct ring *ring)
 	while (at < ring->end) {
 		struct header header = header_at(ring, at);
 
-		if (header.tag >= TAGS_MAX || header.len > RECORD_MAX)
+		if (!header.len)
 			return false;
-		at += sizeof(header) + header.len;
+		at += HEADER_SIZE + header.len;
 	}
 	return at == ring->end;
 }
@@ -183,16 +202,25 @@ int ring_restore(struct ring *ring, int fd)
 	return -EBADMSG;
 }
 
+static uint64_t wall_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / NS_PER_MS;
+}
+
 static void append_record(struct ring *ring, unsigned tag, const void *data, size_t len)
 {
-	struct header header = {.tag = (uint16_t)tag, .len = (uint16_t)len};
+	struct header header = {.time_ms = wall_ms(), .tag = tag, .len = (unsigned)len};
+	const uint64_t word = pack(&header);
 	uint64_t old_start = ring->start, old_end = ring->end;
 
-	while (ring->end + sizeof(header) + len - ring->start > ring->size)
-		ring->start += sizeof(header) + header_at(ring, ring->start).len;
-	copy_in(ring, ring->end, &header, sizeof(header));
-	copy_in(ring, ring->end + sizeof(header), data, len);
-	ring->end += sizeof(header) + len;
+	while (ring->end + HEADER_SIZE + len - ring->start > ring->size)
+		ring->start += HEADER_SIZE + header_at(ring, ring->start).len;
+	copy_in(ring, ring->end, &word, sizeof(word));
+	copy_in(ring, ring->end + HEADER_SIZE, data, len);
+	ring->end += HEADER_SIZE + len;
 	if (ring->file >= 0 && !ring->file_behind)
 		ring->file_behind = write_record(ring, old_start, old_end) < 0;
 }
@@ -226,12 +254,23 @@ bool ring_peek(const struct ring *ring, struct ring_cursor *cursor, unsigned *ta
 	if (cursor->record >= ring->end)
 		return false;
 	header = header_at(ring, cursor->record);
-	place = (cursor->record + sizeof(header) + cursor->offset) & (ring->size - 1);
+	place = (cursor->record + HEADER_SIZE + cursor->offset) & (ring->size - 1);
 	left = header.len - cursor->offset;
 	*tag = header.tag;
 	*data = ring->bytes + place;
 	*len = left < ring->size - place ? left : ring->size - place;
 	return true;
+}
+
+uint64_t ring_time_ms(const struct ring *ring, const struct ring_cursor *cursor)
+{
+	return header_at(ring, cursor->record).time_ms;
+}
+
+void ring_skip(const struct ring *ring, struct ring_cursor *cursor)
+{
+	*cursor = (struct ring_cursor){.record = cursor->record + HEADER_SIZE +
+						 header_at(ring, cursor->record).len};
 }
 
 void ring_advance(const struct ring *ring, struct ring_cursor *cursor, size_t len)
@@ -241,6 +280,6 @@ void ring_advance(const struct ring *ring, struct ring_cursor *cursor, size_t le
 	cursor->offset += (uint32_t)len;
 	if (cursor->offset < header.len)
 		return;
-	cursor->record += sizeof(header) + header.len;
+	cursor->record += HEADER_SIZE + header.len;
 	cursor->offset = 0;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The last bytes that something printed, in order, each run of them tagged with where it came from
- * (console, stdout, stderr). Fixed memory; the oldest records go first. Readers hold cursors of
- * their own, so that one that is slow skips what is gone and holds up nobody. One thread.
+ * The last bytes that something printed, in order, each run of them with when it came and tagged
+ * with where it came from (console, stdout, stderr). Fixed memory; the oldest records go first.
+ * Readers hold cursors of their own, so that one that is slow skips what is gone and holds up
+ * nobody. One thread.
  */
 #pragma once
 
@@ -44,7 +45,7 @@ int ring_restore(struct ring *ring, int fd);
 /* Forgets everything. */
 void ring_clear(struct ring *ring);
 
-/* Adds bytes; a tag is below 16. */
+/* Adds bytes, as of now by the wall clock; a tag is below 16. */
 void ring_append(struct ring *ring, unsigned tag, const void *data, size_t len);
 
 /* Where the next record will be: what a reader that wants only what there is now compares its
@@ -57,6 +58,12 @@ uint64_t ring_end(const struct ring *ring);
  */
 bool ring_peek(const struct ring *ring, struct ring_cursor *cursor, unsigned *tag,
 	       const void **data, size_t *len);
+
+/* When the bytes came that ring_peek() gave, in ms since 1970. */
+uint64_t ring_time_ms(const struct ring *ring, const struct ring_cursor *cursor);
+
+/* Moves the cursor to the beginning of the next record. The cursor's own is there. */
+void ring_skip(const struct ring *ring, struct ring_cursor *cursor);
 
 /* The reader took len of the bytes that ring_peek() gave. */
 void ring_advance(const struct ring *ring, struct ring_cursor *cursor, size_t len);

@@ -61,6 +61,8 @@ static const struct method methods[] = {
 		{&protect__control__destroy__descriptor, control_workload_destroy},
 	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_WAIT] = {REF, control_workload_wait},
 	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_START] = {REF, control_workload_start},
+	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_ATTACH] =
+		{&protect__control__workload_attach__descriptor, control_workload_attach},
 	[PROTECT__CONTROL__METHOD__METHOD_IMAGE_PULL] = {&protect__control__image_pull__descriptor,
 							 control_image_pull},
 	[PROTECT__CONTROL__METHOD__METHOD_IMAGE_IMPORT] =

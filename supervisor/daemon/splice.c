@@ -53,6 +53,19 @@ static void send_end(struct splice_end *end)
 	idm_stream_end(stream);
 }
 
+/* Gives credit for bytes that came from this side and have gone. */
+static void give_credit(struct splice *splice, enum splice_side from, size_t n)
+{
+	size_t old = from == SPLICE_AGENT && n > splice->replayed ? splice->replayed
+		     : from == SPLICE_AGENT			  ? n
+								  : 0;
+
+	if (from == SPLICE_AGENT)
+		splice->replayed -= old;
+	if (n > old && splice->ends[from].stream)
+		idm_stream_consumed(splice->ends[from].stream, n - old);
+}
+
 /* Gives the other side what waits for it. */
 static void deliver(struct splice *splice, enum splice_side from)
 {
@@ -65,8 +78,7 @@ static void deliver(struct splice *splice, enum splice_side from)
 
 		buffer->start += n;
 		buffer->len -= n;
-		if (n && source->stream)
-			idm_stream_consumed(source->stream, n);
+		give_credit(splice, from, n);
 	}
 	if (buffer->len == 0) {
 		buffer_clear(buffer);
@@ -127,8 +139,7 @@ static void drop_waiting(struct splice *splice, enum splice_side from)
 	size_t len = buffer->len;
 
 	buffer_clear(buffer);
-	if (len && splice->ends[from].stream)
-		idm_stream_consumed(splice->ends[from].stream, len);
+	give_credit(splice, from, len);
 }
 
 static void got_end(void *user, struct idm_stream *stream, int error)
@@ -183,6 +194,14 @@ static void bind(struct splice *splice, enum splice_side side)
 	splice->ends[side] = (struct splice_end){.splice = splice};
 	/* What came over a lost stream needs no credit any more. */
 	buffer_clear(&splice->from[side]);
+	if (side == SPLICE_AGENT)
+		splice->replayed = 0;
+}
+
+void splice_replay(struct splice *splice, const void *data, size_t len)
+{
+	if (buffer_add(&splice->from[SPLICE_AGENT], data, len))
+		splice->replayed += len;
 }
 
 int splice_open(struct splice *splice, enum splice_side side, struct idm *idm)

@@ -38,7 +38,8 @@ struct splice_buffer {
 struct splice {
 	struct splice_end ends[2];
 	struct splice_buffer from[2];
-	bool keep_open; /* a client that is lost does not end the agent's input */
+	size_t replayed; /* of what waits for the client, bytes that the agent gets no credit for */
+	bool keep_open;	 /* a client that is lost does not end the agent's input */
 	/* Sees the agent's bytes first. May be NULL. */
 	void (*tap)(void *user, const void *data, size_t len);
 	/* Something ended or was delivered: look at the functions below. Runs inside a session's
@@ -67,6 +68,10 @@ void splice_finish(struct splice *splice, enum splice_side from);
 
 /* Whether nothing is left to deliver that came from this side, or nobody to deliver it to. */
 bool splice_drained(const struct splice *splice, enum splice_side from);
+
+/* Has bytes delivered to the next client first, which the tap saw long ago. Without memory they are
+ * left out. */
+void splice_replay(struct splice *splice, const void *data, size_t len);
 
 /* Drops the agent's side; what came from it is still delivered. */
 void splice_reset_agent(struct splice *splice, int error);

@@ -171,6 +171,7 @@ void workload_message(const struct workload *w, Protect__Control__Workload *out)
 	out->image = (char *)(uintptr_t)row->image;
 	out->reason = (char *)(uintptr_t)row->reason;
 	out->created_unix_ms = row->created_unix_ms;
+	out->terminal = row->terminal;
 	out->restart = row->restart;
 	out->restart_max = row->restart_max;
 	out->restarts = row->restarts;

@@ -2,9 +2,9 @@
 /*
  * Workloads: OCI images that run in zones. The files: workload.c the list and what happens to a
  * running one, workload_launch.c from the request to running, workload_runs.c the runs after the
- * first (by a policy or a request) and the end of each, workload_stop.c, workload_disk.c the
- * image's disk, workload_volumes.c the others, workload_end.c from a failure or destroy to nothing
- * left.
+ * first (by a policy or a request) and the end of each, workload_attach.c, workload_stop.c,
+ * workload_disk.c the image's disk, workload_volumes.c the others, workload_end.c from a failure or
+ * destroy to nothing left.
  *
  * Both streams of a workload are always open and its last output is kept; an attached client gets
  * the bytes as well, and then the zone gets credit only for what the client took. A workload never
@@ -165,8 +165,12 @@ void workload_exited(struct zone *zone, const Protect__Agent__Exited *exited);
 /* Brings one that waits to be started again in line with what the agent says of it. */
 void workload_backoff_listed(struct workload *w, const Protect__Agent__WorkloadState *state);
 
-/* The request METHOD_WORKLOAD_START; answers the ticket once it runs. */
-void workload_start(struct workload *w, struct ticket ticket);
+/*
+ * The request METHOD_WORKLOAD_START; answers the ticket once it runs. With attach: of
+ * METHOD_WORKLOAD_ATTACH, whose streams it gets, answered as workload_wait().
+ */
+void workload_start(struct workload *w, struct ticket ticket,
+		    const Protect__Control__WorkloadAttach *attach);
 
 /* It will not be started again: as it ended. */
 void workload_rest(struct workload *w);
@@ -174,11 +178,18 @@ void workload_rest(struct workload *w);
 /* The connection was lost while it was being started again. */
 void workload_start_lost(struct workload *w);
 
+/* workload_attach.c: the request METHOD_WORKLOAD_ATTACH; answers the ticket as workload_wait(). */
+void workload_attach(struct workload *w, struct ticket ticket,
+		     const Protect__Control__WorkloadAttach *request);
+
 /* workload_stop.c */
 
 /* The stop signal, and SIGKILL for all of it after the grace time (0 = as launched). Answers the
  * ticket as workload_wait(). */
 void workload_stop(struct workload *w, struct ticket ticket, uint32_t grace_ms);
+
+/* The part of it that needs a workload that runs: for one that was being started meanwhile. */
+void workload_send_stop(struct workload *w, uint32_t grace_ms);
 
 /* The number of a signal from its name or number as in an image's configuration; 0 if it means
  * nothing. */

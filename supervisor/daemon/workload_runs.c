@@ -54,6 +54,8 @@ void workload_set_started(struct workload *w, uint32_t run)
 	w->row.started_unix_ms = daemon_unix_ms();
 	workload_set_state(w, STATE(RUNNING));
 	answer_launcher(w);
+	if (w->row.stop_wanted)
+		workload_send_stop(w, 0);
 }
 
 static void end_output(struct workload *w)
@@ -185,15 +187,16 @@ static int send_start(struct workload *w)
 	Protect__Agent__WorkloadStart message = PROTECT__AGENT__WORKLOAD_START__INIT;
 	uint8_t payload[128];
 	size_t len;
-	int r = workload_open_streams(w);
+	int r;
 
+	w->phase = WORKLOAD_PHASE_START;
+	r = workload_open_streams(w);
 	if (r < 0)
 		return r;
 	message.workload = w->row.uuid;
 	message.stdio_stream = splice_number(&w->out, SPLICE_AGENT);
 	message.stderr_stream = splice_number(&w->err, SPLICE_AGENT);
 	len = protect__agent__workload_start__pack(&message, payload);
-	w->phase = WORKLOAD_PHASE_START;
 	r = idm_call(zone_session(w->zone), PROTECT__AGENT__METHOD__METHOD_WORKLOAD_START, payload,
 		     len, clock_now_ns() + AGENT_ANSWER_NS, started, w, &w->call);
 	w->calling = r == 0;
@@ -204,10 +207,8 @@ static void volumes_attached(struct workload *w, int error, const char *text)
 {
 	int r = error;
 
-	if (!error) {
-		workload_reset_streams(w);
+	if (!error)
 		r = send_start(w);
-	}
 	if (r < 0)
 		not_started(w, r, error ? text : strerror(-r));
 }
@@ -245,6 +246,7 @@ static void restart_now(void *user)
 		return;
 	}
 	w->row.restarts++;
+	workload_reset_streams(w);
 	start_again(w);
 }
 
@@ -291,7 +293,21 @@ static int check_startable(const struct workload *w, struct error *err)
 	return workload_volumes_check(w, err);
 }
 
-void workload_start(struct workload *w, struct ticket ticket)
+/* Who waits for its end instead of its start has streams for it. */
+static int take_starter(struct workload *w, struct ticket ticket,
+			const Protect__Control__WorkloadAttach *attach)
+{
+	w->phase = WORKLOAD_PHASE_START;
+	if (!attach) {
+		w->launcher = ticket;
+		return 0;
+	}
+	waiters_add(w->daemon, &w->ended, ticket);
+	return workload_accept_streams(w, ticket, attach->stdio_stream, attach->stderr_stream);
+}
+
+void workload_start(struct workload *w, struct ticket ticket,
+		    const Protect__Control__WorkloadAttach *attach)
 {
 	struct error err = ERROR_NULL;
 	int r = check_startable(w, &err);
@@ -305,6 +321,10 @@ void workload_start(struct workload *w, struct ticket ticket)
 		keep_again(w->daemon, w->row.uuid, w->log);
 	w->row.stop_wanted = false;
 	w->row.quick_ends = w->row.restarts = 0;
-	w->launcher = ticket;
-	start_again(w);
+	workload_reset_streams(w);
+	r = take_starter(w, ticket, attach);
+	if (r < 0)
+		not_started(w, r, strerror(-r));
+	else
+		start_again(w);
 }

@@ -39,7 +39,7 @@ static void grace_over(void *user)
 		exec_send_signal(w->zone, w->row.uuid, SIGKILL, true);
 }
 
-static void send_stop(struct workload *w, uint32_t grace_ms)
+void workload_send_stop(struct workload *w, uint32_t grace_ms)
 {
 	uint32_t number = workload_signal_number(w->row.stop_signal);
 
@@ -50,6 +50,12 @@ static void send_stop(struct workload *w, uint32_t grace_ms)
 		  grace_over, w);
 }
 
+static bool is_being_started_again(const struct workload *w)
+{
+	return w->row.run &&
+	       (w->phase == WORKLOAD_PHASE_START || w->phase == WORKLOAD_PHASE_VOLUMES);
+}
+
 void workload_stop(struct workload *w, struct ticket ticket, uint32_t grace_ms)
 {
 	if (w->phase == WORKLOAD_PHASE_BACKOFF)
@@ -58,7 +64,7 @@ void workload_stop(struct workload *w, struct ticket ticket, uint32_t grace_ms)
 		workload_wait(w, ticket);
 		return;
 	}
-	if (w->phase != WORKLOAD_PHASE_RUNNING) {
+	if (w->phase != WORKLOAD_PHASE_RUNNING && !is_being_started_again(w)) {
 		server_fail(w->daemon, ticket, -EAGAIN,
 			    "workload '%s' does not run; 'protect workload destroy %s' ends it",
 			    w->row.name, w->row.name);
@@ -67,5 +73,6 @@ void workload_stop(struct workload *w, struct ticket ticket, uint32_t grace_ms)
 	waiters_add(w->daemon, &w->ended, ticket);
 	w->row.stop_wanted = true;
 	state_put_workload(w->daemon->state, &w->row);
-	send_stop(w, grace_ms);
+	if (w->phase == WORKLOAD_PHASE_RUNNING)
+		workload_send_stop(w, grace_ms);
 }

@@ -17,6 +17,7 @@
 #include "supervisor/daemon/daemon.h"
 #include "supervisor/daemon/ledger.h"
 #include "supervisor/daemon/limits.h"
+#include "supervisor/daemon/log_view.h"
 #include "supervisor/daemon/ring.h"
 #include "supervisor/daemon/spec.h"
 #include "supervisor/daemon/state.h"
@@ -450,6 +451,51 @@ Test(daemon_parts, spec_names_every_descriptor)
 	cr_expect_not_null(strstr(line, " loglevel=7"));
 	json_decref(root);
 	close(fd);
+}
+
+/* What a reader of a log with these words sees, as one text; times become 'T'. */
+static const char *view(const struct ring *ring, bool timestamps, bool has_tail, uint32_t tail)
+{
+	static char text[512];
+	struct ring_cursor at = log_view_start(ring, 0, has_tail, tail);
+	struct log_view v = {.timestamps = timestamps};
+	char prefix[LOG_VIEW_PREFIX];
+	const void *data;
+	unsigned tag;
+	size_t len, n, used = 0;
+
+	while (ring_peek(ring, &at, &tag, &data, &len)) {
+		log_view_next(&v, tag, ring_time_ms(ring, &at), data, len, prefix, &n);
+		cr_assert(!*prefix ||
+			  (strlen(prefix) == 25 && prefix[10] == 'T' && prefix[24] == ' '));
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%.*s",
+					 *prefix ? "T " : "", (int)n, (const char *)data);
+		log_view_shown(&v, tag, data, n);
+		ring_advance(ring, &at, n);
+	}
+	text[used] = '\0';
+	return text;
+}
+
+Test(daemon_parts, views_of_a_log)
+{
+	struct ring *ring = ring_new(RING_SIZE);
+
+	cr_expect_str_eq(view(ring, true, true, 3), "");
+	ring_append(ring, 1, "one\ntw", 6);
+	ring_append(ring, 2, "bad\n", 4);
+	ring_append(ring, 1, "o\n\nthree", 8);
+	cr_expect_str_eq(view(ring, false, false, 0), "one\ntwbad\no\n\nthree");
+	cr_expect_str_eq(view(ring, true, false, 0), "T one\nT twT bad\no\nT \nT three");
+	cr_expect_str_eq(view(ring, false, true, 0), "");
+	cr_expect_str_eq(view(ring, false, true, 1), "three");
+	cr_expect_str_eq(view(ring, false, true, 2), "\nthree");
+	cr_expect_str_eq(view(ring, false, true, 100), "one\ntwbad\no\n\nthree");
+	ring_append(ring, 1, "\n", 1);
+	cr_expect_str_eq(view(ring, false, true, 1), "three\n");
+	cr_expect_eq(log_view_start(ring, UINT64_MAX, false, 0).record, ring_end(ring));
+	cr_expect_eq(log_view_start(ring, 1, true, UINT32_MAX).record, 0);
+	ring_free(ring);
 }
 
 Test(daemon_parts, restart_policies)

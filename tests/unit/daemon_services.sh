@@ -277,6 +277,65 @@ what_options_say() {
 	protect workload destroy -W o4
 }
 
+logs_as_asked() {
+	box l1 "oci:$work/box" -- /bin/sh -c 'echo one; echo two; echo bad >&2; printf three; sleep 2; echo " and more"; echo four; sleep 1000'
+	wait_until bash -c "'$bin/protect' workload logs l1 2>/dev/null | grep -q three"
+	expect 'two' bash -c "'$bin/protect' workload logs -n 3 l1 2>/dev/null | head -n 1"
+	expect '' protect workload logs --tail 0 l1
+	wait_until bash -c "'$bin/protect' workload logs l1 2>/dev/null | grep -qx four"
+	expect four bash -c "'$bin/protect' workload logs --tail 1 l1 2>/dev/null"
+	# A line has the time at which it began, once.
+	protect workload logs -t l1 >"$work/out" 2>"$work/err"
+	expect 4 grep -cE '^20[0-9-]{8}T[0-9:]{8}\.[0-9]{3}Z (one|two|three and more|four)$' "$work/out"
+	expect 1 grep -cE 'Z bad$' "$work/err"
+	expect '' protect workload logs --since 2099-01-01 l1
+	expect 4 bash -c "'$bin/protect' workload logs --since 1h l1 2>/dev/null | wc -l"
+	expect_error 'is no time' protect workload logs --since yesterday l1
+	expect_error 'is no number' protect workload logs -n x l1
+	expect 4 bash -c "timeout 5 '$bin/protect' workload logs -ft l1 2>/dev/null | wc -l"
+	protect workload destroy -W l1
+}
+
+attached_later() {
+	local follower=$work/follower
+	# Input that stays open for who comes later, whose end is passed on.
+	# shellcheck disable=SC2016 # for the shell there
+	box a1 -i "oci:$work/box" -- /bin/sh -c 'echo before; while read -r line; do echo "got $line"; done; echo end; exit 6'
+	wait_until is before protect workload logs a1
+	mkfifo "$work/in"
+	"$bin/protect" workload attach a1 <"$work/in" >"$follower" 2>&1 &
+	pid=$!
+	exec 8>"$work/in"
+	wait_until grep -qx before "$follower"
+	echo hello >&8
+	wait_until grep -qx 'got hello' "$follower"
+	expect_status 125 protect workload attach a1 </dev/null
+	grep -q 'somebody is attached' "$work/output" || fail "$(cat "$work/output")"
+	# Who is killed leaves it running.
+	kill -9 $pid
+	wait $pid || true
+	exec 8>&-
+	expect running workload a1 state
+	# A signal would be passed on; without input none is ended.
+	expect_status 137 timeout -s KILL 2 "$bin/protect" workload attach --no-replay --no-stdin a1
+	expect_status 6 protect workload attach a1 <<<more
+	expect $'before\ngot hello\ngot more\nend' cat "$work/output"
+	expect_status 125 protect workload attach a1
+	grep -q 'does not run' "$work/output" || fail "$(cat "$work/output")"
+	expect_status 6 protect workload start -a a1 <<<once
+	expect $'before\nend' cat <(grep -v '^got' "$work/output")
+	protect workload destroy -W a1
+	# On a terminal: Ctrl-] leaves.
+	# shellcheck disable=SC2016 # for the shell there
+	box a2 -t "oci:$work/box" -- /bin/sh -c 'echo up; read -r line; echo "line $line"; exit 4'
+	expect_status 0 env TYPE_AFTER_3S=$'\035' python3 "$here/../e2e/terminal.py" "$bin/protect" workload attach a2
+	grep -q "left 'a2', which goes on" "$work/output" || fail "$(cat "$work/output")"
+	expect running workload a2 state
+	expect_status 4 env TYPE_AFTER_3S=$'word\n' python3 "$here/../e2e/terminal.py" "$bin/protect" workload attach a2
+	grep -q 'line word' "$work/output" || fail "$(cat "$work/output")"
+	protect workload destroy -W a2
+}
+
 execs_that_are_left_alone() {
 	expect '' protect workload exec -d w2 -- /bin/sh -c 'sleep 0.5; echo here >/note; sleep 1000'
 	wait_until protect workload exec w2 -- cat /note
@@ -579,6 +638,8 @@ else
 	a_zone_and_its_workloads
 	runs_of_a_workload
 	what_options_say
+	logs_as_asked
+	attached_later
 	execs_that_are_left_alone
 	what_a_zone_is_told
 	a_pause

@@ -429,7 +429,7 @@ Test(daemon_survival, a_log_file_is_not_trusted)
 	for (unsigned i = 0; i < 40; i++)
 		ring_append(ring, 1, "0123456789", 10);
 	ring_free(ring);
-	for (off_t at = 0; at < 4096 + 600; at = at == 31 ? 4096 : at + 1) {
+	for (off_t at = 0; at < 4096 + 40 * 18; at = at == 31 ? 4096 : at + 1) {
 		_cleanup_(close_fdp) int fd = ring_file(dir, 0);
 		char byte, other;
 
@@ -438,10 +438,8 @@ Test(daemon_survival, a_log_file_is_not_trusted)
 		cr_assert_eq(pwrite(fd, &other, 1, at), 1);
 		refused += restored(dir, text, sizeof(text)) == 0;
 		cr_assert_eq(pwrite(fd, &byte, 1, at), 1);
-		if (at == 4096 + 559)
-			break;
 	}
-	cr_expect_gt(refused, 32 + 40 * 2);
+	cr_expect_gt(refused, 32 + 40); /* any time is one, and so is any tag */
 	cr_expect_eq(restored(dir, text, sizeof(text)), 400);
 	snprintf(command, sizeof(command), "rm -r %s", dir);
 	cr_expect_eq(system(command), 0);
