@@ -177,12 +177,24 @@ static void reply_list(struct image_op *op)
 	server_reply(op->daemon, op->ticket, &list.base);
 }
 
+static void pass_progress(struct image_op *op, const Protect__Storage__Progress *from)
+{
+	Protect__Control__Progress to = PROTECT__CONTROL__PROGRESS__INIT;
+
+	to.text = from->text;
+	to.done = from->done;
+	to.total = from->total;
+	to.item = from->item;
+	to.item_number = from->item_number;
+	to.items = from->items;
+	server_progress_message(op->daemon, op->ticket, &to);
+}
+
 /* Progress goes on to the client. Returns true for the result; the call is over then. */
 static bool is_result(struct image_op *op, const Protect__Storage__Reply *reply)
 {
 	if (reply->progress) {
-		server_progress(op->daemon, op->ticket, reply->progress->text,
-				reply->progress->done, reply->progress->total);
+		pass_progress(op, reply->progress);
 		return false;
 	}
 	op->storage = NULL;
@@ -273,9 +285,12 @@ void control_image_pull(struct daemon *d, struct ticket ticket, const void *mess
 	Protect__Storage__Pull what = PROTECT__STORAGE__PULL__INIT;
 
 	what.ref = pull->ref;
+	what.username = pull->username;
+	what.password = pull->password;
 	request.what_case = PROTECT__STORAGE__REQUEST__WHAT_PULL;
 	request.pull = &what;
 	ask(d, ticket, &request, got_image);
+	explicit_bzero(pull->password, strlen(pull->password)); /* it is storage's now */
 }
 
 void control_image_list(struct daemon *d, struct ticket ticket, const void *message)
@@ -289,12 +304,46 @@ void control_image_list(struct daemon *d, struct ticket ticket, const void *mess
 	ask(d, ticket, &request, got_list);
 }
 
+static void add_digest(char **digests, size_t *n, char *digest)
+{
+	for (size_t i = 0; i < *n; i++)
+		if (strcmp(digests[i], digest) == 0)
+			return;
+	if (*digest)
+		digests[(*n)++] = digest;
+}
+
+/* The digests of all images that something runs from, borrowed. Returns an array for the caller to
+ * free, NULL without memory. */
+static char **digests_in_use(struct daemon *d, size_t *n)
+{
+	size_t most = 1;
+	char **digests;
+
+	for (const struct zone *z = d->zones; z; z = z->next)
+		most++;
+	for (const struct workload *w = d->workloads; w; w = w->next)
+		most++;
+	digests = calloc(most, sizeof(*digests));
+	*n = 0;
+	if (!digests)
+		return NULL;
+	for (struct zone *z = d->zones; z; z = z->next)
+		if (z->phase != ZONE_PHASE_ENDED)
+			add_digest(digests, n, z->row.kernel_digest);
+	for (struct workload *w = d->workloads; w; w = w->next)
+		if (w->zone->phase != ZONE_PHASE_ENDED)
+			add_digest(digests, n, w->row.image_digest);
+	return digests;
+}
+
 void control_image_remove(struct daemon *d, struct ticket ticket, const void *message)
 {
 	const Protect__Control__Ref *ref = message;
 	Protect__Storage__Request request = PROTECT__STORAGE__REQUEST__INIT;
 	Protect__Storage__Remove what = PROTECT__STORAGE__REMOVE__INIT;
 	uint32_t users = *ref->ref ? count_users(d, ref->ref, ref->ref) : 0;
+	_cleanup_(freep) char **in_use = NULL;
 
 	if (users) {
 		server_fail(
@@ -303,7 +352,13 @@ void control_image_remove(struct daemon *d, struct ticket ticket, const void *me
 			ref->ref, users);
 		return;
 	}
+	in_use = digests_in_use(d, &what.n_in_use);
+	if (!in_use) {
+		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
+		return;
+	}
 	what.ref = ref->ref;
+	what.in_use = in_use;
 	request.what_case = PROTECT__STORAGE__REQUEST__WHAT_REMOVE;
 	request.remove = &what;
 	ask(d, ticket, &request, got_removed);

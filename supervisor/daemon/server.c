@@ -284,25 +284,35 @@ void server_fail_error(struct daemon *d, struct ticket ticket, const struct erro
 	server_fail(d, ticket, err->code, "%s", err->text);
 }
 
-bool server_progress(struct daemon *d, struct ticket ticket, const char *text, uint64_t done,
-		     uint64_t total)
+bool server_progress_message(struct daemon *d, struct ticket ticket,
+			     Protect__Control__Progress *progress)
 {
-	Protect__Control__Progress progress = PROTECT__CONTROL__PROGRESS__INIT;
 	struct idm *idm = server_session(d, ticket.client);
-	char shown[ERROR_TEXT_MAX];
-	uint8_t payload[ERROR_TEXT_MAX + 64];
+	char text[ERROR_TEXT_MAX], item[64];
+	uint8_t payload[ERROR_TEXT_MAX + 256];
 	size_t len;
 
 	if (!idm)
 		return false;
-	daemon_copy_text(shown, sizeof(shown), text);
-	progress.request_id = ticket.request;
-	progress.text = shown;
-	progress.done = done;
-	progress.total = total;
-	len = protect__control__progress__pack(&progress, payload);
+	daemon_copy_text(text, sizeof(text), progress->text);
+	daemon_copy_text(item, sizeof(item), progress->item);
+	progress->request_id = ticket.request;
+	progress->text = text;
+	progress->item = item;
+	len = protect__control__progress__pack(progress, payload);
 	idm_event(idm, PROTECT__CONTROL__EVENT_KIND__EVENT_PROGRESS, payload, len);
 	return true;
+}
+
+bool server_progress(struct daemon *d, struct ticket ticket, const char *text, uint64_t done,
+		     uint64_t total)
+{
+	Protect__Control__Progress progress = PROTECT__CONTROL__PROGRESS__INIT;
+
+	progress.text = (char *)(uintptr_t)text;
+	progress.done = done;
+	progress.total = total;
+	return server_progress_message(d, ticket, &progress);
 }
 
 void waiters_add(struct daemon *d, struct waiters *waiters, struct ticket ticket)

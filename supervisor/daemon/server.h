@@ -34,6 +34,10 @@ void server_fail_error(struct daemon *d, struct ticket ticket, const struct erro
 bool server_progress(struct daemon *d, struct ticket ticket, const char *text, uint64_t done,
 		     uint64_t total);
 
+/* The same as a message without request_id, which is filled in. */
+bool server_progress_message(struct daemon *d, struct ticket ticket,
+			     Protect__Control__Progress *progress);
+
 /* Adds a ticket. Without memory it is answered with ENOMEM at once. */
 void waiters_add(struct daemon *d, struct waiters *waiters, struct ticket ticket);
 

@@ -10,23 +10,12 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "supervisor/storage/fetch.h"
 #include "supervisor/storage/kernel.h"
 #include "supervisor/storage/layers.h"
 #include "supervisor/storage/pack.h"
 
 #define INDEX_DEPTH_MAX 3
-
-/* The layers' files while an image is made. */
-struct layer_files {
-	int fds[LAYERS_MAX];
-	uint32_t n;
-};
-
-static void layer_files_close(struct layer_files *files)
-{
-	while (files->n)
-		close(files->fds[--files->n]);
-}
 
 int image_blob_begin(struct image_blob *blob, struct store *store,
 		     const struct oci_descriptor *expected, struct error *err)
@@ -34,7 +23,8 @@ int image_blob_begin(struct image_blob *blob, struct store *store,
 	*blob = (struct image_blob){.expected = *expected, .fd = -1};
 	if (expected->size_bytes > store_max_bytes(store))
 		return error_set(err, -EFBIG,
-				 "a part of the image is larger than allowed; raise --max-size");
+				 "a part of the image is larger than allowed; raise "
+				 "max-image-size in protect.conf");
 	blob->fd = store_scratch(store, err);
 	if (blob->fd < 0)
 		return blob->fd;
@@ -52,6 +42,16 @@ int image_blob_add(struct image_blob *blob, const void *data, size_t len)
 	digest_add(blob->hash, data, len);
 	blob->done_bytes += len;
 	return io_write_full(blob->fd, data, len);
+}
+
+int image_blob_restart(struct image_blob *blob)
+{
+	digest_drop(blob->hash);
+	blob->hash = digest_begin();
+	blob->done_bytes = 0;
+	if (!blob->hash)
+		return -ENOMEM;
+	return ftruncate(blob->fd, 0) < 0 || lseek(blob->fd, 0, SEEK_SET) < 0 ? -errno : 0;
 }
 
 int image_blob_end(struct image_blob *blob, const char *from, struct error *err)
@@ -133,28 +133,6 @@ int image_choose(struct image_source *source, struct image_manifest *manifest, c
 		only = 0;
 	}
 	return error_set(err, -EBADMSG, "the image's indexes are nested too deep");
-}
-
-static int fetch_layers(struct store *store, struct image_source *source,
-			const struct oci_manifest *manifest, struct job *job,
-			struct layer_files *files, struct error *err)
-{
-	uint64_t total = 0;
-
-	for (uint32_t i = 0; i < manifest->n_layers; i++)
-		if (!checked_add(total, manifest->layers[i].size_bytes, &total) ||
-		    total > store_max_bytes(store))
-			return error_set(
-				err, -EFBIG,
-				"the image's layers are larger than allowed; raise --max-size");
-	for (uint32_t i = 0; i < manifest->n_layers; i++) {
-		int fd = source->blob(source, &manifest->layers[i], job, err);
-
-		if (fd < 0)
-			return fd;
-		files->fds[files->n++] = fd;
-	}
-	return 0;
 }
 
 /* Reads one layer into the plan and holds it against the digest that the configuration promised. */
@@ -288,6 +266,8 @@ static int make_image(struct store *store, struct image_source *source,
 	image->created_unix_ms = now_unix_ms();
 	if (r == 0)
 		r = make_files(store, plan, &files, job, image, err);
+	if (r == 0)
+		r = store_admit(store, image, err);
 	if (r < 0)
 		return r;
 	image->config = parsed->config.digest;

@@ -16,6 +16,8 @@
 #include "supervisor/storage/store.h"
 
 struct image_source {
+	/* How many threads may be in blob() at once; 0 = one. */
+	unsigned parallel;
 	/* Returns a descriptor (the caller's) of a file with exactly the bytes of `what`, or a
 	 * negative errno with *err set. */
 	int (*blob)(struct image_source *source, const struct oci_descriptor *what, struct job *job,
@@ -75,6 +77,9 @@ int image_blob_begin(struct image_blob *blob, struct store *store,
 
 /* Adds bytes. Returns 0, -EFBIG when there are more than announced, or another negative errno. */
 int image_blob_add(struct image_blob *blob, const void *data, size_t len);
+
+/* Forgets the bytes so far. 0 or a negative errno. */
+int image_blob_restart(struct image_blob *blob);
 
 /* Checks size and digest. Returns the descriptor or -EBADMSG with *err set; the blob is gone. from
  * names the source in errors. */

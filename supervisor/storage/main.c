@@ -16,22 +16,23 @@
 #include <curl/curl.h>
 
 #include "base/cleanup.h"
+#include "base/config.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "supervisor/storage/oneshot.h"
 #include "supervisor/storage/server.h"
 #include "supervisor/storage/volume.h"
 
-#define DEFAULT_STORE	"/var/lib/protect-storage"
-#define DEFAULT_SOCKET	"/run/protect-storage/storage.sock"
-#define DEFAULT_USER	"protect"
-#define DEFAULT_MAX_GIB 20
-#define DEFAULT_MKFS	"mkfs.ext4"
+#define DEFAULT_STORE  "/var/lib/protect-storage"
+#define DEFAULT_SOCKET "/run/protect-storage/storage.sock"
+#define DEFAULT_USER   "protect"
+#define DEFAULT_MKFS   "mkfs.ext4"
 
 struct options {
 	const char *store, *socket, *allow_uid, *kernel_layout, *base_initrd, *name, *output, *mkfs;
+	const char *config;
 	mode_t socket_mode;
-	uint64_t max_bytes;
+	uint64_t max_bytes; /* 0 = as configured */
 };
 
 enum option_id {
@@ -45,6 +46,7 @@ enum option_id {
 	OPT_NAME,
 	OPT_OUTPUT,
 	OPT_MKFS,
+	OPT_CONFIG,
 };
 
 static const struct option long_options[] = {
@@ -58,6 +60,7 @@ static const struct option long_options[] = {
 	{"name", required_argument, NULL, OPT_NAME},
 	{"output", required_argument, NULL, OPT_OUTPUT},
 	{"mkfs", required_argument, NULL, OPT_MKFS},
+	{"config", required_argument, NULL, OPT_CONFIG},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
 };
@@ -78,31 +81,13 @@ static void print_help(void)
 	     "(default " DEFAULT_USER ")\n"
 	     "  --kernel-layout DIR  OCI layout of the default zone kernel, imported at start\n"
 	     "  --base-initrd FILE   the base initramfs of zones\n"
-	     "  --max-size SIZE      the largest image, unpacked; bytes or with K, M, G (default "
+	     "  --max-size SIZE      the largest image, unpacked; bytes or with K, M, G (default: "
+	     "as configured, "
 	     "20G)\n"
 	     "  --mkfs PROGRAM       what makes the file systems of volumes (default " DEFAULT_MKFS
-	     ")");
-}
-
-static int parse_size(const char *text, uint64_t *out)
-{
-	static const char units[] = "KMG";
-	char *end;
-	const char *unit;
-	uint64_t value;
-
-	if (text[0] < '0' || text[0] > '9')
-		return -EINVAL;
-	errno = 0;
-	value = strtoull(text, &end, 10);
-	unit = *end ? strchr(units, *end) : NULL;
-	if (errno || (*end && (!unit || end[1])) || value == 0)
-		return -EINVAL;
-	for (const char *u = units; unit && u <= unit; u++)
-		if (!checked_mul(value, KIB, &value))
-			return -EINVAL;
-	*out = value;
-	return 0;
+	     ")\n"
+	     "  --config FILE        settings, section [storage] (default " CONFIG_DEFAULT_PATH
+	     ", which may be absent)");
 }
 
 static int take_option(struct options *options, int id, const char *value)
@@ -131,7 +116,10 @@ static int take_option(struct options *options, int id, const char *value)
 		options->base_initrd = value;
 		return 0;
 	case OPT_MAX:
-		return parse_size(value, &options->max_bytes);
+		return config_size(value, &options->max_bytes);
+	case OPT_CONFIG:
+		options->config = value;
+		return 0;
 	case OPT_NAME:
 		options->name = value;
 		return 0;
@@ -262,13 +250,22 @@ static void prepare_process(void)
 
 static int run(const struct options *options, char **args, int n)
 {
+	static struct settings settings; /* too large for a stack; main thread, before others */
 	struct storage storage = {.base = KERNEL_BASE_INIT(options->base_initrd),
-				  .mkfs = options->mkfs};
+				  .mkfs = options->mkfs,
+				  .settings = &settings};
 	struct error err = ERROR_NULL;
-	int r = n ? become_owner(options->store, &err) : 0;
+	int r = settings_read(&settings, options->config ? options->config : CONFIG_DEFAULT_PATH,
+			      options->config != NULL, &err);
 
+	if (r == 0 && options->max_bytes)
+		settings.max_image_bytes = options->max_bytes;
+	if (r == 0 && n)
+		r = become_owner(options->store, &err);
 	if (r == 0)
-		r = store_open(&storage.store, options->store, options->max_bytes, &err);
+		r = store_open(&storage.store, options->store, settings.max_image_bytes, &err);
+	if (r == 0)
+		store_set_limit(storage.store, settings.max_store_bytes);
 	if (r == 0)
 		r = volumes_start(storage.store, &err);
 	if (r == 0)
@@ -285,8 +282,7 @@ int main(int argc, char **argv)
 				  .socket = DEFAULT_SOCKET,
 				  .socket_mode = 0666,
 				  .allow_uid = DEFAULT_USER,
-				  .mkfs = DEFAULT_MKFS,
-				  .max_bytes = DEFAULT_MAX_GIB * GIB};
+				  .mkfs = DEFAULT_MKFS};
 	int id, status;
 
 	while ((id = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {

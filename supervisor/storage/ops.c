@@ -35,16 +35,17 @@ struct outcome {
 	unsigned n_fds;
 };
 
-int ops_pull(struct storage *storage, const char *ref, struct job *job, struct store_image *image,
-	     struct error *err)
+int ops_pull(struct storage *storage, const char *ref, const struct registry_login *login,
+	     struct job *job, struct store_image *image, struct error *err)
 {
 	_cleanup_(image_manifest_clear) struct image_manifest manifest = {.json = NULL};
-	_cleanup_(registry_close) struct registry registry = {.http = NULL};
+	_cleanup_(registry_close) struct registry registry = {.n_endpoints = 0};
 	struct reference reference;
 	int r = reference_parse(ref, &reference, err);
 
 	if (r == 0)
-		r = registry_open(&registry, storage->store, &reference, job, err);
+		r = registry_open(&registry, storage->store, storage->settings, &reference, login,
+				  job, err);
 	if (r == 0)
 		r = registry_choose(&registry, &manifest, job, err);
 	if (r == 0)
@@ -344,10 +345,16 @@ static int serve_import(struct storage *storage, const Protect__Storage__Import 
 	return r < 0 ? r : answer_image(storage, outcome);
 }
 
-static int serve_pull(struct storage *storage, const char *ref, struct job *job,
+static int serve_pull(struct storage *storage, const Protect__Storage__Pull *pull, struct job *job,
 		      struct outcome *outcome)
 {
-	int r = ops_pull(storage, ref, job, &outcome->image, &outcome->err);
+	const struct registry_login login = {.username = pull->username,
+					     .password = pull->password};
+	int r = ops_pull(storage, pull->ref, *pull->username ? &login : NULL, job, &outcome->image,
+			 &outcome->err);
+
+	/* It was for this pull alone. */
+	explicit_bzero(pull->password, strlen(pull->password));
 
 	return r < 0 ? r : answer_image(storage, outcome);
 }
@@ -368,7 +375,7 @@ static int dispatch(struct storage *storage, const Protect__Storage__Request *re
 {
 	switch (request->what_case) {
 	case PROTECT__STORAGE__REQUEST__WHAT_PULL:
-		return serve_pull(storage, request->pull->ref, job, outcome);
+		return serve_pull(storage, request->pull, job, outcome);
 	case PROTECT__STORAGE__REQUEST__WHAT_IMPORT:
 		return serve_import(storage, request->import, fd, job, outcome);
 	case PROTECT__STORAGE__REQUEST__WHAT_OPEN:
@@ -378,7 +385,8 @@ static int dispatch(struct storage *storage, const Protect__Storage__Request *re
 	case PROTECT__STORAGE__REQUEST__WHAT_LIST:
 		return serve_list(storage, job->socket, outcome);
 	case PROTECT__STORAGE__REQUEST__WHAT_REMOVE:
-		return store_remove(storage->store, request->remove->ref, &outcome->err);
+		return store_remove(storage->store, request->remove->ref, request->remove->in_use,
+				    request->remove->n_in_use, &outcome->err);
 	case PROTECT__STORAGE__REQUEST__WHAT_VOLUME_CREATE:
 	case PROTECT__STORAGE__REQUEST__WHAT_VOLUME_LIST:
 	case PROTECT__STORAGE__REQUEST__WHAT_VOLUME_RESIZE:

@@ -8,6 +8,8 @@
 #include "base/error.h"
 #include "supervisor/storage/job.h"
 #include "supervisor/storage/kernel.h"
+#include "supervisor/storage/registry.h"
+#include "supervisor/storage/settings.h"
 #include "supervisor/storage/store.h"
 
 #define OPS_DEFAULT_KERNEL "localhost/zone-kernel:default"
@@ -17,6 +19,7 @@
 struct storage {
 	struct store *store;
 	struct kernel_base base;
+	const struct settings *settings;
 	const char *mkfs; /* the program that makes the file systems of volumes */
 };
 
@@ -28,9 +31,10 @@ void ops_serve(struct storage *storage, int socket);
  * it. */
 void ops_refuse(int socket, int error, const char *text);
 
-/* Pulls an image from a registry. Returns 0 or a negative errno with *err set. */
-int ops_pull(struct storage *storage, const char *ref, struct job *job, struct store_image *image,
-	     struct error *err);
+/* Pulls an image from a registry, with a login or NULL. Returns 0 or a negative errno with *err
+ * set. */
+int ops_pull(struct storage *storage, const char *ref, const struct registry_login *login,
+	     struct job *job, struct store_image *image, struct error *err);
 
 /* Imports an archive from a descriptor (borrowed; file or pipe). name empty = what the archive
  * says, tag empty = its only image. */

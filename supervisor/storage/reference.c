@@ -116,6 +116,11 @@ static bool host_ok(const char *host)
 	return true;
 }
 
+bool reference_host_is_valid(const char *host)
+{
+	return strlen(host) < sizeof(((struct reference *)0)->host) && host_ok(host);
+}
+
 bool reference_host_is_loopback(const char *host)
 {
 	char name[256];

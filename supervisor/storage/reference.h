@@ -36,3 +36,6 @@ int reference_local(const char *name, char *out, struct error *err);
 
 /* Whether HOST[:PORT] names this machine: localhost, 127.0.0.0/8 or [::1]. */
 bool reference_host_is_loopback(const char *host);
+
+/* Whether text is a HOST[:PORT] as references have them. */
+bool reference_host_is_valid(const char *host);

@@ -50,6 +50,14 @@ const char *store_path(const struct store *store);
 /* How many bytes an image may have when unpacked. */
 uint64_t store_max_bytes(const struct store *store);
 
+/* Bounds all images together; 0 = no limit, as at first. Before there are threads. */
+void store_set_limit(struct store *store, uint64_t max_total_bytes);
+
+/* Whether an image whose files were just published, and which nobody knows yet, fits under that
+ * limit. 0, or -EDQUOT with *err set, and its files are gone then. Under the claim of its digest.
+ */
+int store_admit(struct store *store, const struct store_image *image, struct error *err);
+
 /* A file without a name for data under construction: gone when it is closed. Returns the descriptor
  * or a negative errno. */
 int store_scratch(struct store *store, struct error *err);
@@ -113,6 +121,9 @@ int store_list(struct store *store, int (*fn)(void *context, const struct store_
 
 /*
  * Removes a name, and the image with it if that was the last; by digest: the image and all its
- * names. Descriptors handed out stay good. Returns 0 or a negative errno with *err set.
+ * names. Descriptors handed out stay good. An image whose digest is among the n in_use (texts) is
+ * not removed, only a name that is not its last: -EBUSY. Returns 0 or a negative errno with *err
+ * set.
  */
-int store_remove(struct store *store, const char *ref, struct error *err);
+int store_remove(struct store *store, const char *ref, char *const *in_use, size_t n,
+		 struct error *err);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/util.h"
 
 #define BUSY_TIMEOUT_MS 10000
 #define HEX_PREFIX_MIN	12
@@ -257,6 +258,47 @@ int store_add(struct store *store, const struct store_image *image, struct error
 	return end(store, r, err);
 }
 
+void store_set_limit(struct store *store, uint64_t max_total_bytes)
+{
+	store->max_total_bytes = max_total_bytes;
+}
+
+/* How many bytes all images have. 0 or a negative errno. */
+static int sum_sizes(struct store *store, uint64_t *sum, struct error *err)
+{
+	_cleanup_(finalizep) sqlite3_stmt *statement =
+		prepare(store, "SELECT coalesce(sum(size_bytes), 0) FROM images", NULL, NULL);
+
+	if (!statement || sqlite3_step(statement) != SQLITE_ROW)
+		return db_failed(store, err);
+	*sum = (uint64_t)sqlite3_column_int64(statement, 0);
+	return 0;
+}
+
+int store_admit(struct store *store, const struct store_image *image, struct error *err)
+{
+	_cleanup_(unlockp) pthread_mutex_t *lock = &store->db_lock;
+	uint64_t sum = 0;
+	int r;
+
+	pthread_mutex_lock(lock);
+	if (!store->max_total_bytes)
+		return 0;
+	r = sum_sizes(store, &sum, err);
+	if (r == 0 && !range_fits(sum, image->size_bytes, store->max_total_bytes))
+		r = error_set(
+			err, -EDQUOT,
+			"the image needs %llu MiB and the store holds %llu of the %llu MiB "
+			"that max-store-size allows; remove images ('protect image list' shows "
+			"which nothing uses)",
+			(unsigned long long)(image->size_bytes / MIB),
+			(unsigned long long)(sum / MIB),
+			(unsigned long long)(store->max_total_bytes / MIB));
+	if (r < 0)
+		store_sweep_image(store, image);
+	return r;
+}
+
 int store_has(struct store *store, const struct digest *manifest, struct store_image *image,
 	      struct error *err)
 {
@@ -379,7 +421,19 @@ static int remove_found(struct store *store, const struct store_image *image, bo
 		     : run(store, "DELETE FROM images WHERE manifest = ?1", manifest, NULL, err);
 }
 
-static int remove_claimed(struct store *store, const char *ref, struct error *err)
+static bool is_used(const struct store_image *image, char *const *in_use, size_t n)
+{
+	char digest[DIGEST_TEXT_SIZE];
+
+	digest_text(&image->manifest, digest);
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(in_use[i], digest) == 0)
+			return true;
+	return false;
+}
+
+static int remove_claimed(struct store *store, const char *ref, char *const *in_use, size_t n,
+			  struct error *err)
 {
 	_cleanup_(unlockp) pthread_mutex_t *lock = &store->db_lock;
 	struct store_image image = {.kernel = false};
@@ -393,13 +447,19 @@ static int remove_claimed(struct store *store, const char *ref, struct error *er
 	r = find(store, ref, &image, err);
 	if (r == 0)
 		r = remove_found(store, &image, &gone, err);
+	if (r == 0 && gone && is_used(&image, in_use, n))
+		r = error_set(err, -EBUSY,
+			      "image '%.200s' is in use; destroy what runs from it first ('protect "
+			      "workload list', 'protect zone list')",
+			      ref);
 	r = end(store, r, err);
 	if (r == 0 && gone)
 		store_sweep_image(store, &image);
 	return r;
 }
 
-int store_remove(struct store *store, const char *ref, struct error *err)
+int store_remove(struct store *store, const char *ref, char *const *in_use, size_t n,
+		 struct error *err)
 {
 	struct store_image image;
 	int r = store_find(store, ref, &image, err);
@@ -408,7 +468,7 @@ int store_remove(struct store *store, const char *ref, struct error *err)
 		return r;
 	/* So that a pull of the same image cannot name files that are just going away. */
 	store_claim(store, &image.manifest);
-	r = remove_claimed(store, ref, err);
+	r = remove_claimed(store, ref, in_use, n, err);
 	store_release(store, &image.manifest);
 	return r;
 }

@@ -15,7 +15,7 @@ struct store {
 	char *path;
 	int dir_fd;
 	int lock_fd;
-	uint64_t max_bytes;
+	uint64_t max_bytes, max_total_bytes;
 	sqlite3 *db; /* in serialized mode; db_lock makes several statements one step */
 	pthread_mutex_t db_lock;
 	pthread_mutex_t claim_lock;

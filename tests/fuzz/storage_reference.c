@@ -29,7 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	}
 	if (reference_local(text, local, NULL) == 0 && strlen(local) >= REFERENCE_MAX)
 		abort();
-	http_url_allowed(text, true);
+	http_url_allowed(text, (struct http_plain){.loopback = true, .host = "a:1"});
+	http_url_host(text, url, sizeof(url));
 	registry_token_url(text, "a/b", url);
 	free(text);
 	return 0;

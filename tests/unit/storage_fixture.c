@@ -31,6 +31,8 @@ void fixture_open(struct fixture *fixture, uint64_t max_bytes)
 	cr_assert_not_null(mkdtemp(fixture->dir));
 	snprintf(path, sizeof(path), "%s/store", fixture->dir);
 	snprintf(fixture->layout, sizeof(fixture->layout), "%s/layout", fixture->dir);
+	cr_assert_eq(settings_read(&fixture->settings, "/nonexistent", false, &err), 0);
+	fixture->storage.settings = &fixture->settings;
 	pthread_mutex_init(&fixture->storage.base.lock, NULL);
 	cr_assert_eq(store_open(&fixture->storage.store, path, max_bytes, &err), 0, "%s", err.text);
 }

@@ -14,6 +14,7 @@
 struct fixture {
 	char dir[64];	  /* removed by fixture_close() */
 	char layout[128]; /* dir/layout, made by layout_write() */
+	struct settings settings;
 	struct storage storage;
 };
 

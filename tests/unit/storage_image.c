@@ -180,15 +180,15 @@ Test(storage_image, names_and_removal)
 	store_image_file(&image.manifest, false, file);
 	fd = store_open_file(store, file, &err);
 	cr_assert_geq(fd, 0);
-	cr_expect_eq(store_remove(store, "one", &err), 0);
+	cr_expect_eq(store_remove(store, "one", NULL, 0, &err), 0);
 	cr_expect_eq(store_find(store, "r.io/two:2", &found, NULL), 0,
 		     "its other name keeps the image");
-	cr_expect_eq(store_remove(store, "r.io/two:2", &err), 0);
+	cr_expect_eq(store_remove(store, "r.io/two:2", NULL, 0, &err), 0);
 	cr_expect_eq(store_open_file(store, file, NULL), -ENOENT);
 	cr_expect_eq(pread(fd, buf, 4, 0), 4, "descriptors handed out stay good");
 	cr_expect_eq(memcmp(buf, "hsqs", 4), 0);
 	close(fd);
-	cr_expect_eq(store_remove(store, "one", &err), -ENOENT);
+	cr_expect_eq(store_remove(store, "one", NULL, 0, &err), -ENOENT);
 	cr_expect_str_eq(err.text, "image 'one' is not in the store; get it with 'protect image "
 				   "pull' or 'protect image import'");
 	fixture_close(&fixture);

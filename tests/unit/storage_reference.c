@@ -123,14 +123,21 @@ Test(storage_reference, loopback_is_literal)
 
 Test(storage_reference, urls)
 {
-	cr_expect(http_url_allowed("https://r.io/x", false));
-	cr_expect(http_url_allowed("http://127.0.0.1:5000/x", true));
-	cr_expect_not(http_url_allowed("http://127.0.0.1:5000/x", false),
+	const struct http_plain none = {.loopback = false}, home = {.loopback = true},
+				named = {.host = "r.lan:5000"};
+
+	cr_expect(http_url_allowed("https://r.io/x", none));
+	cr_expect(http_url_allowed("http://127.0.0.1:5000/x", home));
+	cr_expect_not(http_url_allowed("http://127.0.0.1:5000/x", none),
 		      "a foreign registry must not send us home");
-	cr_expect_not(http_url_allowed("http://r.io/x", true));
-	cr_expect_not(http_url_allowed("http://localhost:1@r.io/x", true));
-	cr_expect_not(http_url_allowed("file:///etc/passwd", true));
-	cr_expect_not(http_url_allowed("ftp://localhost/", true));
+	cr_expect_not(http_url_allowed("http://r.io/x", home));
+	cr_expect_not(http_url_allowed("http://localhost:1@r.io/x", home));
+	cr_expect_not(http_url_allowed("file:///etc/passwd", home));
+	cr_expect_not(http_url_allowed("ftp://localhost/", home));
+	cr_expect(http_url_allowed("http://R.lan:5000/x", named));
+	cr_expect_not(http_url_allowed("http://r.lan/x", named), "another port");
+	cr_expect_not(http_url_allowed("http://x@r.lan:5000/x", named));
+	cr_expect_not(http_url_allowed("http://127.0.0.1/x", named));
 }
 
 Test(storage_reference, token_urls)
