@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "protect/cli/bars.h"
 #include "protect/cli/output.h"
 
 const char *connection_path(void)
@@ -17,6 +18,20 @@ const char *connection_path(void)
 	const char *path = getenv("PROTECT_SOCKET");
 
 	return path && *path ? path : CONNECTION_DEFAULT_SOCKET;
+}
+
+static void show_progress(const struct connection *connection,
+			  const Protect__Control__Progress *progress)
+{
+	if (connection->progress) {
+		connection->progress(progress);
+	} else if (*progress->item) {
+		output_progress_end();
+		bars_show(progress);
+	} else {
+		bars_end();
+		output_progress(progress->text, progress->done, progress->total);
+	}
 }
 
 static void on_event(void *user, struct idm *idm, uint32_t kind, const void *data, size_t len)
@@ -31,7 +46,7 @@ static void on_event(void *user, struct idm *idm, uint32_t kind, const void *dat
 	if (!progress)
 		return;
 	if (progress->request_id == connection->call_id)
-		output_progress(progress->text, progress->done, progress->total);
+		show_progress(connection, progress);
 	protect__control__progress__free_unpacked(progress, NULL);
 }
 
@@ -78,6 +93,7 @@ struct connection *connection_free(struct connection *connection)
 {
 	if (!connection)
 		return NULL;
+	bars_end();
 	output_progress_end();
 	connection->idm = idm_free(connection->idm);
 	close_fdp(&connection->fd);
@@ -167,6 +183,7 @@ int connection_wait(struct connection *connection, struct reply *reply)
 {
 	while (!reply->done && !connection_turn(connection, NULL, 0, -1))
 		;
+	bars_end();
 	output_progress_end();
 	return reply->done ? reply->error : -ECONNRESET;
 }

@@ -26,6 +26,8 @@ struct connection {
 	struct idm_pump pump;
 	bool lost;
 	uint64_t call_id; /* whose progress is shown */
+	/* Takes the progress instead of its being shown; or NULL. */
+	void (*progress)(const Protect__Control__Progress *progress);
 };
 
 /* The answer to a call; zero-initialise. */

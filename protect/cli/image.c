@@ -7,6 +7,7 @@
 #include "protect/cli/cli.h"
 #include "protect/cli/connect.h"
 #include "protect/cli/import.h"
+#include "protect/cli/login.h"
 #include "protect/cli/output.h"
 #include "protect/cli/shared.h"
 
@@ -29,16 +30,81 @@ static int print_image(const ProtobufCMessage *message)
 	return output_flush();
 }
 
+struct pull_options {
+	const char *username, *output;
+	bool password_stdin;
+};
+
+static const struct arg_option pull_options[] = {
+	{'u', "username", ARG_STRING, offsetof(struct pull_options, username), "USER",
+	 "log in as this user", 0, 0, NULL},
+	{0, "password-stdin", ARG_FLAG, offsetof(struct pull_options, password_stdin), NULL,
+	 "the user's password or token is on standard input", 0, 0, NULL},
+	OUTPUT_OPTION(struct pull_options),
+};
+
+static int print_json(json_t *object)
+{
+	if (!object || json_dumpf(object, stdout, JSON_COMPACT) < 0)
+		output_error("out of memory");
+	json_decref(object);
+	putchar('\n');
+	return output_flush();
+}
+
+static void print_progress(const Protect__Control__Progress *progress)
+{
+	print_json(json_pack("{s:s, s:o, s:o, s:i, s:i, s:I, s:I}", "event", "progress", "text",
+			     output_text(progress->text), "layer", output_text(progress->item),
+			     "number", (int)progress->item_number, "layers", (int)progress->items,
+			     "done_bytes", (json_int_t)progress->done, "total_bytes",
+			     (json_int_t)progress->total));
+}
+
+static int print_pulled(enum output_format format, const ProtobufCMessage *message)
+{
+	const Protect__Control__Image *image = (const Protect__Control__Image *)message;
+
+	if (!message)
+		return CLI_ERROR;
+	if (format == OUTPUT_TABLE)
+		return print_image(message);
+	return print_json(json_pack("{s:s, s:o, s:o, s:I}", "event", "image", "name",
+				    output_text(image->name), "digest", output_text(image->digest),
+				    "size_bytes", (json_int_t)image->size_bytes));
+}
+
+static int pull_as(const char *ref, struct login *login, enum output_format format)
+{
+	_cleanup_(connection_freep) struct connection *connection = connection_new();
+	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
+	Protect__Control__ImagePull pull = PROTECT__CONTROL__IMAGE_PULL__INIT;
+
+	if (!connection)
+		return CLI_ERROR;
+	if (format == OUTPUT_JSONL)
+		connection->progress = print_progress;
+	pull.ref = (char *)(uintptr_t)ref;
+	pull.username = login->username;
+	pull.password = login->password;
+	message = connection_call(connection, METHOD(IMAGE_PULL), &pull.base,
+				  &protect__control__image__descriptor);
+	return print_pulled(format, message);
+}
+
 static int pull_run(const struct args *args, void *values)
 {
-	Protect__Control__ImagePull pull = PROTECT__CONTROL__IMAGE_PULL__INIT;
-	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
+	const struct pull_options *options = values;
+	struct login login;
+	int status;
 
-	(void)values;
-	pull.ref = args->operands[0];
-	message = connection_ask(METHOD(IMAGE_PULL), &pull.base,
-				 &protect__control__image__descriptor);
-	return print_image(message);
+	if ((options->username != NULL) != options->password_stdin)
+		return args_usage_error(args, "--username and --password-stdin belong together");
+	if (login_find(args->operands[0], options->username, &login) < 0)
+		return CLI_ERROR;
+	status = pull_as(args->operands[0], &login, output_format(options->output));
+	login_wipe(&login);
+	return status;
 }
 
 static int import_command(const struct args *args, void *values)
@@ -101,10 +167,17 @@ static int remove_command(const struct args *args, void *values)
 
 static const struct command commands[] = {
 	{.name = "pull",
-	 .usage = "HOST[:PORT]/NAME[:TAG|@DIGEST]",
+	 .usage = "[OPTION...] HOST[:PORT]/NAME[:TAG|@DIGEST]",
 	 .summary = "Fetch an image from a registry and print its name and digest.",
-	 .details = "https, or http for this machine's own addresses.\n\n"
-		    "Example:\n  protect image pull docker.io/library/busybox:1.36\n",
+	 .details =
+		 "https, or http for this machine's own addresses and for what protect.conf "
+		 "names.\n"
+		 "The login is taken from the options or from ~/.docker/config.json (or the folder "
+		 "DOCKER_CONFIG). It is\nused for this pull, sent to that registry alone, and kept "
+		 "nowhere.\n\n"
+		 "Examples:\n  protect image pull docker.io/library/busybox:1.36\n"
+		 "  protect image pull -u me --password-stdin r.example.org/app:1 <token\n",
+	 OPTIONS(pull_options, struct pull_options),
 	 .operands_min = 1,
 	 .operands_max = 1,
 	 .run = pull_run},
