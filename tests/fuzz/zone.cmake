@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 protect_fuzz_target(zone_image SOURCES zone_image.c LIBS zone_guest)
+protect_fuzz_target(zone_settings SOURCES zone_settings.c LIBS zone_guest)
