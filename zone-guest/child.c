@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -48,6 +49,8 @@ static int enter_place(const struct process_spec *spec, struct error *err)
 		if (setns(spec->join, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP) <
 		    0)
 			return error_set_errno(err, -errno, "join the workload's namespaces");
+		if (setns(spec->join, CLONE_NEWTIME) < 0 && errno != EINVAL)
+			return error_set_errno(err, -errno, "join the workload's time");
 		return 0;
 	}
 	/*

@@ -108,12 +108,14 @@ static void make_kernel_node(int dir, const char *entry, mode_t type)
 {
 	_cleanup_(freep) char *text = NULL;
 	char file[64], path[PATH_SIZE];
-	unsigned major, minor;
+	char *colon;
+	unsigned major = (unsigned)strtoul(entry, &colon, 10), minor;
 	const char *name;
 	size_t len;
 
-	if (sscanf(entry, "%u:%u", &major, &minor) != 2)
+	if (*colon != ':')
 		return;
+	minor = (unsigned)strtoul(colon + 1, NULL, 10);
 	snprintf(file, sizeof(file), "%u:%u/uevent", major, minor);
 	if (io_read_file(dir, file, UEVENT_MAX, &text, &len) < 0)
 		return;

@@ -88,12 +88,20 @@ static pid_t clone_child(const struct process_spec *spec, int *pidfd)
 		.exit_signal = SIGCHLD,
 	};
 
+	pid_t pid;
+
 	if (spec->place == PROCESS_IN_NEW_WORKLOAD)
-		args.flags |= CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
+		args.flags |=
+			CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWTIME;
 	if (spec->cgroup >= 0) {
 		args.flags |= CLONE_INTO_CGROUP;
 		args.cgroup = (uint32_t)spec->cgroup;
 	}
+	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	if (pid >= 0 || errno != EINVAL || !(args.flags & CLONE_NEWTIME))
+		return pid;
+	/* A kernel may be built without namespaces for time. */
+	args.flags &= ~(uint64_t)CLONE_NEWTIME;
 	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 }
 

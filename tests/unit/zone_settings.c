@@ -233,6 +233,29 @@ Test(zone_settings, a_detached_exec_outlives_the_session)
 	fixture_deinit(&f);
 }
 
+Test(zone_settings, a_time_namespace_of_its_own)
+{
+	struct fixture_run run = {.argv = SH("readlink /proc/self/ns/time; sleep 1000")};
+	struct fixture_run exec = {.argv = SH("readlink /proc/self/ns/time"),
+				   .workload = FIXTURE_UUID_1};
+	char own[64] = "", theirs[64];
+
+	fixture_init(&f);
+	fixture_image(&f);
+	if (readlink("/proc/self/ns/time", own, sizeof(own) - 1) < 0)
+		cr_skip_test("needs namespaces for time");
+	cr_assert_eq(fixture_launch(&f, &run, &reply), 0, "%s", reply.text);
+	while (!strchr(f.out.data, '\n'))
+		fixture_turn(&f);
+	snprintf(theirs, sizeof(theirs), "%s", f.out.data);
+	cr_assert_neq(strncmp(theirs, own, strlen(own)), 0);
+	cr_assert_eq(fixture_exec(&f, &exec, &reply), 0, "%s", reply.text);
+	cr_assert_eq(fixture_finish(&f), 0);
+	cr_assert_str_eq(f.out.data, theirs);
+	remove_workload();
+	fixture_deinit(&f);
+}
+
 static void expect_refused(const settings_t *s, const char *word)
 {
 	struct error err = ERROR_NULL;
