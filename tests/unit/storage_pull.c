@@ -37,7 +37,7 @@ static void tear_down(void)
 	fixture_close(&fixture); /* the server ends with this process */
 }
 
-UNIT_SUITE(storage_pull, .init = set_up, .fini = tear_down);
+UNIT_SUITE(storage_pull, .init = set_up);
 
 static char *requests(void)
 {
@@ -96,6 +96,7 @@ Test(storage_pull, logins)
 	expect_pulled("token", &good);
 	expect_refused("token", &bad, -EACCES, "is the login right");
 	expect_refused("token", NULL, -EACCES, "without a login");
+	tear_down();
 }
 
 Test(storage_pull, a_login_goes_nowhere_else)
@@ -116,6 +117,7 @@ Test(storage_pull, a_login_goes_nowhere_else)
 	fixture.settings.n_token_servers = 1;
 	fixture.settings.parallel = 1; /* see above */
 	expect_pulled("realm", &good);
+	tear_down();
 }
 
 Test(storage_pull, broken_transfers_go_on)
@@ -129,6 +131,7 @@ Test(storage_pull, broken_transfers_go_on)
 	expect_pulled("norange", NULL);
 	expect_refused("lie", NULL, -EPROTO, "another part");
 	expect_refused("swap", NULL, -EBADMSG, "digest mismatch");
+	tear_down();
 }
 
 Test(storage_pull, mirrors)
@@ -148,6 +151,7 @@ Test(storage_pull, mirrors)
 	cr_expect_not_null(strstr(log, "127.0.0.1"));
 	cr_expect_not_null(strstr(log, "localhost"));
 	cr_expect_null(strstr(log, "Basic"), "no mirror gets a login:\n%s", log);
+	tear_down();
 }
 
 Test(storage_pull, manifests_that_are_not_what_they_seem)
@@ -164,6 +168,7 @@ Test(storage_pull, manifests_that_are_not_what_they_seem)
 	expect_refused("negative", NULL, -EBADMSG, "descriptor");
 	expect_refused("json", NULL, -EFBIG, "more bytes than");
 	expect_refused("loop", NULL, -ELOOP, "redirects more than");
+	tear_down();
 }
 
 Test(storage_pull, the_store_has_a_limit_and_keeps_what_runs)
@@ -186,6 +191,7 @@ Test(storage_pull, the_store_has_a_limit_and_keeps_what_runs)
 	cr_assert_eq(pull_as("plainer", "127.0.0.1", NULL, &err), 0, "%s", err.text);
 	cr_expect_eq(store_remove(fixture.storage.store, ref, in_use, 1, NULL), 0);
 	cr_expect_eq(store_find(fixture.storage.store, digest, &image, NULL), 0);
+	tear_down();
 }
 
 Test(storage_pull, foreign_urls_are_not_asked)
@@ -195,6 +201,7 @@ Test(storage_pull, foreign_urls_are_not_asked)
 	expect_refused("foreign", NULL, -ENOENT, "does not have its layers");
 	log = requests();
 	cr_expect_null(strstr(log, "/stolen"));
+	tear_down();
 }
 
 /* The text of a configuration, read as the service does. Returns what settings_read() does. */
@@ -249,4 +256,5 @@ Test(storage_pull, configuration)
 	cr_expect_eq(settings_read(&settings, "/nonexistent", true, &err), -ENOENT);
 	cr_expect_eq(settings_read(&settings, "/nonexistent", false, &err), 0);
 	cr_expect_eq(settings.max_image_bytes, 20 * GIB);
+	tear_down();
 }
