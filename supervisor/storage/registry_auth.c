@@ -98,7 +98,7 @@ static int basic_value(const struct registry_login *login, char *out, struct err
 		return error_set(err, -EINVAL, "a user's name cannot hold ':'");
 	if (len >= (int)sizeof(plain))
 		return error_set(err, -E2BIG, "the login is longer than %u bytes", LOGIN_MAX);
-	strcpy(out, "Basic ");
+	snprintf(out, REGISTRY_AUTH_MAX, "Basic ");
 	EVP_EncodeBlock((unsigned char *)out + strlen(out), plain, len);
 	explicit_bzero(plain, sizeof(plain));
 	return 0;
