@@ -17,7 +17,9 @@
 
 #define INPUT_CHUNK	    (32u * 1024)
 #define DETACH_KEY	    0x1d /* Ctrl-] */
-#define INTERRUPTS_TO_LEAVE 3	 /* a zone that ignores SIGINT must not keep the caller */
+#define FLUSH_TURNS	    20u	 /* for what was typed before it */
+#define FLUSH_TURN_MS	    50
+#define INTERRUPTS_TO_LEAVE 3 /* a zone that ignores SIGINT must not keep the caller */
 #define DRAIN_GRACE_NS                                                                             \
 	(5 * NS_PER_S) /* a process that ended, its output held open by another one */
 
@@ -293,6 +295,10 @@ int relay_run(struct relay *relay, struct reply *reply, bool drain)
 			break;
 		turn(relay, waiting ? 500 : -1);
 	}
+	for (unsigned i = 0; relay->detached && !relay->connection->lost && i < FLUSH_TURNS &&
+			     idm_has_output(relay->connection->idm);
+	     i++)
+		connection_turn(relay->connection, NULL, 0, FLUSH_TURN_MS);
 	if (drain || reply->error || relay->ended_by || relay->detached)
 		terminal_restore(&relay->terminal);
 	return relay->ended_by;

@@ -44,7 +44,8 @@ static void attached(void *user, int error, const char *text, const Protect__Run
 	struct workload *w = user;
 
 	(void)reply;
-	if (error == -EEXIST && is_shared(w))
+	/* Another workload's, or left by a detach that was never answered: it is the same image. */
+	if (error == -EEXIST)
 		error = 0;
 	w->disk_attached = error == 0;
 	w->disk_fn(w, error, text);

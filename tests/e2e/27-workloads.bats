@@ -97,7 +97,7 @@ fields_are() { # fields_are WANTED NAME FIELD…
 	run protect workload launch --zone loads --name plain --attach "$HELLO_IMAGE" -- sh -c 'mount -t tmpfs none /tmp; unshare -m true; dmesg'
 	echo "$output"
 	[ "$status" -ne 0 ]
-	[ "$(printf '%s\n' "$output" | grep -c 'not permitted')" -eq 3 ]
+	[ "$(printf '%s\n' "$output" | grep -cE 'not permitted|permission denied')" -eq 3 ]
 	protect workload destroy -W tight wide plain
 }
 
