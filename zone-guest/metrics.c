@@ -18,8 +18,11 @@
 #include "zone-guest/cgroup.h"
 #include "zone-guest/workload.h"
 
-#define METRICS_MAX    (64u + 4 * ZONE_WORKLOADS_MAX)
+#define DISKS_MAX      32u
+#define LINKS_MAX      16u
+#define METRICS_MAX    (64u + 5 * DISKS_MAX + 8 * LINKS_MAX + 10 * ZONE_WORKLOADS_MAX)
 #define NAME_MAX_BYTES 96u
+#define PART_SIZE      32u
 #define PROC_MAX       (256u * 1024)
 
 struct metrics {
@@ -139,6 +142,91 @@ static void add_system(struct metrics *m)
 		add(m, (double)now.tv_sec + (double)now.tv_nsec / (double)NS_PER_S, "uptime_s");
 }
 
+/* A name in /proc as a part of a metric's: the dots between the parts are ours. */
+static void part_of(const char *name, size_t len, char part[PART_SIZE])
+{
+	size_t n = 0;
+
+	for (; n < len && n + 1 < PART_SIZE; n++)
+		part[n] = name[n] > ' ' && name[n] < 0x7f && name[n] != '.' ? name[n] : '_';
+	part[n] = '\0';
+}
+
+/* Linux, Documentation/admin-guide/iostats.rst. Sectors there have 512 bytes. */
+static void add_disk(struct metrics *m, const char *line)
+{
+	unsigned long long reads, read_sectors, writes, written, busy_ms;
+	char name[PART_SIZE], part[PART_SIZE];
+
+	if (sscanf(line, "%*u %*u %31s %llu %*u %llu %*u %llu %*u %llu %*u %*u %llu", name, &reads,
+		   &read_sectors, &writes, &written, &busy_ms) != 6)
+		return;
+	part_of(name, strlen(name), part);
+	add(m, (double)reads, "disks.%s.reads", part);
+	add(m, (double)read_sectors * 512, "disks.%s.read_bytes", part);
+	add(m, (double)writes, "disks.%s.writes", part);
+	add(m, (double)written * 512, "disks.%s.written_bytes", part);
+	add(m, (double)busy_ms * (double)NS_PER_MS, "disks.%s.busy_ns", part);
+}
+
+static char *next_line(char *line)
+{
+	char *end = strchr(line, '\n');
+
+	if (!end)
+		return line + strlen(line);
+	*end = '\0';
+	return end + 1;
+}
+
+/* Loop and RAM disks that were never used say nothing. */
+static void add_disks(struct metrics *m)
+{
+	_cleanup_(freep) char *text = read_proc("/proc/diskstats");
+	unsigned n = 0;
+
+	for (char *line = text, *next; line && *line && n < DISKS_MAX; line = next) {
+		next = next_line(line);
+		if (strstr(line, " loop") || strstr(line, " ram"))
+			continue;
+		add_disk(m, line);
+		n++;
+	}
+}
+
+static void add_link(struct metrics *m, const char *line)
+{
+	static const char *const names[] = {"rx_bytes", "rx_packets", "rx_errors", "rx_dropped"};
+	static const char *const sent[] = {"tx_bytes", "tx_packets", "tx_errors", "tx_dropped"};
+	const char *name = line + strspn(line, " "), *colon = strchr(name, ':');
+	char part[PART_SIZE], *at;
+
+	if (!colon)
+		return;
+	part_of(name, (size_t)(colon - name), part);
+	at = (char *)(uintptr_t)colon + 1;
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		add(m, (double)strtoull(at, &at, 10), "links.%s.%s", part, names[i]);
+	for (unsigned i = 0; i < 4; i++) /* fifo, frame, compressed, multicast */
+		strtoull(at, &at, 10);
+	for (unsigned i = 0; i < ARRAY_SIZE(sent); i++)
+		add(m, (double)strtoull(at, &at, 10), "links.%s.%s", part, sent[i]);
+}
+
+static void add_links(struct metrics *m)
+{
+	_cleanup_(freep) char *text = read_proc("/proc/net/dev");
+	unsigned n = 0;
+
+	for (char *line = text, *next; line && *line && n < LINKS_MAX; line = next) {
+		next = next_line(line);
+		if (!strchr(line, ':'))
+			continue;
+		add_link(m, line);
+		n++;
+	}
+}
+
 static void add_workload(struct metrics *m, const struct workload *workload)
 {
 	char uuid[UUID_TEXT_SIZE];
@@ -149,6 +237,16 @@ static void add_workload(struct metrics *m, const struct workload *workload)
 		add(m, (double)value, "workload.%s.memory.current_bytes", uuid);
 	if (cgroup_read(workload->cgroup, "cpu.stat", "usage_usec", &value) == 0)
 		add(m, (double)value * 1000, "workload.%s.cpu.usage_ns", uuid);
+	if (cgroup_read(workload->cgroup, "memory.peak", NULL, &value) == 0)
+		add(m, (double)value, "workload.%s.memory.peak_bytes", uuid);
+	if (cgroup_read(workload->cgroup, "memory.events", "oom_kill", &value) == 0)
+		add(m, (double)value, "workload.%s.memory.oom_kills", uuid);
+	if (cgroup_read(workload->cgroup, "cpu.stat", "user_usec", &value) == 0)
+		add(m, (double)value * 1000, "workload.%s.cpu.user_ns", uuid);
+	if (cgroup_read(workload->cgroup, "cpu.stat", "system_usec", &value) == 0)
+		add(m, (double)value * 1000, "workload.%s.cpu.system_ns", uuid);
+	if (cgroup_read(workload->cgroup, "cpu.stat", "throttled_usec", &value) == 0)
+		add(m, (double)value * 1000, "workload.%s.cpu.throttled_ns", uuid);
 	if (cgroup_read(workload->cgroup, "pids.current", NULL, &value) == 0)
 		add(m, (double)value, "workload.%s.processes.count", uuid);
 }
@@ -168,6 +266,8 @@ void metrics_reply(struct zone *zone, uint64_t id)
 	add_pressure(m, "memory");
 	add_pressure(m, "io");
 	add_system(m);
+	add_disks(m);
+	add_links(m);
 	for (unsigned i = 0; i < ZONE_WORKLOADS_MAX; i++)
 		if (zone->workloads[i])
 			add_workload(m, zone->workloads[i]);

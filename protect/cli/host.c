@@ -118,6 +118,20 @@ static const struct command commands[] = {
 	 .values_size = sizeof(struct list_options),
 	 .operands_max = 1,
 	 .run = host_hv_debug_run},
+	{.name = "idm-snoop",
+	 .usage = "[OPTION...]",
+	 .summary = "Look on at what the daemon and the zones say to each other.",
+	 .details = "Every packet, both ways, as it passes, until Ctrl-C: -> goes to the zone, <- "
+		    "comes from it.\nOf streams the first bytes are shown, of the environment the "
+		    "names, of entropy nothing.\nA reader that is too slow loses packets and is "
+		    "told how many; zones wait for nobody.\n\n"
+		    "Examples:\n  protect host idm-snoop\n"
+		    "  protect host idm-snoop --zone a -o jsonl | jq 'select(.method == "
+		    "\"exec\")'\n",
+	 .options = host_snoop_options,
+	 .n_options = HOST_SNOOP_N_OPTIONS,
+	 .values_size = sizeof(struct host_snoop_values),
+	 .run = host_snoop_run},
 };
 
 const struct command_group host_group = {"host", "this host: status, check, monitors", commands,

@@ -26,6 +26,7 @@ struct hv_debug;
 struct hv_reader;
 struct image_op;
 struct metrics;
+struct snooper;
 struct volume_op;
 struct workload;
 struct zone;
@@ -76,6 +77,7 @@ struct daemon {
 	struct image_op *image_ops;
 	struct volume_op *volume_ops;
 	struct hv_reader *hv_readers;
+	struct snooper *snoopers;
 	struct hv_debug *hv_debugs;
 	unsigned n_hv_asked; /* runners that are just asked what they know */
 	struct client *clients;

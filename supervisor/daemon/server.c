@@ -82,6 +82,8 @@ static const struct method methods[] = {
 	[PROTECT__CONTROL__METHOD__METHOD_VOLUME_RESIZE] =
 		{&protect__control__volume_resize__descriptor, control_volume_resize},
 	[PROTECT__CONTROL__METHOD__METHOD_VOLUME_REMOVE] = {REF, control_volume_remove},
+	[PROTECT__CONTROL__METHOD__METHOD_HOST_IDM_SNOOP] = {&protect__control__snoop__descriptor,
+							     control_host_idm_snoop},
 	[PROTECT__CONTROL__METHOD__METHOD_EXEC_RESIZE] =
 		{&protect__control__exec_resize__descriptor, control_exec_resize},
 	[PROTECT__CONTROL__METHOD__METHOD_EXEC_SIGNAL] =

@@ -52,6 +52,7 @@ void waiters_fail(struct daemon *d, struct waiters *waiters, const struct error 
  */
 void control_host_status(struct daemon *d, struct ticket ticket, const void *message);
 void control_host_hv_console(struct daemon *d, struct ticket ticket, const void *message);
+void control_host_idm_snoop(struct daemon *d, struct ticket ticket, const void *message);
 void control_host_hv_debug_info(struct daemon *d, struct ticket ticket, const void *message);
 void control_zone_launch(struct daemon *d, struct ticket ticket, const void *message);
 void control_zone_list(struct daemon *d, struct ticket ticket, const void *message);

@@ -23,6 +23,7 @@
 #include "base/util.h"
 #include "supervisor/daemon/exec.h"
 #include "supervisor/daemon/policy_driver.h"
+#include "supervisor/daemon/snoop.h"
 #include "supervisor/daemon/spec.h"
 #include "supervisor/daemon/stats.h"
 #include "supervisor/daemon/wall_clock.h"
@@ -76,6 +77,7 @@ static void agent_closed(void *user, int error)
 
 	zone->agent = NULL;
 	zone->agent_usable = false;
+	snoop_note(zone, "the session has ended");
 	execs_zone_lost(zone);
 	if (is_running(zone)) {
 		if (clock_now_ns() - zone->connected_ns >= LASTING_NS)
@@ -103,7 +105,12 @@ static void agent_event(void *user, struct idm *idm, uint32_t kind, const void *
 	protect__agent__exited__free_unpacked(exited, NULL);
 }
 
-static const struct idm_handler handler = {.event = agent_event};
+static void agent_snoop(void *user, enum idm_direction direction, const void *packet, size_t len)
+{
+	snoop_tap(user, direction, packet, len);
+}
+
+static const struct idm_handler handler = {.event = agent_event, .snoop = agent_snoop};
 
 /* A zone that does not even take its bootstrap cannot become ready; a lost connection may. */
 static void bootstrapped(void *user, int error, const char *text, const void *payload, size_t len)
@@ -222,6 +229,7 @@ static int connect_agent(struct zone *zone, bool fresh)
 	if (r < 0)
 		return r;
 	zone->connected_ns = clock_now_ns();
+	snoop_note(zone, "a session begins");
 	if (fresh)
 		return bootstrap(zone);
 	return idm_call(link_idm(zone->agent), PROTECT__AGENT__METHOD__METHOD_LIST, NULL, 0,

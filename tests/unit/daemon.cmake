@@ -14,6 +14,9 @@ set_tests_properties(unit_daemon_services PROPERTIES LABELS "unit;services" TIME
 add_test(NAME unit_daemon_services_survive
 	COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/daemon_services.sh $<TARGET_FILE_DIR:protect-daemon> survival)
 set_tests_properties(unit_daemon_services_survive PROPERTIES LABELS "unit;services" TIMEOUT 240 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+add_test(NAME unit_daemon_idm
+	COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/daemon_services.sh $<TARGET_FILE_DIR:protect-daemon> idm)
+set_tests_properties(unit_daemon_idm PROPERTIES LABELS "unit;services" TIMEOUT 240 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
 add_test(NAME unit_daemon_policies
 	COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/daemon_services.sh $<TARGET_FILE_DIR:protect-daemon> policies)
 set_tests_properties(unit_daemon_policies PROPERTIES LABELS "unit;services" TIMEOUT 240 SKIP_RETURN_CODE 77 RUN_SERIAL ON)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # daemon_services — the three services and `protect`, all real, on zones without a hypervisor (daemon_fake_zones.c).
 #
-# usage: daemon_services.sh BIN-FOLDER [policies]     exits with 77 where it cannot run (needs root, loop devices, busybox, jq)
+# usage: daemon_services.sh BIN-FOLDER [policies|survival|idm]     exits with 77 where it cannot run (needs root, loop devices, busybox, jq)
 set -euo pipefail
 readonly bin=$1 cases=${2:-all} skip=77
 readonly uid_base=$((300000 + $$ % 8192 * 8)) # others may run this at the same time
@@ -21,12 +21,13 @@ mkdir "$work/run" "$work/state" "$work/store"
 cp "$bin/daemon_fake_zones" "$work/runner"
 cp "$bin/protect" "$work/cli"
 export PROTECT_SOCKET=$work/run/daemon.sock
-daemon='' pids=()
+daemon='' pids=() lookers=()
 
 clean_up() {
 	local status=$?
 	[ $status = 0 ] || tail -n 20 "$work"/*.log
 	[ -z "$daemon" ] || end_zones
+	[ ${#lookers[@]} = 0 ] || kill -9 "${lookers[@]}" 2>/dev/null || true
 	[ ${#pids[@]} = 0 ] || kill "${pids[@]}" 2>/dev/null || true
 	[ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true
 	wait
@@ -632,6 +633,11 @@ elif [ "$cases" = volumes ]; then
 	# shellcheck source=tests/unit/daemon_volumes.bash
 	. "$here/daemon_volumes.bash"
 	volumes
+elif [ "$cases" = idm ]; then
+	# shellcheck source=tests/unit/daemon_idm.bash
+	. "$here/daemon_idm.bash"
+	start_services
+	idm
 else
 	no_services_yet
 	start_services
