@@ -152,21 +152,28 @@ static void part_of(const char *name, size_t len, char part[PART_SIZE])
 	part[n] = '\0';
 }
 
-/* Linux, Documentation/admin-guide/iostats.rst. Sectors there have 512 bytes. */
-static void add_disk(struct metrics *m, const char *line)
+/* Linux, Documentation/admin-guide/iostats.rst: major, minor, name, then these. Sectors there have
+ * 512 bytes. */
+static void add_disk(struct metrics *m, char *line)
 {
-	unsigned long long reads, read_sectors, writes, written, busy_ms;
-	char name[PART_SIZE], part[PART_SIZE];
+	enum { READS, READ_SECTORS = 2, WRITES = 4, WRITTEN = 6, BUSY_MS = 9, N_FIELDS };
+	unsigned long long field[N_FIELDS];
+	char part[PART_SIZE], *name = line;
+	size_t len;
 
-	if (sscanf(line, "%*u %*u %31s %llu %*u %llu %*u %llu %*u %llu %*u %*u %llu", name, &reads,
-		   &read_sectors, &writes, &written, &busy_ms) != 6)
-		return;
-	part_of(name, strlen(name), part);
-	add(m, (double)reads, "disks.%s.reads", part);
-	add(m, (double)read_sectors * 512, "disks.%s.read_bytes", part);
-	add(m, (double)writes, "disks.%s.writes", part);
-	add(m, (double)written * 512, "disks.%s.written_bytes", part);
-	add(m, (double)busy_ms * (double)NS_PER_MS, "disks.%s.busy_ns", part);
+	for (unsigned i = 0; i < 2; i++)
+		strtoull(name, &name, 10);
+	name += strspn(name, " ");
+	len = strcspn(name, " ");
+	part_of(name, len, part);
+	name += len;
+	for (unsigned i = 0; i < N_FIELDS; i++)
+		field[i] = strtoull(name, &name, 10);
+	add(m, (double)field[READS], "disks.%s.reads", part);
+	add(m, (double)field[READ_SECTORS] * 512, "disks.%s.read_bytes", part);
+	add(m, (double)field[WRITES], "disks.%s.writes", part);
+	add(m, (double)field[WRITTEN] * 512, "disks.%s.written_bytes", part);
+	add(m, (double)field[BUSY_MS] * (double)NS_PER_MS, "disks.%s.busy_ns", part);
 }
 
 static char *next_line(char *line)

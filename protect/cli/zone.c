@@ -5,7 +5,6 @@
 
 #include "base/cleanup.h"
 #include "base/util.h"
-#include "proto/agent.pb-c.h"
 #include "protect/cli/cli.h"
 #include "protect/cli/connect.h"
 #include "protect/cli/exec.h"
@@ -124,30 +123,6 @@ static int resolve_run(const struct args *args, void *values)
 	return output_flush();
 }
 
-static int metrics_run(const struct args *args, void *values)
-{
-	static const struct output_column columns[] = {{"METRIC", "name"}, {"VALUE", "value"}};
-	const struct list_options *options = values;
-	Protect__Control__Ref ref = PROTECT__CONTROL__REF__INIT;
-	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
-	const Protect__Agent__Metrics *metrics;
-	json_t *array;
-
-	ref.ref = args->operands[0];
-	message = connection_ask(METHOD(ZONE_METRICS), &ref.base,
-				 &protect__agent__metrics__descriptor);
-	metrics = (const Protect__Agent__Metrics *)message;
-	if (!message)
-		return CLI_ERROR;
-	array = json_array();
-	for (size_t i = 0; i < metrics->n_metrics; i++)
-		json_array_append_new(array,
-				      json_pack("{s:o, s:o}", "name",
-						output_text(metrics->metrics[i]->name), "value",
-						json_real(metrics->metrics[i]->value)));
-	return output_list(output_format(options->output), array, columns, ARRAY_SIZE(columns));
-}
-
 static int exec_command(const struct args *args, void *values)
 {
 	return exec_run(METHOD(ZONE_EXEC), args, values);
@@ -212,11 +187,17 @@ static const struct command commands[] = {
 	 .run = resolve_run},
 	{.name = "metrics",
 	 .usage = "[OPTION...] ZONE",
-	 .summary = "Print the zone's own figures: memory, processors, pressure.",
-	 OPTIONS(list_options, struct list_options),
+	 .summary = "Print the zone's own figures: memory, processors, pressure, disks, links, "
+		    "workloads.",
+	 .details = "Examples:\n  protect zone metrics a -o tree\n  protect zone metrics a -o json "
+		    "| jq "
+		    "'.[] | select(.name == \"memory.available_bytes\").value'\n",
+	 .options = zone_metrics_options,
+	 .n_options = ZONE_METRICS_N_OPTIONS,
+	 .values_size = sizeof(struct list_options),
 	 .operands_min = 1,
 	 .operands_max = 1,
-	 .run = metrics_run},
+	 .run = zone_metrics_run},
 	{.name = "update",
 	 .usage = "[OPTION...] ZONE",
 	 .summary = "Give a running zone more or fewer resources, and other limits.",

@@ -56,7 +56,7 @@ every_packet_is_shown() {
 }
 
 who_is_slow_loses_packets() {
-	local long
+	local long words=()
 	mkfifo "$work/unread"
 	exec 8<>"$work/unread"
 	look_on "$work/slow" -o jsonl
@@ -64,12 +64,13 @@ who_is_slow_loses_packets() {
 	wait_until grep -q 'looking on' "$work/slow"
 	kill -STOP "${lookers[0]}"
 	# Neither one that is stopped nor one that nobody reads holds up anything.
-	for _ in $(seq 60); do # more text than the window
-		protect zone metrics seen >/dev/null
-	done
 	long=$(head -c 60000 /dev/zero | tr '\0' a)
-	for _ in $(seq 30); do # and more packets than are held
-		protect zone exec seen -- true "$long"
+	for _ in $(seq 60); do
+		words+=("${long:0:250}")
+	done
+	# More text than the window, and more packets than are held.
+	for _ in $(seq 50); do
+		protect zone exec seen -- true "${words[@]}" "$long"
 	done
 	expect 4000000 bash -c "'$bin/protect' zone exec seen -- head -c 4000000 /dev/zero | wc -c"
 	kill -CONT "${lookers[0]}"
@@ -114,9 +115,15 @@ one_of_twenty_stops() {
 	done
 	kill -0 "${lookers[0]}" || fail 'the one that is not read has ended'
 	expect alive protect zone exec seen -- echo alive
-	kill "${lookers[0]}"
+	kill -9 "${lookers[0]}" # it passes any other signal on, and waits for its reader
 	exec 7>&-
 	lookers=()
+}
+
+figures_are_a_tree() {
+	protect zone metrics seen -o tree | grep -qE '^  total_bytes +[0-9.e+]+$' || fail 'no memory in the tree'
+	protect zone metrics seen -o json | jq -e 'any(.[]; .name == "links.lo.rx_bytes") and any(.[]; .name == "memory.total_bytes")' >/dev/null ||
+		fail "$(protect zone metrics seen)"
 }
 
 idm() {
@@ -124,6 +131,7 @@ idm() {
 	who_is_slow_loses_packets
 	places_are_few
 	one_of_twenty_stops
+	figures_are_a_tree
 	protect zone destroy -W seen other
 	wait_until nothing_left
 }
