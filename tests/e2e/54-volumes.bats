@@ -1,0 +1,141 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Volumes: data outlives workloads, zones and cut power; who has one keeps others out; what is deleted goes back to the host.
+#
+# CUTS: how often the power of a zone is cut in the middle of synced writes (2; 50 in long runs).
+
+load helpers
+
+readonly store=/var/lib/protect-storage
+
+setup_file() {
+	# A file system that knows direct I/O and holes, and can be full; the lab's store lies in memory.
+	truncate -s 600M "$BATS_FILE_TMPDIR/disk"
+	mkfs.ext4 -q "$BATS_FILE_TMPDIR/disk"
+	mount -o loop "$BATS_FILE_TMPDIR/disk" "$store/volumes"
+	rmdir "$store/volumes/lost+found"
+	chown protect-storage:protect-storage "$store/volumes"
+	launch_zone vol
+}
+
+teardown_file() {
+	local name
+	destroy_zones vol vol2
+	for name in $(protect volume list -o json | jq -r '.[].name'); do
+		protect volume remove "$name" || true
+	done
+	umount "$store/volumes"
+}
+
+volume_field() { # volume_field NAME FIELD
+	protect volume list -o json | jq -er --arg n "$1" --arg f "$2" '.[] | select(.name == $n) | .[$f]'
+}
+
+volume_is() { # volume_is NAME USE
+	[ "$(volume_field "$1" use)" = "$2" ]
+}
+
+in_box() { # in_box ZONE VOLUME:TARGET[:ro] SCRIPT: attached
+	protect workload launch --zone "$1" --attach -v "$2" "$HELLO_IMAGE" -- sh -c "$3"
+}
+
+disk_kib() { # disk_kib NAME: what it takes of the host's disk
+	echo $(($(volume_field "$1" allocated_bytes) / 1024))
+}
+
+@test "data outlives workloads, grows, and gives back what is deleted" {
+	local before
+	protect volume create data --size 64M
+	in_box vol data:/var/lib/data 'echo kept >/var/lib/data/file; stat -c %a:%u /var/lib/data'
+	wait_until 60 volume_is data free
+	protect volume resize data --size 256M
+	run in_box vol data:/data 'cat /data/file; grep " /data " /proc/mounts; df -m /data | tail -n 1'
+	echo "$output"
+	[ "${lines[0]}" = kept ]
+	[[ ${lines[1]} == *nosuid,nodev* ]]
+	[ "$(echo "${lines[2]}" | awk '{ print $2 }')" -gt 200 ]
+	before=$(disk_kib data)
+	in_box vol data:/data 'dd if=/dev/urandom of=/data/big bs=1M count=50 conv=fsync 2>/dev/null'
+	wait_until 60 volume_is data free
+	[ "$(disk_kib data)" -gt $((before + 50000)) ]
+	in_box vol data:/data 'rm /data/big; sync; sleep 2; sync'
+	wait_until 60 volume_is data free
+	echo "before $before, now $(disk_kib data)"
+	[ "$(disk_kib data)" -lt $((before + 20000)) ]
+}
+
+@test "one writer, or readers in two zones; a raw one is a device" {
+	protect volume create -s 64M shared
+	protect volume create -s 16M -f raw raw
+	in_box vol shared:/data 'echo for-all >/data/file'
+	launch_zone vol2
+	protect workload launch --zone vol --name writer --wait -v shared:/data "$HELLO_IMAGE" -- sleep 100000
+	fails_with_line "volume 'shared' is in use by workload 'writer' in zone 'vol'" \
+		protect workload launch --zone vol2 -v shared:/data "$HELLO_IMAGE"
+	fails_with_line "in use by workload 'writer'" protect volume remove shared
+	protect workload destroy -W writer
+	protect workload launch --zone vol --name r1 --wait -v shared:/data:ro "$HELLO_IMAGE" -- sleep 100000
+	[ "$(in_box vol2 shared:/data:ro 'cat /data/file; echo x 2>/dev/null >/data/file || echo denied')" = $'for-all\ndenied' ]
+	[ "$(volume_field shared use)" = readers ]
+	protect workload destroy -W r1
+	[ "$(in_box vol2 raw:/dev/raw 'printf start >/dev/raw; sync; head -c 5 /dev/raw')" = start ]
+	wait_until 60 volume_is raw free
+	[ "$(in_box vol raw:/dev/raw:ro 'head -c 5 /dev/raw; printf x 2>/dev/null >/dev/raw || echo " denied"')" = "start denied" ]
+	protect zone destroy -W vol2
+	protect volume remove shared raw
+}
+
+@test "what was synced is there after the zone's power was cut" {
+	local cuts=${CUTS:-2} cut client known
+	[ "${PROTECT_LONG:-0}" = 0 ] || cuts=${CUTS:-50}
+	protect volume create -s 64M cut
+	for cut in $(seq "$cuts"); do
+		# shellcheck disable=SC2016 # for the shell there
+		in_box vol cut:/data 'i=0; while i=$((i + 1)); do printf "%08d\n" $i | dd of=/data/log bs=9 seek=$((i - 1)) conv=notrunc,fsync 2>/dev/null && echo $i; done' \
+			>"$BATS_TEST_TMPDIR/known" 2>/dev/null &
+		client=$!
+		wait_until 60 grep -qx 3 "$BATS_TEST_TMPDIR/known"
+		sleep "0.$((RANDOM % 10))"
+		kill -9 "$(zone_field vol pid)"
+		wait "$client" || true
+		known=$(tail -n 1 "$BATS_TEST_TMPDIR/known")
+		echo "cut $cut: $known records"
+		protect zone destroy -W vol
+		launch_zone vol
+		in_box vol cut:/data "head -c $((known * 9)) /data/log" >"$BATS_TEST_TMPDIR/there"
+		seq -f %08g "$known" | cmp - "$BATS_TEST_TMPDIR/there"
+		in_box vol cut:/data 'rm /data/log'
+	done
+	wait_until 60 volume_is cut free
+	protect volume remove cut
+}
+
+@test "what is wrong is one line, and nothing is changed" {
+	protect volume create -s 16M -f raw raw
+	fails_with_line "no volume 'nosuch'" protect workload launch --zone vol -v nosuch:/x "$HELLO_IMAGE"
+	fails_with_line "that is the kernel's" protect workload launch --zone vol -v data:/proc/x "$HELLO_IMAGE"
+	fails_with_line 'its place is below /dev' protect workload launch --zone vol -v raw:/raw "$HELLO_IMAGE"
+	fails_with_line 'no place for a volume' protect workload launch --zone vol -v data:/x/../y "$HELLO_IMAGE"
+	fails_with_line 'cannot become smaller' protect volume resize data -s 64M
+	fails_with_line 'exists already' protect volume create data -s 64M
+	fails_with_line 'cannot name a volume' protect volume create ../data -s 64M
+	# A disk that is full.
+	fallocate -l "$(($(df --output=avail -B1 "$store/volumes" | tail -n 1) - 1048576))" "$store/volumes/fill"
+	fails_with_line 'is full' protect volume create -s 4G full
+	rm "$store/volumes/fill"
+	[ "$(protect volume list -o json | jq -r '[.[].name] | join(" ")')" = 'data raw' ]
+	[ "$(find "$store/volumes" -type f | wc -l)" -eq 2 ]
+	protect volume remove raw
+}
+
+@test "ten volumes come and go and leave nothing" {
+	for _ in $(seq 10); do
+		protect volume create -s 16M cycle
+		protect workload launch --zone vol --name cycle --wait -v cycle:/data "$HELLO_IMAGE" -- sleep 100000
+		protect workload destroy -W cycle
+		protect volume remove cycle
+	done
+	[ "$(find "$store/volumes" -type f | wc -l)" -eq 1 ]
+	[ "$(protect zone exec vol -- sh -c 'cat /sys/block/vd*/serial' | grep -c '^v')" -eq 0 ]
+	[ "$(grep -c OFDLCK /proc/locks)" -eq 0 ]
+}
