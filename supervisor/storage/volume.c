@@ -278,10 +278,10 @@ int volume_list(struct store *store, int (*fn)(void *context, const struct volum
 	for (unsigned i = 0; r == 0 && i < n; i++) {
 		_cleanup_(close_fdp) int fd = open_file(store, &volumes[i], O_RDONLY, NULL);
 
-		/* One that was removed meanwhile is not in the list. */
-		if (fd < 0 || measure(store, fd, &volumes[i], NULL) < 0)
-			continue;
-		volumes[i].use = find_use(fd);
+		/* One whose file somebody took away is in the list, empty, so that it can be
+		 * removed. */
+		if (fd >= 0 && measure(store, fd, &volumes[i], NULL) == 0)
+			volumes[i].use = find_use(fd);
 		r = fn(context, &volumes[i]);
 	}
 	return r < 0 ? r : 0;
@@ -310,12 +310,25 @@ int volume_resize(struct store *store, const char *name, uint64_t size_bytes, st
 	return r < 0 ? r : measure(store, fd, out, err);
 }
 
+/* Whether a row has no file any more: nothing can be locked then, and nothing is left to lose. */
+static bool has_no_file(struct store *store, const char *name, struct volume *volume)
+{
+	char path[PATH_SIZE];
+
+	if (volume_db_find(store, name, volume, NULL) < 0)
+		return false;
+	file_path(volume, path);
+	return faccessat(store->dir_fd, path, F_OK, 0) < 0 && errno == ENOENT;
+}
+
 int volume_remove(struct store *store, const char *name, struct error *err)
 {
 	_cleanup_(close_fdp) int fd = -1;
 	struct volume volume;
 	int r;
 
+	if (has_no_file(store, name, &volume))
+		return volume_db_delete(store, volume.file, err);
 	fd = open_locked(store, name, false, &volume, err);
 	if (fd < 0)
 		return fd;

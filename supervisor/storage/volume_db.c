@@ -65,7 +65,7 @@ static int add(struct store *store, const struct volume *volume, struct error *e
 	if (!statement)
 		return failed(store, err);
 	sqlite3_bind_text(statement, 2, volume->file, -1, SQLITE_TRANSIENT);
-	sqlite3_bind_int(statement, 3, volume->format);
+	sqlite3_bind_int(statement, 3, (int)volume->format);
 	sqlite3_bind_int64(statement, 4, (sqlite3_int64)volume->created_unix_ms);
 	sqlite3_bind_int(statement, 5, VOLUME_MAKING);
 	if (sqlite3_step(statement) != SQLITE_DONE)
