@@ -206,6 +206,21 @@ static void kill_runner(void *user)
 			  kill_runner, zone);
 }
 
+/* protect-launch does not answer at all: whoever waits for the zone need not; the rest is done when
+ * it does. */
+static void give_up_launcher(struct zone *zone)
+{
+	if (!zone->launcher.client || zone->was_ready)
+		return;
+	if (!zone->failure.code)
+		error_set(&zone->failure, -ETIMEDOUT, "zone '%s': protect-launch does not answer",
+			  zone->row.name);
+	server_fail_error(zone->daemon, zone->launcher, &zone->failure);
+	zone->launcher = (struct ticket){0};
+	zone->destroy_wanted = true;
+	zone_set_state(zone, PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_DESTROYING);
+}
+
 static void reaped(void *user, const struct launch_reply *reply, int pidfd)
 {
 	struct zone *zone = user;
@@ -223,6 +238,8 @@ static void reaped(void *user, const struct launch_reply *reply, int pidfd)
 			log_warning("zone=%s err=\"%s\" not reaped yet", zone->row.uuid,
 				    reply->text);
 		zone->kill_sent = true;
+		if (reply->error == -ETIMEDOUT)
+			give_up_launcher(zone);
 		timer_set(&zone->daemon->hub, &zone->timer, now_ns + LAUNCH_RETRY_NS, reap_again,
 			  zone);
 		return;

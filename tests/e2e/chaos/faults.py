@@ -91,7 +91,12 @@ def stop_a_runner(run):
 
 @fault
 def stop_a_service(run):
-    stop_for_a_while(run, service(run.random.choice(("protect-daemon", "protect-launch", "protect-storage"))))
+    """With requests under way, which go on when it does."""
+    pid = service(run.random.choice(("protect-daemon", "protect-launch", "protect-storage")))
+    clients = start_poking(run)
+    time.sleep(run.random.uniform(0, 0.5))
+    stop_for_a_while(run, pid)
+    end_poking(clients)
 
 
 @contextlib.contextmanager
@@ -205,18 +210,26 @@ def limited(pid, kind, value):
             resource.prlimit(pid, kind, before)
 
 
-def poke(run):
-    """What a person does. All of it may fail, with a word."""
+def start_poking(run):
+    """What a person does."""
     zone = run.choose_zone()
-    clients = [
-        Client("zone", "exec", zone.name, "--", "true"), Client("workload", "launch", "--zone", zone.name, "--name", "extra-work", "chaos/load:1"),
-        Client("zone", "launch", "--name", "extra", "--max-memory", "128"), Client("workload", "logs", zone.workload)]
     run.gone.append("extra")
     run.work_gone.append("extra-work")
+    return [
+        Client("zone", "exec", zone.name, "--", "true"), Client("workload", "launch", "--zone", zone.name, "--name", "extra-work", "chaos/load:1"),
+        Client("zone", "launch", "--name", "extra", "--max-memory", "128"), Client("workload", "logs", zone.workload)]
+
+
+def end_poking(clients):
+    """All of it may have failed, with a word."""
     for client in clients:
         result = client.result()
         if not result.ok:
             check_refusal(result, " ".join(client.arguments))
+
+
+def poke(run):
+    end_poking(start_poking(run))
 
 
 @fault
