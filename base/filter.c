@@ -33,6 +33,37 @@
  * #syscalls libc.thread: exit madvise(_, _, MADV_DONTNEED) futex(_, FUTEX_WAIT_PRIVATE)
  *	futex(_, FUTEX_WAKE_PRIVATE)
  *
+ * Time by other clocks, where the vDSO cannot tell it.
+ * #syscalls libc.time: clock_gettime(CLOCK_REALTIME) clock_gettime(CLOCK_BOOTTIME)
+ *	clock_gettime(CLOCK_REALTIME_COARSE) clock_gettime(CLOCK_MONOTONIC_COARSE) gettimeofday time
+ *
+ * What a service does that loads its next filter.
+ * #syscalls filter: prctl(PR_SET_NO_NEW_PRIVS, 1) seccomp(SECCOMP_SET_MODE_FILTER, 0)
+ *
+ * Threads that come and go. clone3(2) keeps what it makes in memory, where no filter sees it:
+ * glibc takes its answer for that of an older kernel, and uses clone(2).
+ * #syscalls libc.threads: clone3=ENOSYS clone(CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|
+ *CLONE_THREAD|CLONE_SYSVSEM|CLONE_SETTLS|CLONE_PARENT_SETTID|CLONE_CHILD_CLEARTID)
+ *	mmap(_, _, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_STACK)
+ *	mmap(_, _, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE)
+ *	mmap(_, _, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED)
+ *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_STACK)
+ *	mprotect(_, _, PROT_READ|PROT_WRITE) mprotect(_, _, PROT_NONE) munmap rseq set_robust_list
+ *	rt_sigprocmask sched_getaffinity
+ *
+ * What the first pthread_create() sets up for setuid(2) of all threads (SIGSETXID).
+ * #syscalls libc.setxid: rt_sigaction(33)
+ *
+ * No library is loaded any more: dlopen() is told so at its first step.
+ * #syscalls libc.noload: mmap(_, _, PROT_READ, MAP_PRIVATE|MAP_DENYWRITE)=EACCES
+ *
+ * SQLite with its write-ahead log. It gives the log the database's owner if it is root.
+ * #syscalls sqlite: openat newfstatat(_, _, _, 0) newfstatat(_, _, _, AT_EMPTY_PATH)
+ *	newfstatat(_, _, _, AT_SYMLINK_NOFOLLOW) access pread64 pwrite64 read write lseek fsync
+ *fdatasync ftruncate fcntl(_, F_GETLK) fcntl(_, F_SETLK) fcntl(_, F_GETFD) fcntl(_, F_SETFD)
+ *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_SHARED) munmap unlink geteuid fchown fchmod getpid
+ *	readlink getcwd close
+ *
  * AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer, in builds for tests only: shadow
  * memory, stacks for signals, and a thread that stops all others to look for leaks at the end.
  * #syscalls sanitizer: mmap(_, _, !PROT_EXEC) munmap mremap(_, _, _, MREMAP_MAYMOVE)

@@ -99,6 +99,7 @@ int io_read_fd(int fd, size_t max, char **out, size_t *len)
 	return 0;
 }
 
+/* #syscalls io.path: openat read close */
 int io_read_file(int dir_fd, const char *path, size_t max, char **out, size_t *len)
 {
 	_cleanup_(close_fdp) int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -108,6 +109,7 @@ int io_read_file(int dir_fd, const char *path, size_t max, char **out, size_t *l
 	return io_read_fd(fd, max, out, len);
 }
 
+/* #syscalls io.path: openat write fsync renameat unlinkat getpid close */
 int io_replace_file(int dir_fd, const char *path, const void *data, size_t len, mode_t mode)
 {
 	char temporary[4096];
@@ -229,6 +231,9 @@ static int unix_address(const char *path, struct sockaddr_un *address)
 	return 0;
 }
 
+/* #syscalls io.listen: socket(AF_UNIX) bind listen unlink chmod fchmod close
+ *	newfstatat(_, _, _, AT_SYMLINK_NOFOLLOW)
+ */
 int io_unix_listen(const char *path, int type, mode_t mode)
 {
 	_cleanup_(close_fdp) int fd = -1;
@@ -255,6 +260,7 @@ int io_unix_listen(const char *path, int type, mode_t mode)
 	return steal_fd(&fd);
 }
 
+/* #syscalls io.connect: socket(AF_UNIX) connect close */
 int io_unix_connect(const char *path, int type)
 {
 	_cleanup_(close_fdp) int fd = -1;
@@ -271,6 +277,10 @@ int io_unix_connect(const char *path, int type)
 	return steal_fd(&fd);
 }
 
+/* #syscalls io.accept: eventfd2(0, EFD_CLOEXEC) accept4(_, _, _, SOCK_CLOEXEC)
+ *	accept4(_, _, _, SOCK_CLOEXEC|SOCK_NONBLOCK) shutdown close
+ *	recvfrom sendto(_, _, _, MSG_NOSIGNAL|MSG_DONTWAIT, 0, 0)
+ */
 /* Something that every process can open, and that costs nothing. */
 void io_reserve(int *reserve)
 {
@@ -305,6 +315,7 @@ void io_refuse(int socket, const void *answer, size_t len)
 	(void)!send(socket, answer, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/* #syscalls io.peer: getsockopt(_, SOL_SOCKET, SO_PEERCRED) */
 int io_peer_uid(int socket, uid_t *uid)
 {
 	struct ucred peer;

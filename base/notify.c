@@ -34,7 +34,10 @@ int notify_open(void)
 	return steal_fd(&fd);
 }
 
-/* #syscalls loop: sendto(_, _, _, MSG_NOSIGNAL|MSG_DONTWAIT, 0, 0) */
+/*
+ * #syscalls loop: sendto(_, _, _, MSG_NOSIGNAL|MSG_DONTWAIT, 0, 0)
+ * #syscalls notify: sendto(_, _, _, MSG_NOSIGNAL|MSG_DONTWAIT, 0, 0)
+ */
 void notify_send(int fd, const char *state)
 {
 	if (fd >= 0 && send(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
@@ -71,6 +74,7 @@ uint64_t notify_watchdog_ns(void)
 	return checked_mul(number("WATCHDOG_USEC"), 500, &ns) ? ns : 0;
 }
 
+/* #syscalls notify.listener: getsockopt(_, SOL_SOCKET) fcntl(_, F_SETFD) */
 static bool is_listener(int fd, int type)
 {
 	int listening = 0, domain = 0, actual = 0;

@@ -12,6 +12,7 @@ static bool dash_before_byte(unsigned byte)
 	return byte == 4 || byte == 6 || byte == 8 || byte == 10;
 }
 
+/* #syscalls uuid: getrandom(_, _, 0) */
 int uuid_generate(struct uuid *out)
 {
 	if (getrandom(out->bytes, sizeof(out->bytes), 0) != (ssize_t)sizeof(out->bytes))

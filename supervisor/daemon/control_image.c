@@ -445,6 +445,7 @@ static void got_end(void *user, struct idm_stream *stream, int error)
 
 static const struct idm_stream_ops upload_ops = {.data = got_bytes, .closed = got_end};
 
+/* #syscalls daemon: pipe2 write close */
 static int open_pipe(struct image_op *op, int *read_end)
 {
 	int ends[2], r;

@@ -151,6 +151,7 @@ static void wait_for_events(struct hub *hub)
 		log_error("err=\"the loop takes no poll\"");
 }
 
+/* #syscalls daemon: epoll_ctl epoll_wait */
 /* One event at a time: a callback may free any watch without leaving a stale event behind. */
 static void take_events(struct loop_op *op, int res, uint32_t flags)
 {
@@ -196,6 +197,7 @@ void hub_deinit(struct hub *hub)
 	close_fdp(&hub->epoll_fd);
 }
 
+/* #syscalls daemon: close */
 int watch_new(struct hub *hub, int fd, watch_fn *fn, void *user, struct watch **out)
 {
 	struct watch *watch = calloc(1, sizeof(*watch));

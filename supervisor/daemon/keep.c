@@ -18,6 +18,7 @@ static void path_of(const struct daemon *d, const char *uuid, char path[static P
 	snprintf(path, PATH_SIZE, "%s/logs/%s", d->options.state_dir, uuid);
 }
 
+/* #syscalls daemon: openat mkdir unlink close */
 static int open_log(const struct daemon *d, const char *uuid, int flags)
 {
 	char path[PATH_SIZE];

@@ -16,11 +16,13 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/denied.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/options.h"
 #include "base/util.h"
 #include "supervisor/daemon/exec.h"
+#include "supervisor/daemon/filters.h"
 #include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/memory_high.h"
 #include "supervisor/daemon/metrics.h"
@@ -166,6 +168,7 @@ static void got_signal(void *user, uint32_t events)
 	loop_stop(d->hub.loop);
 }
 
+/* #syscalls daemon.start: rt_sigaction(SIGPIPE) rt_sigprocmask signalfd4 mkdir umask */
 static int watch_signals(struct daemon *d, int *fd, struct watch **watch)
 {
 	sigset_t set;
@@ -273,6 +276,12 @@ int main(int argc, char **argv)
 		error_set_errno(&err, r,
 				"io_uring cannot be used (see sysctl kernel.io_uring_disabled)");
 	} else {
+		denied_watch("protect-daemon", d.options.socket);
+		r = filters_confine_start();
+		if (r < 0)
+			error_set_errno(&err, r, "no seccomp filter can be taken on");
+	}
+	if (r == 0) {
 		r = watch_signals(&d, &signals, &signal_watch);
 		if (r == 0)
 			r = start(&d, &err);
@@ -283,6 +292,9 @@ int main(int argc, char **argv)
 		policy_start(&d);
 		log_info("socket=%s memory_mib=%llu vcpus=%u ready", d.options.socket,
 			 (unsigned long long)d.ledger.memory_total_mib, d.ledger.vcpus_total);
+		r = filters_confine_running();
+	}
+	if (r == 0) {
 		notify_send(notify, "READY=1");
 		if (watchdog.interval_ns)
 			feed_watchdog(&watchdog);

@@ -170,6 +170,14 @@ static int open_listener(const struct metrics *metrics)
 	return steal_fd(&fd);
 }
 
+/*
+ * libmicrohttpd's calls; the listener may have to be made again at any time.
+ * #syscalls daemon: socket(AF_INET) socket(AF_INET6) bind listen setsockopt(_, SOL_SOCKET)
+ *	setsockopt(_, IPPROTO_TCP) getsockopt(_, SOL_SOCKET) getsockname
+ *	accept4(_, _, _, SOCK_CLOEXEC|SOCK_NONBLOCK) epoll_create1 epoll_ctl epoll_wait recvfrom
+ *	sendto(_, _, _, MSG_NOSIGNAL, 0, 0) sendto(_, _, _, MSG_NOSIGNAL|MSG_MORE, 0, 0) sendmsg
+ *	shutdown fcntl(_, F_GETFL) fcntl(_, F_SETFL) fcntl(_, F_GETFD) fcntl(_, F_SETFD) close
+ */
 static int serve(struct metrics *metrics)
 {
 	_cleanup_(close_fdp) int fd = open_listener(metrics);

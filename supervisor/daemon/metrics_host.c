@@ -15,6 +15,7 @@
 
 #define TEXT_MAX 4096u
 
+/* #syscalls daemon: openat read close sysinfo sched_getaffinity */
 static bool read_proc(const char *path, char text[static TEXT_MAX])
 {
 	_cleanup_(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -107,6 +107,7 @@ static int write_head(struct ring *ring, uint64_t end)
 }
 
 /* The bytes from one position to another, as they are in memory. */
+/* #syscalls daemon: pread64 pwrite64 ftruncate fdatasync newfstatat(_, _, _, AT_EMPTY_PATH) */
 static int write_bytes(struct ring *ring, uint64_t from, uint64_t to)
 {
 	while (from < to) {

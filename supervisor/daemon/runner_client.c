@@ -256,6 +256,7 @@ static void ready(void *user, uint32_t events)
 		fail(client, r);
 }
 
+/* #syscalls daemon: recvfrom sendto(_, _, _, MSG_NOSIGNAL, 0, 0) shutdown close */
 int runner_open(struct hub *hub, const char *socket, runner_gone_fn *gone, void *user,
 		struct runner_client **out)
 {

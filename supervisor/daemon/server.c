@@ -195,6 +195,7 @@ static void accept_again(void *user)
 	watch_set(d->listener_watch, POLLIN);
 }
 
+/* #syscalls daemon: accept4(_, _, _, SOCK_CLOEXEC|SOCK_NONBLOCK) close */
 static void accept_client(void *user, uint32_t events)
 {
 	struct daemon *d = user;

@@ -62,6 +62,7 @@ static char *to_text(const struct spec *spec)
 	return text;
 }
 
+/* #syscalls daemon: memfd_create write lseek close */
 int spec_write(const struct spec *spec, struct error *err)
 {
 	_cleanup_(freep) char *text = to_text(spec);

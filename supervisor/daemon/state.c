@@ -229,6 +229,7 @@ bool state_is_new(const char *path)
 	return stat(path, &st) < 0 ? errno == ENOENT : st.st_size == 0;
 }
 
+/* #syscalls daemon: newfstatat(_, _, _, 0) */
 int state_open(const char *path, struct state **out, struct error *err)
 {
 	struct state *state = calloc(1, sizeof(*state));

@@ -29,6 +29,7 @@ uint64_t cgroup_keyed_value(const char *text, const char *key)
 }
 
 /* A file's text; false when there is no such file. */
+/* #syscalls daemon: openat read pread64 close */
 static bool read_text(const char *folder, const char *file, char text[static TEXT_MAX])
 {
 	_cleanup_(close_fdp) int fd = -1;

@@ -57,6 +57,10 @@ void wall_clock_tell(struct zone *zone)
 	send_time(zone);
 }
 
+/*
+ * #syscalls daemon: timerfd_settime read
+ * #syscalls daemon.start: timerfd_create
+ */
 /* A timer that never expires, but ends when the clock is set. */
 static int arm(int fd)
 {

@@ -172,6 +172,7 @@ void zone_slot_release(struct daemon *d, uint32_t slot)
 		d->slots[slot] = 0;
 }
 
+/* #syscalls daemon: openat unlinkat rmdir close */
 static void remove_folder(const struct zone *zone)
 {
 	static const char *const files[] = {"runner.sock", "exit", "log"};
@@ -189,6 +190,7 @@ static void remove_folder(const struct zone *zone)
 		log_warning("zone=%s path=%s err=\"%s\"", zone->row.uuid, path, strerror(errno));
 }
 
+/* #syscalls daemon: openat newfstatat(_, _, _, AT_EMPTY_PATH) getdents64 lseek close */
 bool zones_any_folder(const struct daemon *d)
 {
 	struct dirent *entry;
@@ -218,6 +220,7 @@ static uint64_t room_of(int fd)
 	return MAX((uint64_t)st.st_size, blocks > HUGE_BYTES ? blocks : 0);
 }
 
+/* #syscalls daemon: openat newfstatat(_, _, _, AT_EMPTY_PATH) lseek ftruncate close */
 static void trim(const struct zone *zone, const char *name, uint64_t max_bytes)
 {
 	_cleanup_(close_fdp) int fd = -1;

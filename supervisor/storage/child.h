@@ -2,7 +2,8 @@
 /*
  * Helper programs (mksquashfs, unsquashfs): started without a shell, with a fixed environment and
  * only the three standard descriptors, default signals, and reaped by the thread that started them.
- * Any thread.
+ * In the service another process executes them (helper.h); in one-shot commands this one does. Any
+ * thread.
  */
 #pragma once
 
@@ -11,17 +12,27 @@
 
 #include "base/error.h"
 
+struct child {
+	pid_t pid;  /* -1: it is the helper's */
+	int answer; /* where the helper says how it ended */
+};
+
+/* From now on, and before there is another thread: the helper's socket, for all children. */
+void child_use_helper(int socket);
+
 /*
  * Starts argv[0] (searched in /usr/bin:/bin:/usr/sbin:/sbin) with the borrowed descriptors as its
- * 0, 1, 2 (negative = /dev/null). Returns the process id or a negative errno with *err set.
+ * 0, 1, 2 (negative = /dev/null). Returns 0 or a negative errno with *err set; child_wait() or
+ * child_kill() must follow a 0.
  */
-pid_t child_start(const char *const argv[], int in_fd, int out_fd, int err_fd, struct error *err);
+int child_start(struct child *child, const char *const argv[], int in_fd, int out_fd, int err_fd,
+		struct error *err);
 
 /* Waits for the end. Returns the exit status, or 128 + the signal's number. */
-int child_wait(pid_t pid);
+int child_wait(struct child *child);
 
 /* SIGKILL, then waits. */
-void child_kill(pid_t pid);
+void child_kill(struct child *child);
 
 /*
  * Runs argv and collects at most max bytes of its output, with a NUL behind them; the caller frees

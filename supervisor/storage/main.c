@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <grp.h>
 #include <locale.h>
+#include <nss.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,8 +18,12 @@
 
 #include "base/cleanup.h"
 #include "base/config.h"
+#include "base/denied.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "supervisor/storage/child.h"
+#include "supervisor/storage/filters.h"
+#include "supervisor/storage/helper.h"
 #include "supervisor/storage/oneshot.h"
 #include "supervisor/storage/server.h"
 #include "supervisor/storage/volume.h"
@@ -32,6 +37,7 @@ struct options {
 	const char *store, *socket, *allow_uid, *kernel_layout, *base_initrd, *name, *output, *mkfs;
 	const char *config;
 	mode_t socket_mode;
+	uid_t allowed_uid;
 	uint64_t max_bytes; /* 0 = as configured */
 };
 
@@ -189,6 +195,8 @@ static void import_kernel(void *context)
 	int r;
 
 	/* Who connects meanwhile waits in the socket; nobody has to wait for this before. */
+	if (filters_confine_running() < 0)
+		abort(); /* the one before has been taken on by the same kernel */
 	notify_send(startup->notify, "READY=1\nSTATUS=The default kernel is looked at");
 	if (startup->options->kernel_layout) {
 		r = ops_import_layout(startup->storage, startup->options->kernel_layout, NULL,
@@ -209,7 +217,7 @@ static int run_service(struct storage *storage, const struct options *options, s
 {
 	struct server_options server = {.path = options->socket,
 					.mode = options->socket_mode,
-					.allowed_uid = find_user(options->allow_uid)};
+					.allowed_uid = options->allowed_uid};
 	_cleanup_(close_fdp) int notify = notify_open();
 	struct startup startup = {.storage = storage, .options = options, .notify = notify};
 
@@ -248,7 +256,24 @@ static void prepare_process(void)
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-static int run(const struct options *options, char **args, int n)
+/* The service's helper and its first filter. The user is looked up before: which library tells who
+ * that is depends on the host, and none is loaded any more. */
+static int confine(struct options *options, struct error *err)
+{
+	int helper = helper_start(), r;
+
+	if (helper < 0)
+		return error_set_errno(err, helper, "no process for helper programs");
+	child_use_helper(helper);
+	options->allowed_uid = find_user(options->allow_uid);
+	/* Other ways to find addresses are libraries as well. */
+	__nss_configure_lookup("hosts", "files dns");
+	denied_watch("protect-storage", options->socket);
+	r = filters_confine_start();
+	return r < 0 ? error_set_errno(err, r, "no seccomp filter can be taken on") : 0;
+}
+
+static int run(struct options *options, char **args, int n)
 {
 	static struct settings settings; /* too large for a stack; main thread, before others */
 	struct storage storage = {.base = KERNEL_BASE_INIT(options->base_initrd),
@@ -260,8 +285,8 @@ static int run(const struct options *options, char **args, int n)
 
 	if (r == 0 && options->max_bytes)
 		settings.max_image_bytes = options->max_bytes;
-	if (r == 0 && n)
-		r = become_owner(options->store, &err);
+	if (r == 0)
+		r = n ? become_owner(options->store, &err) : confine(options, &err);
 	if (r == 0)
 		r = store_open(&storage.store, options->store, settings.max_image_bytes, &err);
 	if (r == 0)

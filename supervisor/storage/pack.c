@@ -249,8 +249,8 @@ static int explain(int log_fd, int status, struct error *err)
 
 /* The inode table stays uncompressed so that set_root_mtime() can reach it; it is small, and zones
  * read it faster. */
-static pid_t start(const char *out, const struct layers_dir *root, int in_fd, int log_fd,
-		   struct error *err)
+static int start(struct child *child, const char *out, const struct layers_dir *root, int in_fd,
+		 int log_fd, struct error *err)
 {
 	char mode[16], uid[16], gid[16];
 	const char *const argv[] = {"mksquashfs",
@@ -279,7 +279,7 @@ static pid_t start(const char *out, const struct layers_dir *root, int in_fd, in
 	snprintf(mode, sizeof(mode), "%o", root->mode & 07777);
 	snprintf(uid, sizeof(uid), "%u", root->uid);
 	snprintf(gid, sizeof(gid), "%u", root->gid);
-	return child_start(argv, in_fd, log_fd, log_fd, err);
+	return child_start(child, argv, in_fd, log_fd, log_fd, err);
 }
 
 /*
@@ -310,6 +310,7 @@ static int set_root_mtime(const char *out, int64_t mtime_s)
 		       : -EIO;
 }
 
+/* #syscalls storage: memfd_create pipe2 fcntl(_, F_SETPIPE_SZ) openat pwrite64 close unlink */
 static int run(struct pack *pack, struct layers_plan *plan, const int *fds, uint32_t n,
 	       uint64_t *budget, const char *out, struct error *err)
 {
@@ -317,26 +318,26 @@ static int run(struct pack *pack, struct layers_plan *plan, const int *fds, uint
 	_cleanup_(close_fdp) int from = -1;
 	_cleanup_(close_fdp) int to = -1;
 	int pipe_fds[2], r, status;
-	pid_t pid;
+	struct child child;
 
 	if (log_fd < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return error_set_errno(err, -errno, "cannot make a pipe");
 	from = pipe_fds[0];
 	to = pipe_fds[1];
 	fcntl(to, F_SETPIPE_SZ, PIPE_SIZE); /* only faster */
-	pid = start(out, &layers_plan_root(plan)->inode->dir, from, log_fd, err);
-	if (pid < 0)
-		return pid;
+	r = start(&child, out, &layers_plan_root(plan)->inode->dir, from, log_fd, err);
+	if (r < 0)
+		return r;
 	close_fdp(&from);
 	pack->fd = to;
 	r = write_tar(pack, plan, fds, n, budget, err);
 	pack->failure = r < 0 ? r : -EPIPE; /* the pipe is about to be closed */
 	if (r < 0 && r != -EPIPE) {
-		child_kill(pid);
+		child_kill(&child);
 		return r;
 	}
 	close_fdp(&to);
-	status = child_wait(pid);
+	status = child_wait(&child);
 	if (status || r < 0)
 		return explain(log_fd, status, err);
 	r = set_root_mtime(out, layers_plan_root(plan)->inode->dir.mtime_s);

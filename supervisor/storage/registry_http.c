@@ -231,6 +231,18 @@ static void set_route(struct http *http)
 		curl_easy_setopt(curl, CURLOPT_NOPROXY, settings->no_proxy);
 }
 
+/*
+ * libcurl, OpenSSL and the resolver: names over UDP, with netlink for which addresses there are.
+ * #syscalls curl: socket(AF_INET) socket(AF_INET6) socket(AF_UNIX) socket(AF_NETLINK)
+ *	socketpair(AF_UNIX) bind connect getsockname getpeername getsockopt(_, SOL_SOCKET)
+ *	getsockopt(_, IPPROTO_TCP) setsockopt(_, SOL_SOCKET) setsockopt(_, IPPROTO_TCP)
+ *	setsockopt(_, IPPROTO_IP) setsockopt(_, IPPROTO_IPV6) recvfrom recvmsg sendto sendmsg
+ *	sendmmsg poll shutdown close pipe2 eventfd2(0, EFD_CLOEXEC|EFD_NONBLOCK) fcntl(_, F_GETFL)
+ *	fcntl(_, F_SETFL) fcntl(_, F_SETFD) fcntl(_, F_GETFD) ioctl(_, FIONREAD) ioctl(_, FIONBIO)
+ *	rt_sigaction(SIGPIPE) uname getuid geteuid getgid getegid getpid openat sysinfo
+ *	getrandom(_, _, GRND_NONBLOCK) mmap(_, _, PROT_READ, MAP_PRIVATE)
+ *	mmap(_, _, PROT_READ, MAP_SHARED)
+ */
 static void set_options(struct http *http, const char *url, struct curl_slist *headers)
 {
 	CURL *curl = http->curl;

@@ -94,6 +94,7 @@ static void start_worker(struct server *server, int socket)
 	pthread_mutex_unlock(&server->lock);
 }
 
+/* #syscalls storage: accept4(_, _, _, SOCK_CLOEXEC) poll read write shutdown close unlink */
 static void accept_one(struct server *server)
 {
 	_cleanup_(close_fdp) int socket = io_accept(server->listen_fd, 0, &server->reserve);
@@ -167,6 +168,7 @@ static bool stop_workers(struct server *server)
 	return server->busy == 0;
 }
 
+/* #syscalls storage.start: signalfd4 eventfd2(0, EFD_CLOEXEC|EFD_NONBLOCK) */
 static int open_descriptors(struct server *server, struct error *err)
 {
 	const char *path = server->options->path;

@@ -169,6 +169,9 @@ int store_publish(struct store *store, const char *tmp_path, const char *name, s
 	return r < 0 ? store_failed(store, r, "keep an image", err) : 0;
 }
 
+/* #syscalls storage: openat newfstatat(_, _, _, AT_SYMLINK_NOFOLLOW) getdents64 mkdir mkdirat
+ * unlinkat rmdir renameat rename fsync flock lseek statfs fstatfs readlinkat
+ */
 int store_open_file(struct store *store, const char *name, struct error *err)
 {
 	int fd = openat(store->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);

@@ -25,12 +25,14 @@ refuses() {
 	! "$collect" "$dir/a.c" >/dev/null 2>&1 || fail "accepted: $1"
 }
 
-reads '/* #syscalls x: read write */' 'RULE("x", read, 0, NONE)
-RULE("x", write, 0, NONE)'
-reads '/* #syscalls x: ioctl(_, KVM_RUN) */' 'RULE("x", ioctl, 1, IS(1, KVM_RUN))'
+reads '/* #syscalls x: read write */' 'RULE("x", read, 0, 0, NONE)
+RULE("x", write, 0, 0, NONE)'
+reads '/* #syscalls x: ioctl(_, KVM_RUN) */' 'RULE("x", ioctl, 0, 1, IS(1, KVM_RUN))'
 reads '/* #syscalls x: mmap(_, _, !PROT_EXEC, MAP_PRIVATE|MAP_ANONYMOUS) */' \
-	'RULE("x", mmap, 2, HAS_NOT(2, PROT_EXEC), IS(3, MAP_PRIVATE|MAP_ANONYMOUS))'
-reads '/* #syscalls x: tgkill(SELF, _, 6) */' 'RULE("x", tgkill, 2, IS(0, SELF), IS(2, 6))'
+	'RULE("x", mmap, 0, 2, HAS_NOT(2, PROT_EXEC), IS(3, MAP_PRIVATE|MAP_ANONYMOUS))'
+reads '/* #syscalls x: tgkill(SELF, _, 6) */' 'RULE("x", tgkill, 0, 2, IS(0, SELF), IS(2, 6))'
+reads '/* #syscalls x: clone3=ENOSYS mmap(_, _, PROT_EXEC)=EACCES */' 'RULE("x", clone3, ENOSYS, 0, NONE)
+RULE("x", mmap, EACCES, 1, IS(2, PROT_EXEC))'
 # To the end of the paragraph, over lines, and no further.
 reads '/*
  * #syscalls x: read
@@ -39,11 +41,11 @@ reads '/*
  * Prose about open.
  * #filter f: x
  * #syscalls y: close
- */' 'RULE("x", read, 0, NONE)
-RULE("x", write, 0, NONE)
+ */' 'RULE("x", read, 0, 0, NONE)
+RULE("x", write, 0, 0, NONE)
 FILTER("f")
 MEMBER("f", "x")
-RULE("y", close, 0, NONE)'
+RULE("y", close, 0, 0, NONE)'
 reads 'int nothing;' ''
 refuses '/* #syscalls read write */'
 refuses '/* text #syscalls x: read */'
@@ -52,5 +54,6 @@ refuses '/* #syscalls x: ioctl(_, _) */'
 refuses '/* #syscalls x: ioctl(_, lower) */'
 refuses '/* #syscalls x: ioctl(_, KVM_RUN */'
 refuses '/* #syscalls x: ioctl(_, F(1)) */'
+refuses '/* #syscalls x: read=no */'
 refuses '/* #syscalls x: read'
 [ "$failures" = 0 ] && echo "ok"

@@ -3,11 +3,21 @@
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(seccomp REQUIRED IMPORTED_TARGET libseccomp)
 
-# protect_filters(NAME TARGETS TARGET… [GROUPS GROUP…]): makes filters/NAME.h in the current binary directory, with every
-# filter that the sources of the TARGETs ask for (and, in each, the GROUPS). NAME is also a target to depend on; whose
+# Sanitizers need more than the programs themselves; nothing else does.
+set(PROTECT_FILTER_GROUPS "")
+if(PROTECT_SANITIZE)
+	set(PROTECT_FILTER_GROUPS sanitizer)
+endif()
+
+# protect_filters(NAME TARGETS TARGET… [GROUPS GROUP…] [TELL]): makes filters/NAME.h in the current binary directory, with every
+# filter that the sources of the TARGETs ask for (and, in each, the GROUPS). TELL: for base/denied.h. NAME is also a target to depend on; whose
 # sources include NAME.h gets it by protect_use_filters().
 function(protect_filters name)
-	cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "TARGETS;GROUPS")
+	cmake_parse_arguments(PARSE_ARGV 1 arg "TELL" "" "TARGETS;GROUPS")
+	set(otherwise kill)
+	if(arg_TELL)
+		set(otherwise tell)
+	endif()
 	set(dir ${CMAKE_CURRENT_BINARY_DIR}/filters/${name})
 	set(sources "")
 	foreach(target ${arg_TARGETS})
@@ -40,7 +50,7 @@ function(protect_filters name)
 	set_target_properties(generate_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${dir})
 	add_custom_command(
 		OUTPUT ${dir}/${name}.h
-		COMMAND generate_${name} ${dir}/${name}.h ${arg_GROUPS}
+		COMMAND generate_${name} ${dir}/${name}.h ${otherwise} ${arg_GROUPS}
 		DEPENDS generate_${name}
 		VERBATIM
 	)

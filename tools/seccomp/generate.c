@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * generate OUTPUT [GROUP…]: writes the filters that `collect` found, one BPF program each, as a C
- * header for base/filter.h. libseccomp makes them here, at build time, so that no program needs it
- * when it runs. The GROUPs named are put into every filter (a sanitizer's own calls).
+ * generate OUTPUT kill|tell [GROUP…]: writes the filters that `collect` found, one BPF program
+ * each, as a C header for base/filter.h. libseccomp makes them here, at build time, so that no
+ * program needs it when it runs. The GROUPs named are put into every filter (a sanitizer's own
+ * calls).
  *
  * Whatever a filter does not name kills the process, and so does any way of calling that is not
- * x86-64's own. What stands in annotations is trusted, but for oversights: calls whose meaning is
- * in their arguments must say which they want.
+ * x86-64's own. With `tell` it is SIGSYS that kills it, so that a handler can say which call it was
+ * (base/denied.h). What stands in annotations is trusted, but for oversights: calls whose meaning
+ * is in their arguments must say which they want.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -26,11 +28,16 @@
 #include <linux/if_tun.h>
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -56,6 +63,7 @@
 struct rule {
 	const char *group, *where, *name;
 	int call;
+	int error; /* answered with it; 0: carried out */
 	unsigned n_args;
 	struct scmp_arg_cmp args[ARGS_MAX];
 };
@@ -64,7 +72,8 @@ struct member {
 	const char *filter, *group;
 };
 
-#define RULE(group, where, call, n, ...) {group, where, #call, SCMP_SYS(call), n, {__VA_ARGS__}},
+#define RULE(group, where, call, error, n, ...)                                                    \
+	{group, where, #call, SCMP_SYS(call), error, n, {__VA_ARGS__}},
 #define MEMBER(filter, group)
 #define FILTER(name)
 static const struct rule rules[] = {
@@ -72,7 +81,7 @@ static const struct rule rules[] = {
 };
 #undef RULE
 #undef MEMBER
-#define RULE(group, where, call, n, ...)
+#define RULE(group, where, call, error, n, ...)
 #define MEMBER(filter, group) {filter, group},
 static const struct member members[] = {
 #include "collected.h"
@@ -93,12 +102,18 @@ static void die(const char *what, const char *which)
 	exit(EXIT_FAILURE);
 }
 
+static void die_of(const struct rule *rule, const char *which)
+{
+	fprintf(stderr, "%s: %s: ", rule->where, rule->name);
+	die("rule", which);
+}
+
 /* Calls that can be nearly anything, as their arguments say. */
 static bool needs_arguments(const char *name)
 {
-	static const char *const names[] = {"ioctl",  "fcntl", "prctl",	     "mmap",	"mprotect",
-					    "futex",  "kill",  "tgkill",     "madvise", "clone",
-					    "socket", "bpf",   "newfstatat", "mremap"};
+	static const char *const names[] = {
+		"ioctl",   "fcntl", "prctl",  "mmap", "mprotect",   "futex",  "kill",	"tgkill",
+		"madvise", "clone", "socket", "bpf",  "newfstatat", "mremap", "execve", "execveat"};
 
 	for (unsigned i = 0; i < COUNT(names); i++)
 		if (strcmp(name, names[i]) == 0)
@@ -110,7 +125,7 @@ static void check_rule(const struct rule *rule)
 {
 	if (rule->call == __NR_SCMP_ERROR)
 		die(rule->where, "libseccomp does not know this call");
-	if (rule->n_args == 0 && needs_arguments(rule->name))
+	if (rule->n_args == 0 && !rule->error && needs_arguments(rule->name))
 		die(rule->where, "this call must say which arguments it may have");
 }
 
@@ -147,14 +162,19 @@ static void check_filter(const char *filter)
 		for (unsigned j = 0; j < COUNT(rules); j++)
 			if (rules[j].n_args && rules[j].call == rules[i].call &&
 			    is_member(filter, rules[j].group, (char *[]){NULL}))
-				die(rules[i].where,
-				    "undoes what is asked of the arguments elsewhere");
+				die_of(&rules[i],
+				       "undoes what is asked of the arguments elsewhere");
 	}
 }
 
-static scmp_filter_ctx make(const char *filter, char **everywhere)
+static uint32_t action_of(const struct rule *rule)
 {
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	return rule->error ? SCMP_ACT_ERRNO((uint32_t)rule->error) : SCMP_ACT_ALLOW;
+}
+
+static scmp_filter_ctx make(const char *filter, uint32_t otherwise, char **everywhere)
+{
+	scmp_filter_ctx ctx = seccomp_init(otherwise);
 
 	if (!ctx || seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) < 0)
 		die(filter, "libseccomp makes no filter");
@@ -168,7 +188,7 @@ static scmp_filter_ctx make(const char *filter, char **everywhere)
 
 		if (!is_member(filter, rule->group, everywhere))
 			continue;
-		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, rule->call, rule->n_args,
+		r = seccomp_rule_add_array(ctx, action_of(rule), rule->call, rule->n_args,
 					   rule->n_args ? rule->args : NULL);
 		if (r < 0 && r != -EEXIST)
 			die(rule->where, strerror(-r));
@@ -218,10 +238,10 @@ static unsigned print_self(FILE *out, const char *name, const struct sock_filter
 	return found;
 }
 
-static void print_filter(FILE *out, const char *name, char **everywhere)
+static void print_filter(FILE *out, const char *name, uint32_t otherwise, char **everywhere)
 {
 	static struct sock_filter code[FILTER_CODE_MAX + 1];
-	scmp_filter_ctx ctx = make(name, everywhere);
+	scmp_filter_ctx ctx = make(name, otherwise, everywhere);
 	size_t n = export(ctx, name, code);
 	unsigned n_self;
 
@@ -239,10 +259,11 @@ static void print_filter(FILE *out, const char *name, char **everywhere)
 
 int main(int argc, char **argv)
 {
+	bool tell = argc > 2 && strcmp(argv[2], "tell") == 0;
 	FILE *out;
 
-	if (argc < 2)
-		die("usage", "generate OUTPUT [GROUP…]");
+	if (argc < 3 || (!tell && strcmp(argv[2], "kill") != 0))
+		die("usage", "generate OUTPUT kill|tell [GROUP…]");
 	for (unsigned i = 0; i < COUNT(rules); i++)
 		check_rule(&rules[i]);
 	check_members();
@@ -252,7 +273,8 @@ int main(int argc, char **argv)
 	fprintf(out, "/* Made by tools/seccomp from what the sources say they need. */\n\n");
 	for (unsigned i = 0; i < COUNT(filters); i++) {
 		check_filter(filters[i]);
-		print_filter(out, filters[i], argv + 2);
+		print_filter(out, filters[i], tell ? SCMP_ACT_TRAP : SCMP_ACT_KILL_PROCESS,
+			     argv + 3);
 	}
 	if (fclose(out) != 0)
 		die(argv[1], strerror(errno));
