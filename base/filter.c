@@ -44,7 +44,9 @@
  * glibc takes its answer for that of an older kernel, and uses clone(2).
  * #syscalls libc.threads: clone3=ENOSYS clone(CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|
  *CLONE_THREAD|CLONE_SYSVSEM|CLONE_SETTLS|CLONE_PARENT_SETTID|CLONE_CHILD_CLEARTID)
- *	mmap(_, _, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_STACK)
+ *
+ * Their stacks, and the heaps of all threads but the first.
+ * #syscalls libc.stacks: mmap(_, _, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_STACK)
  *	mmap(_, _, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE)
  *	mmap(_, _, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED)
  *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_STACK)
@@ -56,6 +58,17 @@
  *
  * No library is loaded any more: dlopen() is told so at its first step.
  * #syscalls libc.noload: mmap(_, _, PROT_READ, MAP_PRIVATE|MAP_DENYWRITE)=EACCES
+ *
+ * ld.so, for programs of which we know only that they are Debian's. Code comes from files alone.
+ * #syscalls loader: openat read pread64 newfstatat(_, _, _, AT_EMPTY_PATH) newfstatat(_, _, _, 0)
+ *	access arch_prctl set_tid_address set_robust_list rseq prlimit64 close getrandom
+ *	mprotect(_, _, PROT_READ) mmap(_, _, PROT_READ, MAP_PRIVATE)
+ *	mmap(_, _, PROT_READ, MAP_PRIVATE|MAP_DENYWRITE)
+ *	mmap(_, _, PROT_READ|PROT_EXEC, MAP_PRIVATE|MAP_DENYWRITE)
+ *	mmap(_, _, PROT_READ, MAP_PRIVATE|MAP_FIXED|MAP_DENYWRITE)
+ *	mmap(_, _, PROT_READ|PROT_EXEC, MAP_PRIVATE|MAP_FIXED|MAP_DENYWRITE)
+ *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED|MAP_DENYWRITE)
+ *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED|MAP_ANONYMOUS)
  *
  * SQLite with its write-ahead log. It gives the log the database's owner if it is root.
  * #syscalls sqlite: openat newfstatat(_, _, _, 0) newfstatat(_, _, _, AT_EMPTY_PATH)

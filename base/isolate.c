@@ -24,6 +24,18 @@
 #define CAPABILITIES_MAX 64  /* in the masks of capset(2) */
 #define POLL_BATCH	 64u /* no more than RLIMIT_NOFILE allows at once */
 
+/*
+ * By stages; what a process has left behind it cannot do again for want of capabilities.
+ * #syscalls launch: openat write close
+ * #syscalls spawn: setresgid setresuid getresgid getresuid unshare(CLONE_NEWCGROUP) sethostname
+ *	setdomainname fsopen fsconfig fsmount mount(_, _, _, MS_REC|MS_PRIVATE)
+ *	mount(_, _, _, MS_NOSUID|MS_NODEV|MS_NOEXEC) move_mount(_, _, _, _, MOVE_MOUNT_F_EMPTY_PATH)
+ *	fchdir chdir pivot_root umount2(_, MNT_DETACH) prlimit64 prctl(PR_SCHED_CORE) capset
+ *	prctl(PR_CAPBSET_READ) prctl(PR_CAPBSET_DROP) prctl(PR_CAP_AMBIENT)
+ *	prctl(PR_SET_SECUREBITS) prctl(PR_SET_NO_NEW_PRIVS) exit_group
+ * #syscalls runner: prctl(PR_GET_SECUREBITS) prctl(PR_GET_NO_NEW_PRIVS) prctl(PR_CAPBSET_READ)
+ *	prctl(PR_SET_DUMPABLE, 0) capget geteuid getuid openat fstatfs getdents64 poll close_range
+ */
 static int write_proc(int proc, const char *name, const char *text)
 {
 	_cleanup_(close_fdp) int fd = openat(proc, name, O_WRONLY | O_CLOEXEC);

@@ -24,6 +24,13 @@ void cgroup_zone_name(const struct uuid *uuid, char out[static CGROUP_NAME_SIZE]
 	snprintf(out, CGROUP_NAME_SIZE, "zone-%s", text);
 }
 
+/*
+ * What the drivers do, libcgroup with them: files of cgroup and /proc, and folders.
+ * #syscalls launch: openat read write pread64 lseek(_, _, SEEK_SET) newfstatat(_, _, _, 0) newfstatat(_, _, _,
+ *AT_EMPTY_PATH) newfstatat(_, _, _, AT_SYMLINK_NOFOLLOW) access getdents64 mkdir mkdirat rmdir
+ *unlinkat statfs fstatfs faccessat faccessat2 chmod chown fchmodat fchownat gettid getpid getuid
+ *close kill(_, SIGKILL) readlink fsetxattr fgetxattr
+ */
 int cgroup_file_write(int dir, const char *file, const char *text)
 {
 	_cleanup_(close_fdp) int fd = openat(dir, file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);

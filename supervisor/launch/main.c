@@ -26,6 +26,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/denied.h"
 #include "base/io.h"
 #include "base/isolate.h"
 #include "base/log.h"
@@ -33,6 +34,7 @@
 #include "base/options.h"
 #include "base/util.h"
 #include "supervisor/launch/cgroup.h"
+#include "supervisor/launch/filters.h"
 #include "supervisor/launch/launch.h"
 #include "supervisor/launch/runners.h"
 
@@ -168,6 +170,7 @@ static void answer_unheard(int client)
 	io_refuse(client, &reply, sizeof(reply));
 }
 
+/* #syscalls launch: poll read close */
 static void accept_client(struct launch *launch)
 {
 	_cleanup_(close_fdp) int fd = io_accept(launch->listener, SOCK_NONBLOCK, &launch->reserve);
@@ -281,15 +284,20 @@ static int run(struct launch *launch)
 }
 
 /* As many descriptors as we may have: each runner has one here until it is reaped. Runners get
- * fewer (isolate_limits()). */
-static void raise_limits(void)
+ * fewer (isolate_limits()), and its program lies open above them. Returns 0 or a negative errno. */
+static int raise_limits(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	if (limit.rlim_max <= ISOLATE_FILES_MAX) {
+		log_error("err=\"%llu open files are too few; raise the hard limit above %u\"",
+			  (unsigned long long)limit.rlim_max, ISOLATE_FILES_MAX);
+		return -EMFILE;
 	}
+	limit.rlim_cur = limit.rlim_max;
+	return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
 }
 
 /* Some hosts let nobody without CAP_SYS_ADMIN make user namespaces, or use them. */
@@ -337,9 +345,8 @@ int main(int argc, char **argv)
 	uint64_t watchdog_ns;
 	int r = parse_options(argc, argv, &o);
 
-	if (r < 0)
+	if (r < 0 || raise_limits() < 0)
 		return EXIT_FAILURE;
-	raise_limits();
 	o.config.null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	r = o.config.null < 0 ? -errno : open_cgroups(&o, &o.config.cgroups);
 	if (r == 0)
@@ -358,6 +365,12 @@ int main(int argc, char **argv)
 	}
 	if (give_up_rights(&o) < 0)
 		return EXIT_FAILURE;
+	denied_watch("protect-launch", o.socket);
+	r = filters_confine_launch();
+	if (r < 0) {
+		log_error("err=\"no seccomp filter can be taken on: %s\"", strerror(-r));
+		return EXIT_FAILURE;
+	}
 	log_info("socket=%s runner=%s cgroups=\"%s\" ready", o.socket, o.config.runner,
 		 o.config.cgroups ? cgroups_describe(o.config.cgroups) : "none");
 	launch.notify = notify_open();

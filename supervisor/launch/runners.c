@@ -86,6 +86,10 @@ static bool is_writable(int fd)
 	return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && !(flags & O_PATH);
 }
 
+/*
+ * #syscalls launch: newfstatat(_, _, _, AT_EMPTY_PATH) getsockopt(_, SOL_SOCKET) fcntl(_, F_GETFL)
+ *	fcntl(_, F_DUPFD_CLOEXEC) wait4 close pidfd_send_signal getpriority geteuid getegid
+ */
 static int check_fds(const int *fds, unsigned n_fds, struct error *err)
 {
 	struct stat st;

@@ -25,7 +25,12 @@
 #include "base/util.h"
 #include "supervisor/launch/launch.h"
 
-#define PARK_FD	     64 /* above every number of the convention */
+#define PARK_FD 64 /* above every number of the convention */
+/*
+ * Where the program lies open: above all descriptors that a runner may ever have, so that this
+ * number is over with its exec, and with it execveat(2), which the filter allows for it alone.
+ */
+#define PROGRAM_FD   ISOLATE_FILES_MAX
 #define SEGMENTS_MAX 64u
 
 #ifdef NDEBUG
@@ -55,6 +60,7 @@ static int wait_for_parent(struct child *child)
 	return io_read_full(child->parent, &go, 1) == 1 ? 0 : -EPIPE;
 }
 
+/* #syscalls spawn: getgroups setsid umask read close dup2 close_range fcntl(_, F_DUPFD_CLOEXEC) */
 static int become(struct child *child)
 {
 	/* Whoever maps ids of others has dropped its groups before; here it is too late. */
@@ -65,10 +71,22 @@ static int become(struct child *child)
 	return isolate_become(child->spawn->uid, child->spawn->gid);
 }
 
+static int park_at(int *fd, int number)
+{
+	*fd = fcntl(*fd, F_DUPFD_CLOEXEC, number);
+	return *fd < 0 ? -errno : 0;
+}
+
 static int park(int *fd)
 {
-	*fd = fcntl(*fd, F_DUPFD_CLOEXEC, PARK_FD);
-	return *fd < 0 ? -errno : 0;
+	return park_at(fd, PARK_FD);
+}
+
+static int park_program(int *fd)
+{
+	int r = park_at(fd, (int)PROGRAM_FD);
+
+	return r == 0 && *fd != (int)PROGRAM_FD ? -EMFILE : r;
 }
 
 /* Puts every descriptor at its number. First all are copied upwards, so that no target is a source
@@ -85,7 +103,7 @@ static int arrange_files(struct child *child)
 	if (r == 0)
 		r = park(&child->parent);
 	if (r == 0)
-		r = park(&child->runner);
+		r = park_program(&child->runner);
 	for (unsigned i = 0; i < spawn->n_fds && r == 0; i++) {
 		fds[i] = spawn->fds[i];
 		r = park(&fds[i]);
@@ -143,6 +161,8 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &set, NULL);
 }
 
+/* #syscalls spawn: execveat(1024, _, _, _, AT_EMPTY_PATH) rt_sigaction(_, _, _, 8) rt_sigprocmask
+ */
 /* Returns only when it fails. */
 static int execute(struct child *child)
 {
@@ -183,6 +203,10 @@ _Noreturn static void run_child(struct child *child)
 	_exit(127);
 }
 
+/*
+ * #syscalls launch: clone3 socketpair(AF_UNIX) sendto(_, _, _, MSG_NOSIGNAL, 0, 0) wait4
+ *	pidfd_send_signal close
+ */
 static pid_t clone_child(int cgroup, int *pidfd, struct error *err)
 {
 	struct clone_args args = {
@@ -309,7 +333,7 @@ pid_t spawn_runner(const struct spawn *spawn, int *pidfd, struct error *err)
 		*pidfd = steal_fd(&child_fd);
 		return pid;
 	}
-	kill(pid, SIGKILL);
+	syscall(SYS_pidfd_send_signal, child_fd, SIGKILL, NULL, 0);
 	waitpid(pid, NULL, 0);
 	return r;
 }

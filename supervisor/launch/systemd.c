@@ -39,6 +39,13 @@ static void bus_error_freep(sd_bus_error *error)
 	sd_bus_error_free(error);
 }
 
+/*
+ * libsystemd's: a connection for each call.
+ * #syscalls launch: socket(AF_UNIX) connect getsockopt(_, SOL_SOCKET) setsockopt(_, SOL_SOCKET)
+ *	getsockname sendmsg recvmsg ppoll uname getegid geteuid gettid fcntl(_, F_GETFL)
+ *	fcntl(_, F_SETFL) fcntl(_, F_GETFD) fcntl(_, F_SETFD) shutdown close readlinkat
+ *	clock_gettime(CLOCK_BOOTTIME) prctl(PR_GET_NAME) mkdir umask
+ */
 static int open_bus(sd_bus **out, struct error *err)
 {
 	_cleanup_(bus_freep) sd_bus *bus = NULL;

@@ -20,17 +20,6 @@ int filters_confine_helper(void)
 }
 
 /*
- * ld.so, for programs of which we know only that they are Debian's. Code comes from files alone.
- * #syscalls loader: openat read pread64 newfstatat(_, _, _, AT_EMPTY_PATH) newfstatat(_, _, _, 0)
- *	access arch_prctl set_tid_address set_robust_list rseq prlimit64 close getrandom
- *	mprotect(_, _, PROT_READ) mmap(_, _, PROT_READ, MAP_PRIVATE)
- *	mmap(_, _, PROT_READ, MAP_PRIVATE|MAP_DENYWRITE)
- *	mmap(_, _, PROT_READ|PROT_EXEC, MAP_PRIVATE|MAP_DENYWRITE)
- *	mmap(_, _, PROT_READ, MAP_PRIVATE|MAP_FIXED|MAP_DENYWRITE)
- *	mmap(_, _, PROT_READ|PROT_EXEC, MAP_PRIVATE|MAP_FIXED|MAP_DENYWRITE)
- *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED|MAP_DENYWRITE)
- *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED|MAP_ANONYMOUS)
- *
  * mksquashfs and unsquashfs: one file, pipes, threads, and a thread that waits for signals.
  * #syscalls program: openat read write pread64 pwrite64 lseek ftruncate close unlink pipe2 pipe dup
  *	newfstatat(_, _, _, AT_SYMLINK_NOFOLLOW) readlink getuid getgid geteuid getegid getpid

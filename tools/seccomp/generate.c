@@ -28,6 +28,7 @@
 #include <linux/if_tun.h>
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -43,6 +44,11 @@
 
 #include "base/filter.h"
 
+#define KVM_TYPE (KVMIO << 8) /* what all ioctls of KVM have in these bits */
+#ifndef MNT_DETACH
+#define MNT_DETACH 2 /* <sys/mount.h> and <linux/fs.h> exclude each other */
+#endif
+
 #define SELF	 UINT64_C(0x5e1f5e1f) /* stands for the process's id until it is loaded */
 #define ARGS_MAX 6
 #define LOW	 UINT64_C(0xffffffff)
@@ -54,6 +60,10 @@
 #define HAS_NOT(place, value)                                                                      \
 	{                                                                                          \
 		place, SCMP_CMP_MASKED_EQ, (uint32_t)(value), 0                                    \
+	}
+#define MASKED(place, value, mask)                                                                 \
+	{                                                                                          \
+		place, SCMP_CMP_MASKED_EQ, mask, (uint32_t)(value) & (mask)                        \
 	}
 #define NONE                                                                                       \
 	{                                                                                          \
