@@ -42,6 +42,7 @@ char *metrics_write(struct daemon *d, size_t *len)
 	if (!out)
 		return NULL;
 	metrics_write_host(out, d);
+	metrics_write_denied(out, d);
 	if (d->metrics)
 		health_write(out, d->metrics->health);
 	metrics_write_zones(out, d);

@@ -29,6 +29,7 @@ char *metrics_write(struct daemon *d, size_t *len);
 
 /* Its parts. */
 void metrics_write_host(FILE *out, const struct daemon *d);
+void metrics_write_denied(FILE *out, const struct daemon *d);
 void metrics_write_zones(FILE *out, const struct daemon *d);
 
 /* Whether the services answer: asked now and then while somebody reads, never by a reader. */

@@ -572,6 +572,12 @@ figures_are_to_be_read() {
 	wait_until is 1 metric 'protect_service_up{service="launch"}'
 	wait_until is 1 metric 'protect_service_up{service="storage"}'
 	expect 0.05 metric protect_host_memory_pressure_ratio
+	# What the services of this test, which have one folder, would leave there.
+	printf '41\n41\nx\n99999\n' >"$work/denied"
+	sleep 1.1
+	expect 2 metric 'protect_service_denied_calls_total{service="launch",call="41"}'
+	expect 0 bash -c "curl -sf 'http://$metrics/metrics' | grep -c 'service=\"daemon\",call='"
+	rm "$work/denied"
 	! command -v promtool >/dev/null || curl -sf "http://$metrics/metrics" | promtool check metrics || fail 'Prometheus thinks so'
 	expect 405 curl -s -o /dev/null -w '%{http_code}' -X POST -d x "http://$metrics/metrics"
 	expect 404 curl -s -o /dev/null -w '%{http_code}' "http://$metrics/"
