@@ -162,7 +162,8 @@ void zone_disconnect(struct zone *zone);
 /* The session with the zone's agent, NULL while there is none or it is not bootstrapped. */
 struct idm *zone_session(const struct zone *zone);
 
-/* A zone that an earlier daemon left: takes it up again, or finds that it ended. */
+/* A zone that an earlier daemon left: takes it up again, or finds that it ended. One that cannot be
+ * reached for want of descriptors, memory or a place in its queue is tried again every second. */
 void zone_adopt(struct zone *zone);
 
 /* Connects to the agent at once, if the connection was lost. */

@@ -30,13 +30,14 @@
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
-#define ENTROPY_BYTES  64u
-#define RECONNECT_NS   (200 * NS_PER_MS) /* the first time; then twice as long each time */
-#define RECONNECTS_MAX 5u		 /* doublings */
-#define LASTING_NS     (10 * NS_PER_S)	 /* a connection that held so long counts as a good one */
-#define DISK_ANSWER_NS (20 * NS_PER_S)	 /* a detach has 10 s */
-#define CONSOLE_CHUNK  16384u
-#define CONSOLE_BUDGET 16u /* chunks in one go */
+#define ENTROPY_BYTES	 64u
+#define RECONNECT_NS	 (200 * NS_PER_MS) /* the first time; then twice as long each time */
+#define TAKE_UP_AGAIN_NS NS_PER_S
+#define RECONNECTS_MAX	 5u		 /* doublings */
+#define LASTING_NS	 (10 * NS_PER_S) /* a connection that held so long counts as a good one */
+#define DISK_ANSWER_NS	 (20 * NS_PER_S) /* a detach has 10 s */
+#define CONSOLE_CHUNK	 16384u
+#define CONSOLE_BUDGET	 16u /* chunks in one go */
 
 static int connect_agent(struct zone *zone, bool fresh);
 
@@ -387,10 +388,47 @@ static void ask_status(struct zone *zone)
 	runner_request(zone->control, &request, -1, got_status, zone);
 }
 
+/* Whether nobody listens there any more. All else, as no descriptors, no memory or a full backlog,
+ * says nothing of the zone. */
+static bool is_over(int error)
+{
+	return error == -ECONNREFUSED || error == -ENOENT || error == -ECONNRESET ||
+	       error == -EPIPE;
+}
+
+static void take_up(void *user)
+{
+	struct zone *zone = user;
+	int r = zone_connect(zone);
+
+	log_info("zone=%s name=%s err=\"%s\" taken up again", zone->row.uuid, zone->row.name,
+		 r < 0 ? strerror(-r) : "");
+	if (r < 0 && !is_over(r)) {
+		zone_disconnect(zone);
+		timer_set(&zone->daemon->hub, &zone->reconnect, clock_now_ns() + TAKE_UP_AGAIN_NS,
+			  take_up, zone);
+		return;
+	}
+	if (r < 0) {
+		if (!zone->was_ready)
+			error_set(&zone->failure, -EIO,
+				  "protect-daemon ended while the zone was being created");
+		zone_runner_gone(zone);
+		return;
+	}
+	ring_clear(zone->log); /* the runner tells the last of its console once more */
+	ask_status(zone);
+	if (zone->destroy_wanted)
+		zone_fail(zone, -ECANCELED, "zone '%s' was destroyed", zone->row.name);
+	else if (!zone->was_ready)
+		zone_start_boot_timer(zone);
+	if (zone->phase == ZONE_PHASE_READY || zone->phase == ZONE_PHASE_BOOT)
+		limits_renew(zone);
+}
+
 void zone_adopt(struct zone *zone)
 {
 	bool was_ready = zone->row.state == PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_READY;
-	int r;
 
 	if (zone->row.state == PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_DESTROYING)
 		zone->destroy_wanted = true;
@@ -402,22 +440,5 @@ void zone_adopt(struct zone *zone)
 	}
 	zone->phase = was_ready ? ZONE_PHASE_READY : ZONE_PHASE_BOOT;
 	zone->was_ready = was_ready;
-	r = zone_connect(zone);
-	log_info("zone=%s name=%s err=\"%s\" taken up again", zone->row.uuid, zone->row.name,
-		 r < 0 ? strerror(-r) : "");
-	if (r < 0) {
-		if (!was_ready)
-			error_set(&zone->failure, -EIO,
-				  "protect-daemon ended while the zone was being created");
-		zone_runner_gone(zone);
-		return;
-	}
-	ring_clear(zone->log); /* the runner tells the last of its console once more */
-	ask_status(zone);
-	if (zone->destroy_wanted)
-		zone_fail(zone, -ECANCELED, "zone '%s' was destroyed", zone->row.name);
-	else if (!was_ready)
-		zone_start_boot_timer(zone);
-	if (zone->phase == ZONE_PHASE_READY || zone->phase == ZONE_PHASE_BOOT)
-		limits_renew(zone);
+	take_up(zone);
 }

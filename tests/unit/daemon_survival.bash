@@ -11,6 +11,7 @@ survival() {
 	protect workload launch --zone one --name w1 --wait "oci:$work/box" -- /bin/sh -c 'echo up; exec sleep 1000' >/dev/null
 	a_disk_is_held
 	clients_are_told
+	a_zone_takes_no_connection
 	a_zone_ends_while_its_limits_are_set
 	a_full_state
 	no_user_ids
@@ -102,6 +103,38 @@ a_zone_ends_while_its_limits_are_set() {
 	launch_is_back
 	wait_until is failed zone brief state
 	protect zone destroy -W brief
+}
+
+# A full queue at its runner's socket says nothing of the zone: a new daemon waits for it.
+a_zone_takes_no_connection() {
+	local fake filling
+	fake=$(pgrep -P "${pids[2]}" | head -n 1)
+	kill_daemon
+	kill -STOP "$fake"
+	timeout 60 python3 - "$work/run/zones/"*/runner.sock "$work/full" <<-'END' &
+		import socket, sys, time
+		held = []
+		try:
+		    while True:
+		        s = socket.socket(socket.AF_UNIX)
+		        s.setblocking(False)
+		        s.connect(sys.argv[1])
+		        held.append(s)
+		except BlockingIOError:
+		    open(sys.argv[2], "w").close()
+		time.sleep(60)
+	END
+	filling=$!
+	wait_until test -e "$work/full"
+	start_daemon
+	sleep 1.5
+	expect ready zone one state
+	expect_error 'not' protect zone exec one -- true
+	kill "$filling"
+	wait "$filling" || true
+	kill -CONT "$fake"
+	wait_until protect zone exec one -- true
+	all_is_there
 }
 
 clients_are_told() {
