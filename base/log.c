@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -11,6 +13,22 @@
 #define RECORD_MAX 1024
 
 static const char *const level_name[] = {"error", "warning", "info", "debug"};
+
+static const char *const level_priority[] = {"<3>", "<4>", "<6>", "<7>"};
+
+static bool to_journal; /* set before the first thread, then only read */
+
+void log_open(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	char ours[48];
+	struct stat st;
+
+	if (!stream || fstat(STDERR_FILENO, &st) < 0)
+		return;
+	snprintf(ours, sizeof(ours), "%lu:%lu", (unsigned long)st.st_dev, (unsigned long)st.st_ino);
+	to_journal = strcmp(stream, ours) == 0;
+}
 
 /* #syscalls log: write */
 void log_write(enum log_level level, const char *format, ...)
@@ -22,7 +40,8 @@ void log_write(enum log_level level, const char *format, ...)
 
 	if (level == LOG_LEVEL_DEBUG && !getenv("PROTECT_DEBUG"))
 		return;
-	head = snprintf(line, sizeof(line), "%s ", level_name[level]);
+	head = snprintf(line, sizeof(line), "%s%s ", to_journal ? level_priority[level] : "",
+			level_name[level]);
 	va_start(args, format);
 	body = vsnprintf(line + head, sizeof(line) - (size_t)head - 1, format, args);
 	va_end(args);

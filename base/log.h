@@ -24,6 +24,12 @@ void log_write(enum log_level level, const char *format, ...) __attribute__((for
 #define log_info(...)	 log_write(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...)	 log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
+/*
+ * To be called first in main() of a service, if at all. Where stderr is systemd's journal
+ * (JOURNAL_STREAM, systemd.exec(5)) each record begins with its priority, as <3> (sd-daemon(3)).
+ */
+void log_open(void);
+
 /* A token bucket: `burst` records at once, then one a second. Owned by one thread; zero-initialise.
  */
 struct log_limit {

@@ -393,6 +393,7 @@ int main(int argc, char **argv)
 	struct zone_spec spec;
 	int r;
 
+	log_open();
 	/* An exec by descriptor has a number for a name up to Linux 6.13. */
 	prctl(PR_SET_NAME, "zone-vmm", 0, 0, 0);
 	open_stdio();

@@ -264,6 +264,7 @@ int main(int argc, char **argv)
 	struct watch *signal_watch = NULL;
 	int r;
 
+	log_open();
 	ledger_init(&d.ledger);
 	if (options_parse("protect-daemon", option_table, ARRAY_SIZE(option_table), argc, argv,
 			  &d) < 0 ||

@@ -343,8 +343,10 @@ int main(int argc, char **argv)
 				       .uid_count = LAUNCH_UID_COUNT}};
 	static struct launch launch;
 	uint64_t watchdog_ns;
-	int r = parse_options(argc, argv, &o);
+	int r;
 
+	log_open();
+	r = parse_options(argc, argv, &o);
 	if (r < 0 || raise_limits() < 0)
 		return EXIT_FAILURE;
 	o.config.null = open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -245,6 +245,7 @@ static void prepare_process(void)
 {
 	sigset_t signals;
 
+	log_open();
 	umask(077);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	setlocale(LC_CTYPE, "C.UTF-8"); /* libarchive converts names by it */

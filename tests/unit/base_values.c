@@ -5,9 +5,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,6 +67,28 @@ Test(values, an_error_is_one_line_and_the_first_one_stays)
 	cr_assert_eq(error_set(&err, -EIO, "second"), -EIO);
 	cr_assert_eq(err.code, -ENOENT);
 	cr_assert_eq(error_set(NULL, -EIO, "nobody listens"), -EIO);
+}
+
+Test(values, the_journal_is_told_priorities)
+{
+	int fd = memfd_create("stderr", 0);
+	char stream[48], text[64] = "";
+	struct stat st;
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(fstat(fd, &st), 0);
+	snprintf(stream, sizeof(stream), "%lu:%lu", (unsigned long)st.st_dev,
+		 (unsigned long)st.st_ino);
+	cr_assert_geq(dup2(fd, STDERR_FILENO), 0);
+	/* Another's stream: what redirected us left the variable. */
+	setenv("JOURNAL_STREAM", "1:1", 1);
+	log_open();
+	log_error("a=1");
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_open();
+	log_warning("b=2");
+	cr_assert_gt(pread(fd, text, sizeof(text) - 1, 0), 0);
+	cr_expect_str_eq(text, "error a=1\n<4>warning b=2\n");
 }
 
 Test(values, a_log_limit_lets_a_burst_through)
