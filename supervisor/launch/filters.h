@@ -8,7 +8,7 @@
  *whose arguments are out of a filter's sight), no mount but those of an empty root, no code but the
  * program's own.
  * #filter launch: libc libc.abort libc.heap libc.mutex libc.cond libc.join libc.thread libc.stacks
- *	libc.setxid libc.time denied filter log notify io io.path io.fds io.nonblock io.peer uuid
+ *	libc.setxid libc.time denied filter log notify io io.path io.fds io.nonblock io.accept io.peer uuid
  *	launch spawn runner vcpu loop ring poll poll.worker
  */
 #pragma once

@@ -40,6 +40,10 @@ static int open_program(const char *name)
 	char path[64];
 	int fd = -ENOENT;
 
+	if (strchr(name, '/')) {
+		fd = open(name, O_RDONLY | O_CLOEXEC);
+		return fd < 0 ? -errno : fd;
+	}
 	for (unsigned i = 0; i < ARRAY_SIZE(folders) && fd < 0; i++) {
 		snprintf(path, sizeof(path), "%s/%s", folders[i], name);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -117,7 +121,7 @@ _Noreturn static void keep_program(char *const argv[], const int *fds)
 	_exit(0);
 }
 
-static bool split(struct helper_request *request, size_t len, char **argv)
+static bool split(struct helper_request *request, size_t len, const char *mkfs, char **argv)
 {
 	char *at = request->args, *end = request->args + len;
 
@@ -135,12 +139,12 @@ static bool split(struct helper_request *request, size_t len, char **argv)
 	for (unsigned i = 0; i < ARRAY_SIZE(programs); i++)
 		if (strcmp(argv[0], programs[i]) == 0)
 			return true;
-	return false;
+	return strcmp(argv[0], mkfs) == 0;
 }
 
 /* #syscalls helper: recvmsg sendto(_, _, _, MSG_NOSIGNAL, 0, 0) close
  *	clone(CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD) */
-static bool serve(int socket)
+static bool serve(int socket, const char *mkfs)
 {
 	struct helper_request request;
 	char *argv[HELPER_ARGS_MAX + 1];
@@ -152,7 +156,7 @@ static bool serve(int socket)
 	if (n <= 0)
 		return n == -EINTR;
 	/* One that is not understood gets no answer but the end of its socket. */
-	if ((size_t)n > head && n_fds == N_FDS && split(&request, (size_t)n - head, argv) &&
+	if ((size_t)n > head && n_fds == N_FDS && split(&request, (size_t)n - head, mkfs, argv) &&
 	    fork() == 0) {
 		close(socket);
 		keep_program(argv, fds);
@@ -162,7 +166,7 @@ static bool serve(int socket)
 	return true;
 }
 
-_Noreturn static void run(int socket)
+_Noreturn static void run(int socket, const char *mkfs)
 {
 	int r;
 
@@ -177,12 +181,12 @@ _Noreturn static void run(int socket)
 	if (r < 0)
 		log_error("storage: no filter for the helper err=\"%s\"", strerror(-r));
 	else
-		while (serve(socket))
+		while (serve(socket, mkfs))
 			;
 	_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
-int helper_start(void)
+int helper_start(const char *mkfs)
 {
 	int ends[2];
 	pid_t pid;
@@ -192,7 +196,7 @@ int helper_start(void)
 	pid = fork();
 	if (pid == 0) {
 		close(ends[0]);
-		run(ends[1]);
+		run(ends[1], mkfs);
 	}
 	close(ends[1]);
 	if (pid < 0) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The process that executes programs (mksquashfs, unsquashfs) for protect-storage, which itself may
- * execute nothing once its filter is loaded. It is forked while there is neither a thread nor a
- * foreign byte, and has a filter of its own: a filter is inherited and can only be narrowed, so
- * what the programs need must not be missing in their parent's.
+ * The process that executes programs (mksquashfs, unsquashfs, mkfs) for protect-storage, which
+ * itself may execute nothing once its filter is loaded. It is forked while there is neither a
+ * thread nor a foreign byte, and has a filter of its own: a filter is inherited and can only be
+ * narrowed, so what the programs need must not be missing in their parent's.
  *
  *   protect-storage ── request, descriptors ──▶ helper ── fork ──▶ keeper ── fork, filter, exec ──▶
  *                   ◀───────────── status, over a socket of the request's own ─────────┘
@@ -25,6 +25,6 @@ struct helper_request {
 	char args[HELPER_BYTES_MAX]; /* each with its NUL; the first names the program */
 };
 
-/* Forks the helper. Returns the socket where it hears, which lives as long as the process, or a
- * negative errno. */
-int helper_start(void);
+/* Forks the helper; mkfs is the one program that may be named by a path. Returns the socket where
+ * it hears, which lives as long as the process, or a negative errno. */
+int helper_start(const char *mkfs);

@@ -261,7 +261,7 @@ static void prepare_process(void)
  * that is depends on the host, and none is loaded any more. */
 static int confine(struct options *options, struct error *err)
 {
-	int helper = helper_start(), r;
+	int helper = helper_start(options->mkfs), r;
 
 	if (helper < 0)
 		return error_set_errno(err, helper, "no process for helper programs");

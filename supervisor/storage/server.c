@@ -94,7 +94,8 @@ static void start_worker(struct server *server, int socket)
 	pthread_mutex_unlock(&server->lock);
 }
 
-/* #syscalls storage: accept4(_, _, _, SOCK_CLOEXEC) poll read write shutdown close unlink */
+/* #syscalls storage: accept4(_, _, _, SOCK_CLOEXEC) eventfd2(0, EFD_CLOEXEC) poll read write
+ * shutdown close unlink */
 static void accept_one(struct server *server)
 {
 	_cleanup_(close_fdp) int socket = io_accept(server->listen_fd, 0, &server->reserve);

@@ -21,21 +21,22 @@ static int run(const char *const argv[], int file_fd, char said[static OUTPUT_MA
 	_cleanup_(close_fdp) int to = -1;
 	int pipe_fds[2];
 	ssize_t n;
-	pid_t pid;
+	struct child child;
+	int r;
 
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return error_set_errno(err, -errno, "cannot make a pipe");
 	from = pipe_fds[0];
 	to = pipe_fds[1];
-	pid = child_start(argv, file_fd, -1, to, err);
-	if (pid < 0)
-		return error_set(err, pid, "cannot run %s: %s", argv[0], strerror(-pid));
+	r = child_start(&child, argv, file_fd, -1, to, err);
+	if (r < 0)
+		return error_set(err, r, "cannot run %s: %s", argv[0], strerror(-r));
 	close_fdp(&to);
 	n = io_read_full(from, said, OUTPUT_MAX);
 	said[n > 0 ? n : 0] = '\0';
 	/* One that says more than anybody wants to know ends by SIGPIPE. */
 	close_fdp(&from);
-	return child_wait(pid);
+	return child_wait(&child);
 }
 
 /* Its last line is the reason. */

@@ -23,6 +23,7 @@
 
 /* Whose constants annotations may use. */
 #include <fcntl.h>
+#include <linux/fd.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/if_tun.h>
