@@ -44,7 +44,7 @@ static void bus_error_freep(sd_bus_error *error)
  * #syscalls launch: socket(AF_UNIX) connect getsockopt(_, SOL_SOCKET) setsockopt(_, SOL_SOCKET)
  *	getsockname sendmsg recvmsg ppoll uname getegid geteuid gettid fcntl(_, F_GETFL)
  *	fcntl(_, F_SETFL) fcntl(_, F_GETFD) fcntl(_, F_SETFD) shutdown close readlinkat
- *	clock_gettime(CLOCK_BOOTTIME) prctl(PR_GET_NAME) mkdir umask
+ *	getrandom(_, _, GRND_INSECURE) prctl(PR_GET_NAME) mkdir umask
  */
 static int open_bus(sd_bus **out, struct error *err)
 {

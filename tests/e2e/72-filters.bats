@@ -32,6 +32,22 @@ runner_pid() {
 	[ "$status" -ne 0 ]
 }
 
+@test "every service has its filters, and none was denied a call" {
+	for service in protect-daemon protect-launch protect-storage storage-helper; do
+		pid=$(pgrep -ox "$service")
+		for task in /proc/"$pid"/task/*; do
+			grep -qE '^Seccomp:[[:space:]]+2$' "$task/status"
+			grep -qE '^NoNewPrivs:[[:space:]]+1$' "$task/status"
+		done
+	done
+	for folder in protect protect-launch protect-storage; do
+		[ -e "/run/$folder/denied" ]
+		[ ! -s "/run/$folder/denied" ] || { echo "$folder: $(cat "/run/$folder/denied")" && return 1; }
+	done
+	# A runner's: what launch handed on and its own.
+	grep -qE '^Seccomp_filters:[[:space:]]+[2-9]' "/proc/$(runner_pid)/status"
+}
+
 @test "the probe is denied everything" {
 	probe=
 	for build in "${SANDBOX_PROBE_BUILD:-build/debug}" build/clang; do
