@@ -6,12 +6,13 @@
  * All of its threads are equal, for each of them handles a stranger's bytes: files, registries, and
  * threads of its own kind, but no program and no library. The first filter is for the start, the
  * other comes before the first client.
- * #filter storage_start: libc libc.abort libc.heap libc.mutex libc.cond libc.thread libc.threads
- *libc.stacks libc.setxid libc.noload libc.time denied filter log notify.listener io io.path io.fds
- *	io.nonblock io.listen io.peer uuid sqlite storage storage.start curl
- * #filter storage_running: libc libc.abort libc.heap libc.mutex libc.cond libc.thread libc.threads
- *libc.stacks libc.setxid libc.noload libc.time denied log io io.path io.fds io.peer uuid sqlite
- *	storage curl
+ * #filter storage_start: libc libc.abort libc.heap libc.mutex libc.cond libc.join libc.thread
+ *	libc.threads libc.stacks libc.setxid libc.noload libc.time denied filter log
+ *	notify.listener io io.path io.fds io.nonblock io.listen io.peer uuid sqlite storage
+ *	storage.start curl
+ * #filter storage_running: libc libc.abort libc.heap libc.mutex libc.cond libc.join libc.thread
+ *	libc.threads libc.stacks libc.setxid libc.noload libc.time denied log io io.path io.fds
+ *	io.peer uuid sqlite storage curl
  *
  * The helper (helper.h) may execute what lies open at one number, once for each process it forks,
  * and allows what the programs need.
