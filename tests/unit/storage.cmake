@@ -7,3 +7,5 @@ protect_unit_test(storage_pull SOURCES storage_pull.c storage_fixture.c LIBS sto
 target_compile_definitions(unit_storage_pull PRIVATE HOSTILE_REGISTRY="${CMAKE_CURRENT_SOURCE_DIR}/hostile_registry.py")
 add_test(NAME unit_image_registry COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/image_registry.sh $<TARGET_FILE_DIR:protect-daemon>)
 set_tests_properties(unit_image_registry PROPERTIES LABELS "unit;services" TIMEOUT 240 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+add_test(NAME unit_image_registry_tls COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/image_registry_tls.sh $<TARGET_FILE_DIR:protect-daemon>)
+set_tests_properties(unit_image_registry_tls PROPERTIES LABELS "unit;services" TIMEOUT 120 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
