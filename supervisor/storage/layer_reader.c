@@ -3,11 +3,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/util.h"
 
 #define CHUNK_SIZE (64u * 1024)
+#define TAR_BLOCK  512u
 
 struct file_source {
 	int fd; /* borrowed */
@@ -24,6 +27,8 @@ struct layer_reader {
 	uint64_t *budget;
 	const char *what;
 	struct file_source *file; /* ours, of layer_reader_open_fd() */
+	uint64_t plain_bytes;	  /* read so far */
+	uint64_t content_end;	  /* of the current entry, among them */
 	int failure;		  /* negative errno that a callback met; libarchive would hide it */
 	char packed[CHUNK_SIZE];
 	char plain[CHUNK_SIZE];
@@ -63,8 +68,23 @@ static ssize_t next_plain(struct layer_reader *reader)
 	if ((uint64_t)n > *reader->budget)
 		return -EFBIG;
 	*reader->budget -= (uint64_t)n;
+	reader->plain_bytes += (uint64_t)n;
 	digest_add(reader->hash, reader->plain, (size_t)n);
 	return n;
+}
+
+/* What is missing of the last block behind content that is whole: some tools (umoci insert) end
+ * with the last file's last byte, and Go's tar reader, which other runtimes use, takes that. No
+ * part of the diff id. */
+static size_t fill_last_block(struct layer_reader *reader)
+{
+	size_t missing = (size_t)(align_up(reader->plain_bytes, TAR_BLOCK) - reader->plain_bytes);
+
+	if (reader->plain_bytes < reader->content_end)
+		return 0;
+	memset(reader->plain, 0, missing);
+	reader->plain_bytes += missing;
+	return missing;
 }
 
 static la_ssize_t read_plain(struct archive *archive, void *context, const void **buf)
@@ -72,6 +92,8 @@ static la_ssize_t read_plain(struct archive *archive, void *context, const void 
 	struct layer_reader *reader = context;
 	ssize_t n = next_plain(reader);
 
+	if (n == 0)
+		n = (ssize_t)fill_last_block(reader);
 	if (n < 0) {
 		reader->failure = (int)n;
 		archive_set_error(archive, (int)-n, "read failed");
@@ -168,6 +190,17 @@ int layer_reader_open_fd(struct layer_reader **out, int fd, uint64_t *budget, co
 	return r;
 }
 
+/* Where in the stream the content of an entry ends whose header was just read. */
+static uint64_t end_of_content(struct archive *tar, struct archive_entry *entry)
+{
+	la_int64_t start = archive_filter_bytes(tar, 0), size = archive_entry_size(entry);
+	uint64_t end;
+
+	if (start < 0 || size < 0 || __builtin_add_overflow((uint64_t)start, (uint64_t)size, &end))
+		return UINT64_MAX;
+	return end;
+}
+
 int layer_reader_next(struct layer_reader *reader, struct archive_entry **entry, struct error *err)
 {
 	int r = archive_read_next_header(reader->tar, entry);
@@ -175,7 +208,10 @@ int layer_reader_next(struct layer_reader *reader, struct archive_entry **entry,
 	if (r == ARCHIVE_EOF)
 		return 0;
 	/* A warning is about names that cannot be converted; the bytes are there. */
-	return r == ARCHIVE_OK || r == ARCHIVE_WARN ? 1 : fail(reader, reader->tar, err);
+	if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
+		return fail(reader, reader->tar, err);
+	reader->content_end = end_of_content(reader->tar, *entry);
+	return 1;
 }
 
 ssize_t layer_reader_data(struct layer_reader *reader, void *buf, size_t len, struct error *err)

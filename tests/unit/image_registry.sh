@@ -136,6 +136,9 @@ umoci init --layout "$work/layout" && umoci new --image "$work/layout:test"
 for change in first second third fourth; do
 	layer "$change"
 done
+# Its layer ends with the last byte of the last file.
+echo inserted >"$work/file"
+umoci insert --image "$work/layout:test" "$work/file" /opt/inserted >>"$work/umoci.log" 2>&1
 rm -rf "$work/bundle"
 umoci unpack --image "$work/layout:test" "$work/bundle" >"$work/umoci.log" 2>&1
 for kind in oci v2s2; do
@@ -150,13 +153,13 @@ echo wrong >"$work/wrong"
 grep -q 'is the login right' "$work/output" || fail "$(cat "$work/output")"
 echo "$password" | "$bin/protect" image pull -u user --password-stdin -o jsonl "$ref" >"$work/output"
 [ "$(jq -r 'select(.event == "image").name' "$work/output")" = "$ref" ] || fail "$(cat "$work/output")"
-[ "$(jq -r 'select(.text == "pulled").number' "$work/output" | sort -u | wc -l)" = 4 ] || fail "$(cat "$work/output")"
+[ "$(jq -r 'select(.text == "pulled").number' "$work/output" | sort -u | wc -l)" = 5 ] || fail "$(cat "$work/output")"
 
 mkdir "$HOME/.docker"
 jq -n --arg host "127.0.0.1:$port" --arg auth "$(printf %s "user:$password" | base64)" '{auths: {($host): {auth: $auth}}}' \
 	>"$HOME/.docker/config.json"
 "$bin/protect" image pull "127.0.0.1:$port/v2s2:1" >"$work/output" 2>"$work/lines"
-[ "$(grep -c '^layer . of 4 .* pulled, ' "$work/lines")" = 4 ] || fail "$(cat "$work/lines")"
+[ "$(grep -c '^layer . of 5 .* pulled, ' "$work/lines")" = 5 ] || fail "$(cat "$work/lines")"
 ! grep -rqF -e "$password" -e "$(printf %s "user:$password" | base64)" "$work/store" "$work/state" "$work"/{storage,daemon}.log || fail "the login was kept"
 
 for image in "$work/store/images"/*.squashfs; do
