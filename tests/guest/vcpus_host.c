@@ -72,7 +72,7 @@ static uint64_t console_size(void)
 	return (uint64_t)st.st_size;
 }
 
-/* Lines that begin with `word`; *number (may be NULL): what stands behind the last one. */
+/* Whole lines that begin with `word`; *number (may be NULL): what stands behind the last one. */
 static unsigned count_lines(const char *word, int64_t *number)
 {
 	FILE *file = fopen(runner_path("console"), "r");
@@ -82,7 +82,7 @@ static unsigned count_lines(const char *word, int64_t *number)
 
 	CHECK(file);
 	while (fgets(line, sizeof(line), file)) {
-		if (strncmp(line, word, len) != 0)
+		if (strncmp(line, word, len) != 0 || !strchr(line, '\n'))
 			continue;
 		n++;
 		if (number)
@@ -90,6 +90,15 @@ static unsigned count_lines(const char *word, int64_t *number)
 	}
 	fclose(file);
 	return n;
+}
+
+/* Waits for one more of them than n. */
+static bool wait_line(const char *word, unsigned n, int64_t *number)
+{
+	for (unsigned i = 0; i < STATUS_TRIES; i++, usleep(STATUS_WAIT_US))
+		if (count_lines(word, number) > n)
+			return true;
+	return false;
 }
 
 /* A gap that was no pause may come between on a busy host, so the last one counts, and kvm-clock's
@@ -113,8 +122,7 @@ static void one_pause(unsigned round, bool has_clock)
 	ms = (double)(clock_now_ns() - start_ns) / 1e6;
 	cycles = (double)(__rdtsc() - start_tsc);
 	CHECK(pause_or_resume(false) == 0);
-	CHECK(runner_console_says("GAP", n_gaps + 1));
-	count_lines("GAP", &gap);
+	CHECK(wait_line("GAP", n_gaps, &gap));
 	gap_ms = (double)gap * GAP_UNIT_CYCLES * ms / cycles;
 	printf("paused for %.0f ms; the guest missed %.0f ms\n", ms, gap_ms);
 	CHECK(gap_ms > ms - 1 && gap_ms < ms + LATE_MS_MAX);
