@@ -52,6 +52,14 @@ int limits_take(struct zone_limits *limits, const Protect__Control__CpuLimits *c
 	return r == 0 && io ? take_io(limits, io, err) : r;
 }
 
+void limits_merge(struct zone_limits *limits, const struct zone_limits *change, bool cpu, bool io)
+{
+	struct zone_limits merged = cpu ? *change : *limits;
+
+	merged.io = io ? change->io : limits->io;
+	*limits = merged;
+}
+
 /* Without a limit a zone never takes more than its vCPUs and what it costs to serve them. */
 static uint32_t quota_us(const struct zone_row *row)
 {

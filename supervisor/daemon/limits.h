@@ -27,6 +27,9 @@ struct limits_shown {
 int limits_take(struct zone_limits *limits, const Protect__Control__CpuLimits *cpu,
 		const Protect__Control__IoLimits *io, struct error *err);
 
+/* Puts the processors' part of a change, the disks' part, or both in place of what is there. */
+void limits_merge(struct zone_limits *limits, const struct zone_limits *change, bool cpu, bool io);
+
 /* All that protect-launch is told: memory with its overhead, and these. */
 struct launch_limits limits_of(const struct zone_row *row);
 

@@ -2,8 +2,9 @@
 /*
  * What a running zone can be told: new limits, new targets of memory and CPUs, to pause, to resume.
  * Limits are a request to protect-launch, the others are one to its runner; whoever asked waits in
- * the zone's list until all was answered or the runner has gone. The ledger is not asked: it
- * charged the maximum at the launch.
+ * the zone's list until all was answered or the runner has gone. Limits are set by one after the
+ * other, in the order in which they were asked for, so that nobody's change undoes another's. The
+ * ledger is not asked: it charged the maximum at the launch.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,8 +26,10 @@ struct zone_op {
 	bool set_policy;
 	uint32_t policy;  /* if set_policy */
 	uint64_t min_mib; /* 0 = as it is */
-	bool set_limits;
-	struct zone_limits limits; /* if set_limits */
+	bool set_cpu, set_io;
+	bool waits; /* for its turn to set limits */
+	struct zone_limits
+		limits; /* what set_cpu and set_io say of it; all of it once it is asked */
 	struct launch_call *launch;
 };
 
@@ -165,6 +168,11 @@ static bool wants_targets(const struct zone_op *op)
 	return op->memory_mib || op->vcpus || op->set_policy || op->min_mib;
 }
 
+static bool wants_limits(const struct zone_op *op)
+{
+	return op->set_cpu || op->set_io;
+}
+
 static void check_update(const struct zone_op *op, struct error *err)
 {
 	struct zone_row row = op->zone->row;
@@ -173,7 +181,7 @@ static void check_update(const struct zone_op *op, struct error *err)
 		row.target_memory_mib = op->memory_mib;
 	if (op->vcpus)
 		row.target_vcpus = op->vcpus;
-	if (!wants_targets(op) && !op->set_limits)
+	if (!wants_targets(op) && !wants_limits(op))
 		error_set(err, -EINVAL, "there is nothing to update: no target was given");
 	else if (zone_check_targets(&row, row.target_memory_mib, row.target_vcpus, err) == 0)
 		policy_check(&row, op->set_policy ? op->policy : row.policy, op->min_mib, err);
@@ -194,6 +202,8 @@ static void set_targets(struct zone_op *op)
 	ask_runner(op, &message);
 }
 
+static void next_limits(struct zone *zone);
+
 /* Limits are set all at once, but may fail halfway: the zone gets back what its row says, unless
  * others are on their way. */
 static void limits_failed(struct zone *zone)
@@ -205,19 +215,10 @@ static void limits_failed(struct zone *zone)
 		limits_renew(zone);
 }
 
-static void limits_answered(void *user, const struct launch_reply *reply, int pidfd)
+static void limits_set(struct zone_op *op)
 {
-	struct zone_op *op = user;
 	struct zone *zone = op->zone;
 
-	(void)pidfd;
-	op->launch = NULL;
-	if (reply->error) {
-		op_fail(op, reply->error, reply->text);
-		op_free(op);
-		limits_failed(zone);
-		return;
-	}
 	zone->row.limits = op->limits;
 	limits_show(zone);
 	state_put_zone(zone->daemon->state, &zone->row);
@@ -231,13 +232,34 @@ static void limits_answered(void *user, const struct launch_reply *reply, int pi
 	}
 }
 
+static void limits_answered(void *user, const struct launch_reply *reply, int pidfd)
+{
+	struct zone_op *op = user;
+	struct zone *zone = op->zone;
+	bool failed = reply->error;
+
+	(void)pidfd;
+	op->launch = NULL;
+	if (failed) {
+		op_fail(op, reply->error, reply->text);
+		op_free(op);
+	} else {
+		limits_set(op);
+	}
+	next_limits(zone);
+	if (failed)
+		limits_failed(zone);
+}
+
 /* The row follows when they are set: a daemon that ends in between sets the old ones again. */
-static void set_limits(struct zone_op *op)
+static void ask_launch(struct zone_op *op)
 {
 	struct zone_row row = op->zone->row;
 	struct launch_request request = {.op = LAUNCH_UPDATE};
 
-	row.limits = op->limits;
+	limits_merge(&row.limits, &op->limits, op->set_cpu, op->set_io);
+	op->limits = row.limits;
+	op->waits = false;
 	request.limits = limits_of(&row);
 	uuid_parse(row.uuid, &request.uuid);
 	op->launch = launch_call(&op->zone->daemon->hub, op->zone->daemon->options.launch_socket,
@@ -246,6 +268,28 @@ static void set_limits(struct zone_op *op)
 		return;
 	op_fail(op, -ENOMEM, "protect-daemon is out of memory");
 	op_free(op);
+}
+
+/* The last of the list, unless one is being served. */
+static struct zone_op *whose_turn(const struct zone *zone)
+{
+	struct zone_op *longest = NULL;
+
+	for (struct zone_op *op = zone->ops; op; op = op->next) {
+		if (op->launch)
+			return NULL;
+		if (op->waits)
+			longest = op;
+	}
+	return longest;
+}
+
+static void next_limits(struct zone *zone)
+{
+	struct zone_op *op;
+
+	while ((op = whose_turn(zone)))
+		ask_launch(op);
 }
 
 void zone_update(struct daemon *d, struct ticket ticket,
@@ -259,15 +303,16 @@ void zone_update(struct daemon *d, struct ticket ticket,
 				      .set_policy = request->set_policy,
 				      .policy = request->policy,
 				      .min_mib = request->min_memory_mib,
-				      .set_limits = request->cpu || request->io};
+				      .set_cpu = request->cpu,
+				      .set_io = request->io,
+				      .waits = request->cpu || request->io};
 	struct error err = ERROR_NULL;
 
 	/* Limits are nothing that the zone itself is asked about. */
-	wanted.zone = wants_targets(&wanted) || !wanted.set_limits
+	wanted.zone = wants_targets(&wanted) || !wants_limits(&wanted)
 			      ? zone_find_ready(d, request->ref, &err)
 			      : zone_find_running(d, request->ref, &err);
 	if (wanted.zone) {
-		wanted.limits = wanted.zone->row.limits;
 		limits_take(&wanted.limits, request->cpu, request->io, &err);
 		check_update(&wanted, &err);
 	}
@@ -276,8 +321,8 @@ void zone_update(struct daemon *d, struct ticket ticket,
 		return;
 	}
 	op = op_new(&wanted);
-	if (op && op->set_limits)
-		set_limits(op);
+	if (op && op->waits)
+		next_limits(op->zone);
 	else if (op)
 		set_targets(op);
 }

@@ -13,6 +13,7 @@ survival() {
 	clients_are_told
 	a_zone_takes_no_connection
 	a_zone_ends_while_its_limits_are_set
+	limits_are_set_one_after_the_other
 	a_full_state
 	no_user_ids
 	no_descriptors
@@ -135,6 +136,24 @@ a_zone_takes_no_connection() {
 	kill -CONT "$fake"
 	wait_until protect zone exec one -- true
 	all_is_there
+}
+
+# Two clients that change different limits at once: both changes stay.
+limits_are_set_one_after_the_other() {
+	local late first second
+	protect zone launch --name brief --max-memory 128 --wait >/dev/null
+	launch_is_late
+	timeout 60 "$bin/protect" zone update brief --cpu-weight 200 &
+	first=$!
+	wait_until test -e "$work/asked"
+	timeout 60 "$bin/protect" zone update brief --io-read-bps 1000000 &
+	second=$!
+	sleep 1 # for the daemon to have heard it
+	touch "$work/go"
+	wait "$first" && wait "$second" || fail 'one of them was refused'
+	launch_is_back
+	expect '200 1000000' bash -c "'$bin/protect' zone list -o json | jq -r '.[] | select(.name == \"brief\") | \"\\(.cpu.weight) \\(.io.read_bps)\"'"
+	protect zone destroy -W brief
 }
 
 clients_are_told() {
