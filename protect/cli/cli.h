@@ -26,6 +26,7 @@ int host_snoop_run(const struct args *args, void *values);
 int host_hv_debug_run(const struct args *args, void *values);
 int zone_launch_run(const struct args *args, void *values);
 int zone_metrics_run(const struct args *args, void *values);
+int zone_top_run(const struct args *args, void *values);
 int zone_update_run(const struct args *args, void *values);
 int zone_pause_run(const struct args *args, void *values);
 int zone_resume_run(const struct args *args, void *values);
@@ -36,6 +37,7 @@ int workload_start_run(const struct args *args, void *values);
 /* Options that stand in those files. */
 #define HOST_HV_DEBUG_N_OPTIONS 1
 #define ZONE_METRICS_N_OPTIONS	1
+#define ZONE_TOP_N_OPTIONS	5
 #define HOST_SNOOP_N_OPTIONS	2
 #define ZONE_UPDATE_N_OPTIONS	(4 + LIMIT_N_OPTIONS)
 #define ATTACH_N_OPTIONS	2
@@ -48,9 +50,15 @@ extern const struct arg_option start_options[START_N_OPTIONS]; /* of struct atta
 extern const struct arg_option host_hv_debug_options[HOST_HV_DEBUG_N_OPTIONS];
 extern const struct arg_option zone_update_options[ZONE_UPDATE_N_OPTIONS];
 extern const struct arg_option zone_metrics_options[ZONE_METRICS_N_OPTIONS];
+extern const struct arg_option zone_top_options[ZONE_TOP_N_OPTIONS];
 extern const struct arg_option host_snoop_options[HOST_SNOOP_N_OPTIONS];
 struct host_snoop_values {
 	const char *output, *zone;
+};
+struct zone_top_values {
+	const char *output, *order;
+	uint64_t delay_s, rounds;
+	bool batch;
 };
 struct zone_update_values {
 	uint64_t target_memory_mib, min_memory_mib, target_cpus;

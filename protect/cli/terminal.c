@@ -15,6 +15,17 @@ void terminal_make_raw(struct terminal *terminal)
 	terminal->raw = tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0;
 }
 
+void terminal_read_keys(struct terminal *terminal)
+{
+	struct termios keys;
+
+	if (terminal->raw || tcgetattr(STDIN_FILENO, &terminal->before) < 0)
+		return;
+	keys = terminal->before;
+	keys.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+	terminal->raw = tcsetattr(STDIN_FILENO, TCSADRAIN, &keys) == 0;
+}
+
 void terminal_restore(struct terminal *terminal)
 {
 	if (terminal->raw)

@@ -18,9 +18,13 @@ struct terminal {
 		.raw = false                                                                       \
 	}
 
-/* Makes standard input raw if it is a terminal; otherwise nothing. terminal_restore() undoes it,
- * and may run twice. */
+/* Makes standard input raw if it is a terminal; otherwise nothing. */
 void terminal_make_raw(struct terminal *terminal);
+
+/* Keys come one by one and are not shown; signals and output are as before. */
+void terminal_read_keys(struct terminal *terminal);
+
+/* Undoes either; may run twice. */
 void terminal_restore(struct terminal *terminal);
 
 /* The size of the terminal at standard output or input; 24 by 80 where there is none. */

@@ -198,6 +198,19 @@ static const struct command commands[] = {
 	 .operands_min = 1,
 	 .operands_max = 1,
 	 .run = zone_metrics_run},
+	{.name = "top",
+	 .usage = "[OPTION...]",
+	 .summary = "Show who uses what: all zones and their workloads, again and again.",
+	 .details =
+		 "CPU% is of one processor, in the zone's own words; '-' is what is not known (a "
+		 "paused zone\ntells nothing). Keys: c, m, n sort by processor, memory, name; q "
+		 "leaves.\n\n"
+		 "Examples:\n  protect zone top -s memory\n  protect zone top -b -n 1 -o json | jq "
+		 "'.[] | select(.kind == \"zone\")'\n",
+	 .options = zone_top_options,
+	 .n_options = ZONE_TOP_N_OPTIONS,
+	 .values_size = sizeof(struct zone_top_values),
+	 .run = zone_top_run},
 	{.name = "update",
 	 .usage = "[OPTION...] ZONE",
 	 .summary = "Give a running zone more or fewer resources, and other limits.",

@@ -122,6 +122,8 @@ one_of_twenty_stops() {
 
 figures_are_a_tree() {
 	protect zone metrics seen -o tree | grep -qE '^  total_bytes +[0-9.e+]+$' || fail 'no memory in the tree'
+	protect zone top -b -n 1 -d 1 -o json | jq -e 'any(.[]; .kind == "zone" and .name == "seen" and .cpu_percent != null and .memory_bytes > 0)' >/dev/null ||
+		fail "$(protect zone top -b -n 1 -d 1)"
 	protect zone metrics seen -o json | jq -e 'any(.[]; .name == "links.lo.rx_bytes") and any(.[]; .name == "memory.total_bytes")' >/dev/null ||
 		fail "$(protect zone metrics seen)"
 }
