@@ -43,7 +43,7 @@
  * Threads that come and go. clone3(2) keeps what it makes in memory, where no filter sees it:
  * glibc takes its answer for that of an older kernel, and uses clone(2).
  * #syscalls libc.threads: clone3=ENOSYS clone(CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|
- *CLONE_THREAD|CLONE_SYSVSEM|CLONE_SETTLS|CLONE_PARENT_SETTID|CLONE_CHILD_CLEARTID)
+ *	CLONE_THREAD|CLONE_SYSVSEM|CLONE_SETTLS|CLONE_PARENT_SETTID|CLONE_CHILD_CLEARTID)
  *
  * Their stacks, and the heaps of all threads but the first.
  * #syscalls libc.stacks: mmap(_, _, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_STACK)
@@ -72,23 +72,25 @@
  *
  * SQLite with its write-ahead log. It gives the log the database's owner if it is root.
  * #syscalls sqlite: openat newfstatat(_, _, _, 0) newfstatat(_, _, _, AT_EMPTY_PATH)
- *	newfstatat(_, _, _, AT_SYMLINK_NOFOLLOW) access pread64 pwrite64 read write lseek fsync
- *fdatasync ftruncate fcntl(_, F_GETLK) fcntl(_, F_SETLK) fcntl(_, F_GETFD) fcntl(_, F_SETFD)
- *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_SHARED) munmap unlink geteuid fchown fchmod getpid
- *	readlink getcwd close
+ *	newfstatat(_, _, _, AT_SYMLINK_NOFOLLOW) access pread64 pwrite64 read write lseek
+ *	fsync fdatasync ftruncate fcntl(_, F_GETLK) fcntl(_, F_SETLK) fcntl(_, F_GETFD)
+ *	fcntl(_, F_SETFD) mmap(_, _, PROT_READ|PROT_WRITE, MAP_SHARED) munmap unlink geteuid
+ *	fchown fchmod getpid readlink getcwd close
  *
  * AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer, in builds for tests only: shadow
  * memory, stacks for signals, and a thread that stops all others to look for leaks at the end.
  * #syscalls sanitizer: mmap(_, _, !PROT_EXEC) munmap mremap(_, _, _, MREMAP_MAYMOVE)
- *	mprotect(_, _, !PROT_EXEC) madvise(_, _, MADV_DONTNEED) madvise(_, _, MADV_NOHUGEPAGE)
- *	madvise(_, _, MADV_DONTDUMP) sigaltstack rt_sigaction rt_sigprocmask
- *	open openat read close stat lstat fstat newfstatat(_, _, _, !AT_NO_AUTOMOUNT)
- *	readlink readlinkat getdents getdents64 lseek sched_yield getpid getppid gettid getuid
- *getrlimit prlimit64 sched_getaffinity sysinfo uname prctl(PR_GET_DUMPABLE) prctl(PR_SET_DUMPABLE)
- *	prctl(PR_SET_PTRACER) prctl(PR_SET_NAME) prctl(PR_SET_PDEATHSIG)
- *clone(CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_UNTRACED) ptrace wait4 exit futex(_, FUTEX_WAIT_PRIVATE)
- *futex(_, FUTEX_WAKE_PRIVATE) futex(_, FUTEX_WAIT) futex(_, FUTEX_WAKE) nanosleep clock_nanosleep
- *set_robust_list rseq tgkill(SELF) kill(SELF) ioctl(_, TCGETS) pipe pipe2 process_vm_readv
+ *	mprotect(_, _, !PROT_EXEC) madvise(_, _, MADV_DONTNEED)
+ *	madvise(_, _, MADV_NOHUGEPAGE) madvise(_, _, MADV_DONTDUMP) sigaltstack rt_sigaction
+ *	rt_sigprocmask open openat read close stat lstat fstat
+ *	newfstatat(_, _, _, !AT_NO_AUTOMOUNT) readlink readlinkat getdents getdents64 lseek
+ *	sched_yield getpid getppid gettid getuid getrlimit prlimit64 sched_getaffinity
+ *	sysinfo uname prctl(PR_GET_DUMPABLE) prctl(PR_SET_DUMPABLE) prctl(PR_SET_PTRACER)
+ *	prctl(PR_SET_NAME) prctl(PR_SET_PDEATHSIG)
+ *	clone(CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_UNTRACED) ptrace wait4 exit
+ *	futex(_, FUTEX_WAIT_PRIVATE) futex(_, FUTEX_WAKE_PRIVATE) futex(_, FUTEX_WAIT)
+ *	futex(_, FUTEX_WAKE) nanosleep clock_nanosleep set_robust_list rseq tgkill(SELF)
+ *	kill(SELF) ioctl(_, TCGETS) pipe pipe2 process_vm_readv
  */
 
 static int load(const struct sock_filter *code, uint16_t n_code)

@@ -132,24 +132,26 @@ int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, st
  * Until then all that zone-vmm asks for at its start, for who started it with a filter
  * (protect-launch). It is PID 1.
  *
- * #syscalls runner: arch_prctl set_tid_address
- *set_robust_list rseq prlimit64 brk readlink read pread64 getrandom(_, _, GRND_NONBLOCK)
- *getrandom(_, _, 0) mprotect(_, _, PROT_READ) mprotect(_, _, PROT_READ|PROT_WRITE) mprotect(_, _,
- *PROT_NONE) mmap(_, _, PROT_READ|PROT_WRITE, MAP_SHARED) mmap(_, _, PROT_READ|PROT_WRITE,
- *MAP_SHARED|MAP_POPULATE) munmap mmap(_, _, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE)
+ * #syscalls runner: arch_prctl set_tid_address set_robust_list rseq prlimit64 brk readlink
+ *	read pread64 getrandom(_, _, GRND_NONBLOCK) getrandom(_, _, 0)
+ *	mprotect(_, _, PROT_READ) mprotect(_, _, PROT_READ|PROT_WRITE)
+ *	mprotect(_, _, PROT_NONE) mmap(_, _, PROT_READ|PROT_WRITE, MAP_SHARED)
+ *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_POPULATE) munmap
+ *	mmap(_, _, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE)
  *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED)
  *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE)
- *	madvise(_, _, MADV_HUGEPAGE) madvise(_, _, MADV_NOHUGEPAGE) madvise(_, _, MADV_DONTDUMP)
- *	ioctl(_, KVM_TYPE/0xFF00) ioctl(_, TUNGETIFF) ioctl(_, BLKGETSIZE64) ioctl(_, BLKSSZGET)
- *	ioctl(_, TCGETS) signalfd4 timerfd_create timerfd_settime io_uring_setup
- *	io_uring_register(_, IORING_REGISTER_FILES2) io_uring_register(_,
- *IORING_REGISTER_RESTRICTIONS) io_uring_register(_, IORING_REGISTER_ENABLE_RINGS)
- *landlock_create_ruleset landlock_restrict_self prctl(PR_SET_NO_NEW_PRIVS) prctl(PR_SET_NAME)
- *seccomp(SECCOMP_SET_MODE_FILTER, 0) rt_sigaction(_, _, _, 8) rt_sigprocmask rt_sigreturn
- *sched_getaffinity clone3 getpid gettid getuid geteuid getgid getegid openat newfstatat(_, _, _,
- *AT_EMPTY_PATH) newfstatat(_, _, _, 0) fcntl(_, F_GETFL) fcntl(_, F_SETFL) fcntl(_, F_SETFD)
- *fcntl(_, F_GETFD) getsockopt(_, SOL_SOCKET) poll tgkill(1, _, SIGUSR1) tgkill(1, _, SIGABRT) uname
- *sysinfo
+ *	madvise(_, _, MADV_HUGEPAGE) madvise(_, _, MADV_NOHUGEPAGE)
+ *	madvise(_, _, MADV_DONTDUMP) ioctl(_, KVM_TYPE/0xFF00) ioctl(_, TUNGETIFF)
+ *	ioctl(_, BLKGETSIZE64) ioctl(_, BLKSSZGET) ioctl(_, TCGETS) signalfd4 timerfd_create
+ *	timerfd_settime io_uring_setup io_uring_register(_, IORING_REGISTER_FILES2)
+ *	io_uring_register(_, IORING_REGISTER_RESTRICTIONS)
+ *	io_uring_register(_, IORING_REGISTER_ENABLE_RINGS) landlock_create_ruleset
+ *	landlock_restrict_self prctl(PR_SET_NO_NEW_PRIVS) prctl(PR_SET_NAME)
+ *	seccomp(SECCOMP_SET_MODE_FILTER, 0) rt_sigaction(_, _, _, 8) rt_sigprocmask
+ *	rt_sigreturn sched_getaffinity clone3 getpid gettid getuid geteuid getgid getegid
+ *	openat newfstatat(_, _, _, AT_EMPTY_PATH) newfstatat(_, _, _, 0) fcntl(_, F_GETFL)
+ *	fcntl(_, F_SETFL) fcntl(_, F_SETFD) fcntl(_, F_GETFD) getsockopt(_, SOL_SOCKET) poll
+ *	tgkill(1, _, SIGUSR1) tgkill(1, _, SIGABRT) uname sysinfo
  */
 /*
  * Takes away what a running zone does not need, from here on for good: no file, socket or process

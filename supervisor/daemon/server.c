@@ -288,8 +288,9 @@ void server_fail_error(struct daemon *d, struct ticket ticket, const struct erro
 }
 
 bool server_progress_message(struct daemon *d, struct ticket ticket,
-			     Protect__Control__Progress *progress)
+			     const Protect__Control__Progress *progress)
 {
+	Protect__Control__Progress message = *progress;
 	struct idm *idm = server_session(d, ticket.client);
 	char text[ERROR_TEXT_MAX], item[64];
 	uint8_t payload[ERROR_TEXT_MAX + 256];
@@ -299,10 +300,10 @@ bool server_progress_message(struct daemon *d, struct ticket ticket,
 		return false;
 	daemon_copy_text(text, sizeof(text), progress->text);
 	daemon_copy_text(item, sizeof(item), progress->item);
-	progress->request_id = ticket.request;
-	progress->text = text;
-	progress->item = item;
-	len = protect__control__progress__pack(progress, payload);
+	message.request_id = ticket.request;
+	message.text = text;
+	message.item = item;
+	len = protect__control__progress__pack(&message, payload);
 	idm_event(idm, PROTECT__CONTROL__EVENT_KIND__EVENT_PROGRESS, payload, len);
 	return true;
 }

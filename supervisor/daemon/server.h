@@ -36,7 +36,7 @@ bool server_progress(struct daemon *d, struct ticket ticket, const char *text, u
 
 /* The same as a message without request_id, which is filled in. */
 bool server_progress_message(struct daemon *d, struct ticket ticket,
-			     Protect__Control__Progress *progress);
+			     const Protect__Control__Progress *progress);
 
 /* Adds a ticket. Without memory it is answered with ENOMEM at once. */
 void waiters_add(struct daemon *d, struct waiters *waiters, struct ticket ticket);

@@ -152,7 +152,7 @@ static void opened(void *user, const Protect__Storage__Reply *reply, const int *
 	}
 	if (n_fds == 1 && reply->volume)
 		volume->fd = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
-	if (volume->fd < 0) {
+	if (volume->fd < 0 || !reply->volume) {
 		w->volumes_fn(w, -EPROTO, "protect-storage sent no file for a volume");
 		return;
 	}

@@ -26,10 +26,12 @@ void cgroup_zone_name(const struct uuid *uuid, char out[static CGROUP_NAME_SIZE]
 
 /*
  * What the drivers do, libcgroup with them: files of cgroup and /proc, and folders.
- * #syscalls launch: openat read write pread64 lseek(_, _, SEEK_SET) newfstatat(_, _, _, 0) newfstatat(_, _, _,
- *AT_EMPTY_PATH) newfstatat(_, _, _, AT_SYMLINK_NOFOLLOW) access getdents64 mkdir mkdirat rmdir
- *unlinkat statfs fstatfs faccessat faccessat2 chmod chown fchmodat fchownat gettid getpid getuid
- *close kill(_, SIGKILL) readlink fsetxattr fgetxattr
+ *
+ * #syscalls launch: openat read write pread64 lseek(_, _, SEEK_SET) access getdents64
+ *	newfstatat(_, _, _, 0) newfstatat(_, _, _, AT_EMPTY_PATH)
+ *	newfstatat(_, _, _, AT_SYMLINK_NOFOLLOW) mkdir mkdirat rmdir unlinkat statfs fstatfs
+ *	faccessat faccessat2 chmod chown fchmodat fchownat gettid getpid getuid close
+ *	kill(_, SIGKILL) readlink fsetxattr fgetxattr
  */
 int cgroup_file_write(int dir, const char *file, const char *text)
 {

@@ -31,7 +31,8 @@ static bool has_virtualization(void)
 	return found;
 }
 
-/* #syscalls launch: openat read newfstatat(_, _, _, AT_EMPTY_PATH) ioctl(_, KVM_TYPE/0xFF00) close */
+/* #syscalls launch: openat read newfstatat(_, _, _, AT_EMPTY_PATH) ioctl(_, KVM_TYPE/0xFF00)
+ *	close */
 int kvm_open(const char *path, struct error *err)
 {
 	_cleanup_(close_fdp) int fd = open(path, O_RDWR | O_CLOEXEC);

@@ -54,7 +54,6 @@ static int spawn(struct child *child, const char *const argv[], int in_fd, int o
 	posix_spawnattr_t attr;
 	int r;
 
-	*child = (struct child){.pid = -1, .answer = -1};
 	posix_spawn_file_actions_init(&actions);
 	posix_spawnattr_init(&attr);
 	r = set_signals(&attr);
@@ -113,15 +112,18 @@ static int ask(struct child *child, const char *const argv[], int in_fd, int out
 			4, MSG_NOSIGNAL);
 	if (n < 0)
 		return (int)n;
-	*child = (struct child){.pid = -1, .answer = steal_fd(&ours)};
+	child->answer = steal_fd(&ours);
 	return 0;
 }
 
 int child_start(struct child *child, const char *const argv[], int in_fd, int out_fd, int err_fd,
 		struct error *err)
 {
-	int r = helper_socket < 0 ? spawn(child, argv, in_fd, out_fd, err_fd)
-				  : ask(child, argv, in_fd, out_fd, err_fd);
+	int r;
+
+	*child = (struct child){.pid = -1, .answer = -1};
+	r = helper_socket < 0 ? spawn(child, argv, in_fd, out_fd, err_fd)
+			      : ask(child, argv, in_fd, out_fd, err_fd);
 
 	return r < 0 ? error_set_errno(err, r, "cannot run %s; install squashfs-tools", argv[0])
 		     : 0;

@@ -28,9 +28,10 @@ int filters_confine_helper(void)
  *	ioctl(_, TIOCGWINSZ) setitimer alarm poll writev getdents64 uname
  *
  * mkfs.ext4, on a file.
- * #syscalls program: fsync fallocate fadvise64 getppid prctl(PR_GET_DUMPABLE) mmap(_, _, PROT_READ,
- *MAP_SHARED) ioctl(_, BLKGETSIZE) ioctl(_, BLKGETSIZE64) ioctl(_, BLKSSZGET) ioctl(_, BLKPBSZGET)
- *	ioctl(_, BLKROGET) ioctl(_, BLKDISCARDZEROES) ioctl(_, FDGETPRM) copy_file_range
+ * #syscalls program: fsync fallocate fadvise64 getppid prctl(PR_GET_DUMPABLE)
+ *	mmap(_, _, PROT_READ, MAP_SHARED) ioctl(_, BLKGETSIZE) ioctl(_, BLKGETSIZE64)
+ *	ioctl(_, BLKSSZGET) ioctl(_, BLKPBSZGET) ioctl(_, BLKROGET)
+ *	ioctl(_, BLKDISCARDZEROES) ioctl(_, FDGETPRM) copy_file_range
  *
  * #syscalls program.exec: execveat(256, _, _, _, AT_EMPTY_PATH) exit
  */

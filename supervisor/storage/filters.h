@@ -16,13 +16,13 @@
  *
  * The helper (helper.h) may execute what lies open at one number, once for each process it forks,
  * and allows what the programs need.
- * #filter storage_helper: libc libc.heap libc.mutex libc.cond libc.thread libc.threads libc.stacks
- *libc.time filter log io helper loader program
+ * #filter storage_helper: libc libc.heap libc.mutex libc.cond libc.thread libc.threads
+ *	libc.stacks libc.time filter log io helper loader program
  *
  * mksquashfs and unsquashfs, from before their exec on. They take from strangers the names and the
  * bytes that they pack or unpack.
- * #filter storage_program: libc libc.heap libc.mutex libc.cond libc.thread libc.threads libc.stacks
- *libc.time loader program program.exec
+ * #filter storage_program: libc libc.heap libc.mutex libc.cond libc.thread libc.threads
+ *	libc.stacks libc.time loader program program.exec
  */
 #pragma once
 

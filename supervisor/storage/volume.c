@@ -210,7 +210,7 @@ static int open_file(struct store *store, const struct volume *volume, int flags
 }
 
 /* #syscalls storage: fcntl(_, F_OFD_SETLK) fcntl(_, F_OFD_GETLK) fcntl(_, F_DUPFD_CLOEXEC)
- *ftruncate fallocate fadvise64 lseek flock fchmod pread64 pwrite64 linkat
+ *	ftruncate fallocate fadvise64 lseek flock fchmod pread64 pwrite64 linkat
  */
 static int try_lock(int fd, short type)
 {

@@ -24,6 +24,7 @@ static int run(const char *const argv[], int file_fd, char said[static OUTPUT_MA
 	struct child child;
 	int r;
 
+	said[0] = '\0';
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return error_set_errno(err, -errno, "cannot make a pipe");
 	from = pipe_fds[0];

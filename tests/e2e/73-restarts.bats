@@ -73,7 +73,7 @@ load_until_told() {
 	timeout 60 protect zone exec load-3 -- true
 	destroy_zones load-1 load-2 load-3
 	wait_until 60 only_steady_is_left
-	! pgrep -x mksquashfs
+	[ -z "$(pgrep -x mksquashfs)" ]
 }
 
 only_steady_is_left() {

@@ -189,6 +189,7 @@ Test(values, a_server_without_descriptors_says_so)
 	}
 	close_fdp(&reserve);
 	io_reserve(&reserve);
+	cr_assert_gt(n, 0);
 	close(taken[--n]);
 	cr_expect_eq(io_set_nonblock(listener, 1), 0);
 	client = io_accept(listener, 0, &reserve);
