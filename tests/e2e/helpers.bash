@@ -42,12 +42,15 @@ diagnose() {
 	fi
 }
 
-# note_if_lost ZONE: whether it still does anything; see tests/e2e/run
+# note_if_lost ZONE: whether it stands still, or died of a fault that no test asked for; see tests/e2e/run
 note_if_lost() {
 	local state
 	state=$(zone_field "$1" state) || return 0
-	[ "$state" = ready ] || [ "$state" = creating ] || return 0
-	! timeout 60 protect zone exec "$1" -- true >/dev/null 2>&1 || return 0
+	case $state in
+	ready | creating) ! timeout 60 protect zone exec "$1" -- true >/dev/null 2>&1 || return 0 ;;
+	exited) [ "$(zone_field "$1" reason)" = triple-fault ] || return 0 ;;
+	*) return 0 ;;
+	esac
 	diagnose "$1" 2>&1 | sed 's/^/# /' >&3
 	echo "$1" >>"${LOST_ZONES:-/dev/null}"
 }
