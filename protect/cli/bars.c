@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protect/cli/bars.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -58,7 +57,7 @@ static void draw(void)
 	shown.drawn = n;
 }
 
-void bars_show(const Protect__Control__Progress *progress)
+void bars_show(const Protect__Control__Progress *progress, bool lines)
 {
 	unsigned number = progress->item_number;
 	struct bar *bar;
@@ -76,7 +75,7 @@ void bars_show(const Protect__Control__Progress *progress)
 		shown.n = number;
 	if (isatty(STDERR_FILENO))
 		draw();
-	else if (bar->total && bar->done == bar->total && strcmp(bar->text, "pulled") == 0)
+	else if (lines && bar->total && bar->done == bar->total && strcmp(bar->text, "pulled") == 0)
 		fprintf(stderr, "layer %u of %u %s pulled, %.1f MiB\n", number, progress->items,
 			bar->item, (double)bar->total / (1 << 20));
 }

@@ -27,7 +27,7 @@ static void show_progress(const struct connection *connection,
 		connection->progress(progress);
 	} else if (*progress->item) {
 		output_progress_end();
-		bars_show(progress);
+		bars_show(progress, connection->layer_lines);
 	} else {
 		bars_end();
 		output_progress(progress->text, progress->done, progress->total);

@@ -26,6 +26,7 @@ struct connection {
 	struct idm_pump pump;
 	bool lost;
 	uint64_t call_id; /* whose progress is shown */
+	bool layer_lines; /* of a pull, where there is no terminal */
 	/* Takes the progress instead of its being shown; or NULL. */
 	void (*progress)(const Protect__Control__Progress *progress);
 };

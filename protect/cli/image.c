@@ -82,6 +82,7 @@ static int pull_as(const char *ref, struct login *login, enum output_format form
 
 	if (!connection)
 		return CLI_ERROR;
+	connection->layer_lines = true;
 	if (format == OUTPUT_JSONL)
 		connection->progress = print_progress;
 	pull.ref = (char *)(uintptr_t)ref;
