@@ -70,12 +70,13 @@
  *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED|MAP_DENYWRITE)
  *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED|MAP_ANONYMOUS)
  *
- * SQLite with its write-ahead log. It gives the log the database's owner if it is root.
+ * SQLite with its write-ahead log. It gives the log the database's owner if it is root, and waits
+ * for others' locks.
  * #syscalls sqlite: openat newfstatat(_, _, _, 0) newfstatat(_, _, _, AT_EMPTY_PATH)
  *	newfstatat(_, _, _, AT_SYMLINK_NOFOLLOW) access pread64 pwrite64 read write lseek
  *	fsync fdatasync ftruncate fcntl(_, F_GETLK) fcntl(_, F_SETLK) fcntl(_, F_GETFD)
  *	fcntl(_, F_SETFD) mmap(_, _, PROT_READ|PROT_WRITE, MAP_SHARED) munmap unlink geteuid
- *	fchown fchmod getpid readlink getcwd close
+ *	fchown fchmod getpid readlink getcwd close clock_nanosleep
  *
  * AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer, in builds for tests only: shadow
  * memory, stacks for signals, and a thread that stops all others to look for leaks at the end.

@@ -211,6 +211,7 @@ static int open_file(struct store *store, const struct volume *volume, int flags
 
 /* #syscalls storage: fcntl(_, F_OFD_SETLK) fcntl(_, F_OFD_GETLK) fcntl(_, F_DUPFD_CLOEXEC)
  *	ftruncate fallocate fadvise64 lseek flock fchmod pread64 pwrite64 linkat
+ *	clock_nanosleep
  */
 static int try_lock(int fd, short type)
 {
@@ -313,7 +314,8 @@ int volume_resize(struct store *store, const char *name, uint64_t size_bytes, st
 	return r < 0 ? r : measure(store, fd, out, err);
 }
 
-/* Whether a row has no file any more: nothing can be locked then, and nothing is left to lose. */
+/* Whether a row has no file any more: nothing can be locked then, and nothing is left to lose.
+ * #syscalls storage: faccessat faccessat2 */
 static bool has_no_file(struct store *store, const char *name, struct volume *volume)
 {
 	char path[PATH_SIZE];
