@@ -150,7 +150,8 @@ limits_are_set_one_after_the_other() {
 	second=$!
 	sleep 1 # for the daemon to have heard it
 	touch "$work/go"
-	wait "$first" && wait "$second" || fail 'one of them was refused'
+	wait "$first" || fail 'the first was refused'
+	wait "$second" || fail 'the second was refused'
 	launch_is_back
 	expect '200 1000000' bash -c "'$bin/protect' zone list -o json | jq -r '.[] | select(.name == \"brief\") | \"\\(.cpu.weight) \\(.io.read_bps)\"'"
 	protect zone destroy -W brief
