@@ -10,31 +10,9 @@ readonly bin=$1 skip=77 password=open-sesame-5-times
 for tool in busybox docker-registry jq mksquashfs python3 setcap skopeo umoci unsquashfs; do
 	command -v "$tool" >/dev/null || { echo "SKIP: no $tool" && exit $skip; }
 done
-work=$(mktemp -d /tmp/protect-registry.XXXXXX)
+# shellcheck source=tests/unit/registry.bash
+. "$(dirname "${BASH_SOURCE[0]}")/registry.bash"
 export PROTECT_SOCKET=$work/daemon.sock HOME=$work/home
-pids=()
-
-clean_up() {
-	local status=$?
-	[ $status = 0 ] || tail -n 20 "$work"/*.log
-	[ ${#pids[@]} = 0 ] || kill "${pids[@]}" 2>/dev/null || true
-	wait
-	rm -rf "$work"
-}
-trap clean_up EXIT
-
-fail() {
-	echo "line ${BASH_LINENO[0]}: $*"
-	exit 1
-}
-
-wait_until() { # wait_until COMMAND…: within 20 s
-	for _ in $(seq 200); do
-		"$@" >/dev/null 2>&1 && return
-		sleep 0.1
-	done
-	fail "in vain: $*"
-}
 
 expect_error() { # expect_error PATTERN COMMAND…: it fails, and says that
 	local pattern=$1

@@ -13,30 +13,8 @@ for tool in busybox docker-registry ip mksquashfs openssl skopeo; do
 	command -v "$tool" >/dev/null || { echo "SKIP: no $tool" && exit $skip; }
 done
 [ "${2:-}" = inside ] || exec unshare --net "$0" "$bin" inside
-work=$(mktemp -d /tmp/protect-registry.XXXXXX)
-pids=()
-
-clean_up() {
-	local status=$?
-	[ $status = 0 ] || tail -n 20 "$work"/*.log
-	[ ${#pids[@]} = 0 ] || kill "${pids[@]}" 2>/dev/null || true
-	wait
-	rm -rf "$work"
-}
-trap clean_up EXIT
-
-fail() {
-	echo "line ${BASH_LINENO[0]}: $*"
-	exit 1
-}
-
-wait_until() { # wait_until COMMAND…: within 20 s
-	for _ in $(seq 200); do
-		"$@" >/dev/null 2>&1 && return
-		sleep 0.1
-	done
-	fail "in vain: $*"
-}
+# shellcheck source=tests/unit/registry.bash
+. "$(dirname "${BASH_SOURCE[0]}")/registry.bash"
 
 run() { # run NAME COMMAND…: in the background; what it says is NAME.log
 	local log=$work/$1.log
