@@ -99,8 +99,8 @@ end_hog() {
 	wait_until 120 field_is dyn target_memory_mib -gt 280
 	use_memory dyn 100
 	wait_until 120 field_is dyn target_memory_mib -gt 384 # more than it booted with
-	wait_until 120 has_mib dyn -gt 384
-	use_memory dyn 100
+	wait_until 120 has_mib dyn -gt 410 # the headroom is there; a burst above it is a race with the host's plugging
+	use_memory dyn 60
 	wait_until 120 field_is dyn target_memory_mib -gt 450
 	wait_until 120 has_mib dyn -gt 450
 	protect zone exec dyn -- sh -c 'grep -E "Mem(Total|Available)" /proc/meminfo; du -m /run/use'
