@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/util.h"
 #include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/workload.h"
 
@@ -172,21 +173,17 @@ void zone_slot_release(struct daemon *d, uint32_t slot)
 		d->slots[slot] = 0;
 }
 
-/* #syscalls daemon: openat unlinkat rmdir close */
+/* By paths, not by a descriptor of the folder: a daemon that has none left must not leave it behind.
+ * #syscalls daemon: unlink rmdir */
 static void remove_folder(const struct zone *zone)
 {
 	static const char *const files[] = {"runner.sock", "exit", "log"};
 	char path[256];
-	_cleanup_(close_fdp) int dir = -1;
 
-	if (zone_path(zone, "", path, sizeof(path)) < 0)
-		return;
-	dir = open(path, O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (dir < 0)
-		return;
-	for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		unlinkat(dir, files[i], 0);
-	if (rmdir(path) < 0)
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
+		if (zone_path(zone, files[i], path, sizeof(path)) == 0)
+			unlink(path);
+	if (zone_path(zone, "", path, sizeof(path)) == 0 && rmdir(path) < 0 && errno != ENOENT)
 		log_warning("zone=%s path=%s err=\"%s\"", zone->row.uuid, path, strerror(errno));
 }
 

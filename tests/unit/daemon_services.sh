@@ -56,7 +56,17 @@ wait_until() {
 		"$@" >/dev/null 2>&1 && return
 		sleep 0.1
 	done
-	fail "in vain: $*"
+	fail "in vain: $*$(what_is_left "$@")"
+}
+
+# what_is_left nothing_left: for who has to find out why there is something
+what_is_left() {
+	[ "$1" != nothing_left ] || {
+		echo
+		protect zone list
+		protect workload list
+		find "$work/run/zones" "$work/state/logs" -mindepth 1
+	}
 }
 
 expect() { # expect WANTED COMMAND…: what it prints
