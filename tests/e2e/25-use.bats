@@ -55,12 +55,13 @@ on_terminal() {
 	[[ $output == *"got: typed words"* ]]
 }
 
-@test "input and 10 MiB of output through an attached workload" {
-	local sum
+@test "input and 10 MiB of output (1 MiB every day) through an attached workload" {
+	local sum bytes=1048576
+	! is_long || bytes=10485760
 	[ "$(echo "in and out" | protect workload launch --zone use --name cat --attach "$HELLO_IMAGE" -- cat)" = "in and out" ]
 	protect workload destroy -W cat
-	sum=$(protect workload launch --zone use --name much --attach "$HELLO_IMAGE" -- sh -c 'yes 0123456789abcde | head -c 10485760' | md5sum)
-	[ "$sum" = "$(yes 0123456789abcde | head -c 10485760 | md5sum)" ]
+	sum=$(protect workload launch --zone use --name much --attach "$HELLO_IMAGE" -- sh -c "yes 0123456789abcde | head -c $bytes" | md5sum)
+	[ "$sum" = "$(yes 0123456789abcde | head -c $bytes | md5sum)" ]
 	protect workload destroy -W much
 }
 
@@ -84,6 +85,7 @@ on_terminal() {
 }
 
 @test "names or UUIDs anywhere" {
+	long_only
 	local zone load
 	zone=$(zone_field use uuid)
 	load=$(workload_field long uuid)
@@ -102,6 +104,7 @@ on_terminal() {
 }
 
 @test "the fields of lists" {
+	long_only
 	protect zone list -o json | jq -e 'type == "array" and all(has("uuid") and has("name") and (.state |
 		IN("creating", "ready", "exited", "destroying", "failed")))'
 	protect workload list -o json | jq -e 'type == "array" and length > 0 and all(has("uuid") and has("name") and has("zone") and
@@ -126,6 +129,7 @@ on_terminal() {
 }
 
 @test "launch without --wait returns early, with it only when ready" {
+	long_only
 	local uuid
 	uuid=$(protect zone launch --name early --max-memory 192)
 	[[ $uuid =~ ^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$ ]]

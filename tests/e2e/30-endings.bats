@@ -25,6 +25,7 @@ reason() {
 }
 
 @test "reboot -f in a zone is reported as a reboot" {
+	long_only
 	end_zone reboot -f
 	wait_until 30 zone_is "end-$BATS_TEST_NUMBER" exited
 	[[ $(reason) == *reboot* ]]
@@ -60,6 +61,7 @@ reason() {
 }
 
 @test "memory and processors given back can be given again" {
+	long_only
 	local before
 	before=$(protect host status)
 	launch_zone "end-$BATS_TEST_NUMBER"

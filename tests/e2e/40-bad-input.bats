@@ -113,6 +113,7 @@ kernel_image_of() {
 }
 
 @test "a kernel image whose kernel is cut short, or none" {
+	long_only
 	local ref layer
 	layer=$(jq -r '.manifests[0].digest' "$KERNEL_LAYOUT/index.json" | cut -d: -f2)
 	layer=$(jq -r '.layers[0].digest' "$KERNEL_LAYOUT/blobs/sha256/$layer" | cut -d: -f2)

@@ -87,7 +87,7 @@ disk_kib() { # disk_kib NAME: what it takes of the host's disk
 
 @test "what was synced is there after the zone's power was cut" {
 	local cuts=${CUTS:-2} cut client known
-	[ "${PROTECT_LONG:-0}" = 0 ] || cuts=${CUTS:-50}
+	! is_long || cuts=${CUTS:-50}
 	protect volume create -s 64M cut
 	for cut in $(seq "$cuts"); do
 		# shellcheck disable=SC2016 # for the shell there

@@ -121,6 +121,7 @@ shares() {
 }
 
 @test "two zones that spin share a processor by their weights, and a third answers soon" {
+	long_only
 	local used quiet=() loaded=() start round
 	spin slow fast
 	read -r -a used <<<"$(shares 30)"
@@ -146,6 +147,7 @@ shares() {
 }
 
 @test "new weights and limits count at once in a running zone" {
+	long_only
 	local equal tenth
 	protect zone update slow --cpu-weight 300
 	[ "$(value slow cpu.weight) $(zone_field slow cpu | jq .weight)" = "300 300" ]
@@ -333,6 +335,7 @@ read_ms() {
 }
 
 @test "I/O is limited on the disk that a zone's files lie on" {
+	long_only
 	local fast slow
 	fails_with_line 'no file of the zone lies on a block device' protect zone launch --io-read-bps 1000000
 	destroy_zones slow calm

@@ -6,7 +6,7 @@ load helpers
 
 # No run of it has ended in the emulated host yet: its time was up.
 is_wanted() {
-	[ "${PROTECT_LONG:-0}" = 1 ] || [ -n "${RESTARTS:-}" ]
+	is_long || [ -n "${RESTARTS:-}" ]
 }
 
 setup() {

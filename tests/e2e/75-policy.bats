@@ -93,6 +93,7 @@ end_hog() {
 }
 
 @test "a dynamic zone that needs memory gets it, and no process is killed for it" {
+	long_only
 	wait_until 120 has_mib dyn -le 230 # it booted with 384, and the balloon took the rest
 	field_is dyn target_memory_mib -le 230
 	use_memory dyn 190 # at once, and more than it has: the balloon is there before the policy
@@ -108,6 +109,7 @@ end_hog() {
 }
 
 @test "what it does not use any more it gives back" {
+	long_only
 	local before
 	before=$(zone_field dyn target_memory_mib)
 	end_use dyn
@@ -120,6 +122,7 @@ end_hog() {
 }
 
 @test "a policy can be changed while the zone runs, and outlives the daemon" {
+	long_only
 	protect zone update dyn --resource-adjustment-policy static --target-memory 256
 	kill -KILL "$(pgrep -xo protect-daemon)"
 	wait_until 20 protect host status
@@ -133,6 +136,7 @@ end_hog() {
 }
 
 @test "a host short of memory takes what lies idle, and gives it back" {
+	long_only
 	[ -w /proc/pressure/memory ] || [ -r /proc/pressure/memory ] || skip "SKIP: this kernel says nothing of memory pressure"
 	[ -e /sys/fs/cgroup/cgroup.controllers ] || skip "SKIP: no v2 control groups"
 	start_hog

@@ -11,7 +11,7 @@ readonly store_folder=/var/lib/protect-storage
 
 # It sets clocks, fills disks and kills services: only for who says so.
 is_possible() {
-	[ -d /run/protect-services ] && { [ "${PROTECT_LONG:-0}" = 1 ] || [ -n "${CHAOS_ROUNDS:-}" ]; }
+	[ -d /run/protect-services ] && { is_long || [ -n "${CHAOS_ROUNDS:-}" ]; }
 }
 
 setup() {
@@ -50,7 +50,7 @@ services() {
 }
 
 @test "faults one after another, and all invariants hold" {
-	: "${CHAOS_ROUNDS:=$([ "${PROTECT_LONG:-0}" = 1 ] && echo 10 || echo 1)}"
+	: "${CHAOS_ROUNDS:=$(is_long && echo 10 || echo 1)}"
 	export CHAOS_ROUNDS
 	PYTHONDONTWRITEBYTECODE=1 timeout $((${CHAOS_ROUNDS##*-} * 900)) python3 tests/e2e/chaos/chaos.py "$HELLO_IMAGE" "$CUSTOM_IMAGE" >&3
 }

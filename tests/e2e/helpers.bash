@@ -21,6 +21,15 @@ wait_until() {
 	done
 }
 
+is_long() {
+	[ "${PROTECT_LONG:-0}" = 1 ]
+}
+
+# long_only: for what the everyday run has no time for (45 minutes on two slow cores, for everything)
+long_only() {
+	is_long || skip "SKIP: with tools/test --long, or PROTECT_LONG=1"
+}
+
 # diagnose ZONE: what there is to see of a zone that does not do what it should
 diagnose() {
 	local uuid pid task
