@@ -413,7 +413,6 @@ static int open_peer(const struct world *w, const struct zone *zone)
 static void read_host_mac(const struct world *w, struct zone *zone)
 {
 	char path[64];
-	_cleanup_(freep) char *text = NULL;
 	struct ifreq request = {.ifr_flags = 0};
 	_cleanup_(close_fdp) int fd = socket_in(w, HOST, AF_INET, SOCK_DGRAM, 0);
 
