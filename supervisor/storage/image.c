@@ -135,8 +135,30 @@ int image_choose(struct image_source *source, struct image_manifest *manifest, c
 	return error_set(err, -EBADMSG, "the image's indexes are nested too deep");
 }
 
+/* The layers one after the other, as they are read for the plan. */
+struct planning {
+	struct job *job;
+	int fd; /* borrowed: the present layer's */
+	uint64_t at, done_bytes, total_bytes;
+};
+
+static ssize_t read_layer(void *context, void *buf, size_t len)
+{
+	struct planning *planning = context;
+	ssize_t n = io_pread_full(planning->fd, buf, len, planning->at);
+
+	if (n <= 0)
+		return n;
+	planning->at += (uint64_t)n;
+	planning->done_bytes += (uint64_t)n;
+	if (job_progress(planning->job, "reading layers", planning->done_bytes,
+			 planning->total_bytes) < 0)
+		return -ECANCELED;
+	return n;
+}
+
 /* Reads one layer into the plan and holds it against the digest that the configuration promised. */
-static int plan_layer(struct layers_plan *plan, int fd, uint32_t number,
+static int plan_layer(struct layers_plan *plan, struct planning *planning, uint32_t number,
 		      const struct digest *diff_id, uint64_t *budget, uint64_t *data_budget,
 		      struct error *err)
 {
@@ -146,7 +168,8 @@ static int plan_layer(struct layers_plan *plan, int fd, uint32_t number,
 	int r;
 
 	snprintf(what, sizeof(what), "layer %u", number);
-	r = layer_reader_open_fd(&reader, fd, budget, what, err);
+	planning->at = 0;
+	r = layer_reader_open(&reader, read_layer, planning, budget, what, err);
 	if (r == 0)
 		r = layers_plan_add(plan, reader, data_budget, err);
 	if (r == 0)
@@ -159,21 +182,23 @@ static int plan_layer(struct layers_plan *plan, int fd, uint32_t number,
 	return r;
 }
 
-static int plan_layers(struct store *store, const struct layer_files *files,
-		       const struct oci_rootfs *rootfs, struct layers_plan **out, struct job *job,
-		       struct error *err)
+static int plan_layers(struct store *store, const struct oci_manifest *manifest,
+		       const struct layer_files *files, const struct oci_rootfs *rootfs,
+		       struct layers_plan **out, struct job *job, struct error *err)
 {
 	_cleanup_(layers_plan_freep) struct layers_plan *plan = NULL;
 	uint64_t budget = store_max_bytes(store), data_budget = budget;
+	struct planning planning = {.job = job};
 	int r = layers_plan_new(&plan);
 
 	if (r < 0)
 		return error_set(err, r, "out of memory");
+	for (uint32_t i = 0; i < files->n; i++)
+		planning.total_bytes += manifest->layers[i].size_bytes; /* checked when fetched */
 	for (uint32_t i = 0; i < files->n && r == 0; i++) {
-		r = plan_layer(plan, files->fds[i], i + 1, &rootfs->diff_ids[i], &budget,
-			       &data_budget, err);
-		if (r == 0 && job_progress(job, "reading layers", i + 1, files->n) < 0)
-			r = error_set(err, -ECANCELED, "cancelled");
+		planning.fd = files->fds[i];
+		r = plan_layer(plan, &planning, i + 1, &rootfs->diff_ids[i], &budget, &data_budget,
+			       err);
 	}
 	if (r == 0)
 		*out = steal_ptr(&plan);
@@ -261,7 +286,7 @@ static int make_image(struct store *store, struct image_source *source,
 	if (r == 0)
 		r = fetch_layers(store, source, parsed, job, &files, err);
 	if (r == 0)
-		r = plan_layers(store, &files, rootfs, &plan, job, err);
+		r = plan_layers(store, parsed, &files, rootfs, &plan, job, err);
 	image->manifest = manifest->digest;
 	image->created_unix_ms = now_unix_ms();
 	if (r == 0)

@@ -2,6 +2,7 @@
 #include "supervisor/storage/layer_reader.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,10 @@
 
 #define CHUNK_SIZE (64u * 1024)
 #define TAR_BLOCK  512u
+/* What the headers of one entry may take: long names and extended headers (1 MiB each for
+ * libarchive) and the map of a sparse file, of which libarchive keeps 20 times as much in memory.
+ */
+#define HEADER_MAX (4 * MIB)
 
 struct file_source {
 	int fd; /* borrowed */
@@ -29,6 +34,8 @@ struct layer_reader {
 	struct file_source *file; /* ours, of layer_reader_open_fd() */
 	uint64_t plain_bytes;	  /* read so far */
 	uint64_t content_end;	  /* of the current entry, among them */
+	uint64_t header_end;	  /* where the headers that are being read must have ended */
+	bool in_entry;		  /* an entry's header was read */
 	int failure;		  /* negative errno that a callback met; libarchive would hide it */
 	char packed[CHUNK_SIZE];
 	char plain[CHUNK_SIZE];
@@ -90,7 +97,7 @@ static size_t fill_last_block(struct layer_reader *reader)
 static la_ssize_t read_plain(struct archive *archive, void *context, const void **buf)
 {
 	struct layer_reader *reader = context;
-	ssize_t n = next_plain(reader);
+	ssize_t n = reader->plain_bytes < reader->header_end ? next_plain(reader) : -E2BIG;
 
 	if (n == 0)
 		n = (ssize_t)fill_last_block(reader);
@@ -110,6 +117,9 @@ static int fail(struct layer_reader *reader, struct archive *archive, struct err
 	if (reader->failure == -EFBIG)
 		return error_set(err, -EFBIG,
 				 "%s is larger than allowed when unpacked; raise --max-size",
+				 reader->what);
+	if (reader->failure == -E2BIG)
+		return error_set(err, -E2BIG, "%s has an entry with more than 4 MiB of headers",
 				 reader->what);
 	if (reader->failure == -ECANCELED)
 		return error_set(err, -ECANCELED, "cancelled");
@@ -133,6 +143,11 @@ static int open_raw(struct layer_reader *reader, struct error *err)
 	archive_read_support_format_empty(raw);
 	if (archive_read_open(raw, reader, NULL, read_packed, NULL) != ARCHIVE_OK)
 		return fail(reader, raw, err);
+	/* libarchive would undo any number of compressions; what is between them counts for
+	 * nothing, and a few bytes can make it endless. One, and the reader of plain bytes. */
+	if (archive_filter_count(raw) > 2)
+		return error_set(err, -EBADMSG, "%s is damaged: it is compressed more than once",
+				 reader->what);
 	/* ARCHIVE_EOF: no bytes at all; the tar reader then finds none either. */
 	if (archive_read_next_header(raw, &entry) < ARCHIVE_WARN)
 		return fail(reader, raw, err);
@@ -147,6 +162,7 @@ static int open_tar(struct layer_reader *reader, struct error *err)
 	reader->hash = digest_begin();
 	if (!tar || !reader->hash)
 		return error_set(err, -ENOMEM, "out of memory");
+	reader->header_end = UINT64_MAX;
 	archive_read_support_format_tar(tar);
 	archive_read_support_format_empty(tar);
 	if (archive_read_open(tar, reader, NULL, read_plain, NULL) != ARCHIVE_OK)
@@ -201,14 +217,31 @@ static uint64_t end_of_content(struct archive *tar, struct archive_entry *entry)
 	return end;
 }
 
+/* Reads the headers of the next entry behind the content of the present one, which may have any
+ * length. */
+static int next_header(struct layer_reader *reader, struct archive_entry **entry)
+{
+	int r = reader->in_entry ? archive_read_data_skip(reader->tar) : ARCHIVE_OK;
+
+	if (r != ARCHIVE_OK)
+		return r == ARCHIVE_EOF ? ARCHIVE_FATAL : r;
+	reader->header_end = reader->plain_bytes + HEADER_MAX;
+	r = archive_read_next_header(reader->tar, entry);
+	reader->header_end = UINT64_MAX;
+	reader->in_entry = true;
+	return r;
+}
+
 int layer_reader_next(struct layer_reader *reader, struct archive_entry **entry, struct error *err)
 {
-	int r = archive_read_next_header(reader->tar, entry);
+	int r = next_header(reader, entry);
 
+	/* libarchive takes a stream that cannot be read behind the last entry for one that ends. */
 	if (r == ARCHIVE_EOF)
-		return 0;
-	/* A warning is about names that cannot be converted; the bytes are there. */
-	if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
+		return reader->failure ? fail(reader, reader->tar, err) : 0;
+	/* A name that cannot be converted is there as bytes; of an extended header that libarchive
+	 * does not understand another reader may make another entry. */
+	if (r != ARCHIVE_OK && (r != ARCHIVE_WARN || archive_errno(reader->tar) != EILSEQ))
 		return fail(reader, reader->tar, err);
 	reader->content_end = end_of_content(reader->tar, *entry);
 	return 1;

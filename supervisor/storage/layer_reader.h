@@ -2,8 +2,8 @@
 /*
  * Reads one tar, plain or compressed with gzip or zstd, entry by entry, and hashes the uncompressed
  * bytes as they pass: the diff_id of a layer. The tar is hostile. What bounds it: the uncompressed
- * bytes taken from a common budget, and libarchive's own limits on extended headers. libarchive
- * only parses here; nothing is ever written to a file system under a name from the tar.
+ * bytes taken from a common budget, one compression, and 4 MiB of headers for each entry.
+ * libarchive only parses here; nothing is ever written to a file system under a name from the tar.
  *
  * Names with bytes beyond ASCII need the LC_CTYPE "C.UTF-8" (main sets it). One thread owns a
  * reader.

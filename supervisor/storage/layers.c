@@ -47,6 +47,11 @@ static struct layers_node *enter(struct layers_plan *plan, struct layers_node *n
 	*r = -ENOENT;
 	if (!create)
 		return NULL;
+	/* Another reader would take such a folder for a whiteout. */
+	if (!child && len >= strlen(WHITEOUT) && memcmp(name, WHITEOUT, strlen(WHITEOUT)) == 0) {
+		*r = -EINVAL;
+		return NULL;
+	}
 	if (!child)
 		child = tree_add_child(plan, node, name, len, r);
 	if (!child)
@@ -75,6 +80,8 @@ static int walk_to(struct layers_plan *plan, const char *path, size_t len, bool 
 		struct layers_node *child;
 		int r;
 
+		if (++plan->steps > LAYERS_STEPS_MAX)
+			return -E2BIG;
 		if (n == 2 && memcmp(at, "..", 2) == 0)
 			node = node->parent ? node->parent : node;
 		if (n == 0 || (n == 1 && *at == '.') || (n == 2 && memcmp(at, "..", 2) == 0)) {
@@ -301,7 +308,7 @@ static int describe(struct layers_plan *plan, struct layers_inode *inode,
 		inode->dir.xattrs = archive_entry_new();
 		if (!inode->dir.xattrs)
 			return -ENOMEM;
-		return charge_text(plan, layers_copy_xattrs(entry, inode->dir.xattrs));
+		layers_copy_xattrs(entry, inode->dir.xattrs);
 	}
 	return 0;
 }
@@ -313,6 +320,7 @@ static int add_inode(struct layers_plan *plan, const char *path, struct archive_
 	int64_t size = archive_entry_size(entry), uid = archive_entry_uid(entry);
 	int64_t gid = archive_entry_gid(entry);
 	struct layers_inode *inode;
+	size_t xattrs_len;
 	int r;
 
 	if (!S_ISREG(type) && !S_ISDIR(type) && !S_ISLNK(type) && !S_ISCHR(type) &&
@@ -328,7 +336,11 @@ static int add_inode(struct layers_plan *plan, const char *path, struct archive_
 	if (!inode)
 		return -ENOMEM;
 	inode->names = 1; /* ours, until it has found its place */
-	r = describe(plan, inode, entry);
+	r = layers_count_xattrs(entry, &xattrs_len);
+	if (r == 0)
+		r = charge_text(plan, xattrs_len);
+	if (r == 0)
+		r = describe(plan, inode, entry);
 	if (r == 0)
 		r = place(plan, path, inode);
 	tree_put_inode(inode);
@@ -360,7 +372,7 @@ static const char *reason_of(int code)
 {
 	switch (code) {
 	case -E2BIG:
-		return "the image has too many entries";
+		return "the image has too many entries, too deep ones, or too many attributes";
 	case -EFBIG:
 		return "the image is larger than allowed when unpacked; raise --max-size";
 	case -ENAMETOOLONG:
@@ -401,28 +413,4 @@ int layers_plan_add(struct layers_plan *plan, struct layer_reader *reader, uint6
 	}
 	tree_free_pending(plan);
 	return r;
-}
-
-static bool xattr_allowed(const char *name)
-{
-	if (strcmp(name, "security.capability") == 0)
-		return true;
-	return strncmp(name, "user.", strlen("user.")) == 0 &&
-	       strncmp(name, "user.overlay.", strlen("user.overlay.")) != 0;
-}
-
-size_t layers_copy_xattrs(struct archive_entry *from, struct archive_entry *to)
-{
-	const char *name;
-	const void *value;
-	size_t len, copied = 0;
-
-	archive_entry_xattr_reset(from);
-	while (archive_entry_xattr_next(from, &name, &value, &len) == ARCHIVE_OK) {
-		if (!name || !xattr_allowed(name))
-			continue;
-		archive_entry_xattr_add_entry(to, name, value, len);
-		copied += strlen(name) + len;
-	}
-	return copied;
 }

@@ -9,8 +9,8 @@
  * Layers are hostile. `..`, empty and too long names are refused; leading slashes and `.` go; a
  * parent that is missing or not a folder is made one, root's, 0755; a parent that is a symbolic
  * link is followed inside the tree, as when unpacking. Bounds: LAYERS_ENTRIES_MAX entries and
- * names, LAYERS_TEXT_MAX bytes of link targets and attributes, PATH_MAX for any path. One thread
- * owns a plan.
+ * names, LAYERS_TEXT_MAX bytes of link targets and attributes, LAYERS_STEPS_MAX names passed on the
+ * way to all of them and below what whiteouts name, PATH_MAX for any path. One thread owns a plan.
  */
 #pragma once
 
@@ -25,7 +25,8 @@
 #define LAYERS_MAX	   127
 #define LAYERS_ENTRIES_MAX 1000000u
 #define LAYERS_TEXT_MAX	   (64 * MIB)
-#define LAYERS_PATH_MAX	   4096u /* with the NUL */
+#define LAYERS_STEPS_MAX   (16u << 20) /* some seconds */
+#define LAYERS_PATH_MAX	   4096u       /* with the NUL */
 #define LAYERS_NO_ENTRY	   UINT32_MAX
 
 /* What one or several names are. `entry` counts the entries of its layer from 0. */
@@ -95,6 +96,10 @@ struct layers_node *layers_next(const struct layers_node *node);
 /*
  * Copies the extended attributes that an image may bring from one entry to another: user.* and
  * security.capability, not those of overlay file systems, which would change what a zone's overlay
- * shows. Returns the bytes copied.
+ * shows.
  */
-size_t layers_copy_xattrs(struct archive_entry *from, struct archive_entry *to);
+void layers_copy_xattrs(struct archive_entry *from, struct archive_entry *to);
+
+/* How many bytes of memory those attributes of an entry take, here or in mksquashfs. Returns 0, or
+ * -EINVAL if one is longer than Linux has them. */
+int layers_count_xattrs(struct archive_entry *entry, size_t *bytes);

@@ -19,6 +19,7 @@ struct layers_plan {
 	uint32_t layer; /* the one being added, from 1 */
 	uint32_t names;
 	uint32_t entries;
+	uint32_t steps;
 	uint64_t text_bytes;
 	struct pending *pending, **pending_tail;
 };
@@ -52,7 +53,7 @@ void tree_remove_below(struct layers_plan *plan, struct layers_node *top);
 void tree_remove(struct layers_plan *plan, struct layers_node *node);
 
 /* Hides what lower layers brought below top; what the present layer brought stays, in folders that
- * lost their owner. 0 or -ENOMEM. */
+ * lost their owner. 0, -E2BIG or -ENOMEM. */
 int tree_hide_below(struct layers_plan *plan, struct layers_node *top);
 
 /* Frees the hard links that wait for their targets. */

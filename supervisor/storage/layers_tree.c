@@ -183,6 +183,8 @@ int tree_hide_below(struct layers_plan *plan, struct layers_node *top)
 	struct layers_node *node = next_below(top, top);
 
 	while (node) {
+		if (++plan->steps > LAYERS_STEPS_MAX)
+			return -E2BIG;
 		if (node->touched < plan->layer) {
 			struct layers_node *hidden = node;
 

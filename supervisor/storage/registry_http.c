@@ -16,7 +16,6 @@
 #define REDIRECTS_MAX	  5
 #define CONNECT_TIMEOUT_S 30L
 #define SLOW_BYTES_PER_S  1024L
-#define SLOW_TIME_S	  60L
 #define PROGRESS_TEXT	  "pulling"
 
 struct http {
@@ -259,7 +258,7 @@ static void set_options(struct http *http, const char *url, struct curl_slist *h
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_S);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)http->request->timeout_s);
 	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, SLOW_BYTES_PER_S);
-	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, SLOW_TIME_S);
+	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)http->settings->stall_s);
 	/* Not CURLOPT_RESUME_FROM: what an answer without a range means is ours to say. */
 	snprintf(range, sizeof(range), "%" PRIu64 "-", http->request->from_byte);
 	curl_easy_setopt(curl, CURLOPT_RANGE, http->request->from_byte ? range : NULL);

@@ -39,6 +39,15 @@ static int set_parallel(void *values, const char *value, struct error *err)
 		       : error_set(err, -EINVAL, "not a number from 1 to 16");
 }
 
+static int set_stall(void *values, const char *value, struct error *err)
+{
+	struct settings *settings = values;
+
+	return config_number(value, 1, 3600, &settings->stall_s) == 0
+		       ? 0
+		       : error_set(err, -EINVAL, "not a number of seconds from 1 to 3600");
+}
+
 static int copy(char *to, size_t size, const char *value, struct error *err)
 {
 	return snprintf(to, size, "%s", value) < (int)size
@@ -148,6 +157,7 @@ int settings_read(struct settings *settings, const char *path, bool required, st
 		{"max-image-size", set_image_size, false},
 		{"max-store-size", set_store_size, false},
 		{"parallel-layers", set_parallel, false},
+		{"stall-timeout", set_stall, false},
 		{"ca-bundle", set_ca_bundle, false},
 		{"proxy", set_proxy, false},
 		{"no-proxy", set_no_proxy, false},
@@ -157,7 +167,8 @@ int settings_read(struct settings *settings, const char *path, bool required, st
 	};
 
 	*settings = (struct settings){.max_image_bytes = DEFAULT_IMAGE_GIB * GIB,
-				      .parallel = SETTINGS_PARALLEL};
+				      .parallel = SETTINGS_PARALLEL,
+				      .stall_s = SETTINGS_STALL_S};
 	return config_read(path, required, "storage", keys, ARRAY_SIZE(keys), settings, err);
 }
 

@@ -14,6 +14,7 @@
 #define SETTINGS_HOST_MAX 256
 #define SETTINGS_TEXT_MAX 1024
 #define SETTINGS_PARALLEL 4u
+#define SETTINGS_STALL_S  60u
 
 /* REGISTRY and what belongs to it: a mirror's URL or a token server's host. */
 struct settings_pair {
@@ -24,6 +25,7 @@ struct settings {
 	uint64_t max_image_bytes; /* of one image, unpacked */
 	uint64_t max_store_bytes; /* of all images; 0 = no limit */
 	uint32_t parallel;	  /* layers fetched at once */
+	uint32_t stall_s;	  /* a transfer that is slow for so long is ended */
 	char ca_bundle[SETTINGS_TEXT_MAX], proxy[SETTINGS_TEXT_MAX], no_proxy[SETTINGS_TEXT_MAX];
 	struct settings_pair mirrors[SETTINGS_LIST_MAX], token_servers[SETTINGS_LIST_MAX];
 	char insecure[SETTINGS_LIST_MAX][SETTINGS_HOST_MAX];

@@ -13,6 +13,7 @@ import os
 import sys
 import tarfile
 import threading
+import time
 
 LOGIN = "Basic " + base64.b64encode(b"user:secret").decode()
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -81,6 +82,9 @@ def special(kind, port):
     if kind == "few":
         return json.dumps({"schemaVersion": 2, "config": descriptor(CONFIG, "c"),
                            "layers": [descriptor(LAYERS[0], "l")]}).encode()
+    if kind == "more":
+        return json.dumps({"schemaVersion": 2, "config": descriptor(CONFIG, "c"),
+                           "layers": [descriptor(data, "l") for data in LAYERS + [LAYERS[0]]]}).encode()
     if kind == "huge":
         return json.dumps({"schemaVersion": 2, "config": descriptor(CONFIG, "c"), "layers": [
             {"digest": digest(data), "size": (1 << 63) - 1} for data in LAYERS]}).encode()
@@ -152,6 +156,13 @@ class Registry(http.server.BaseHTTPRequestHandler):
         start = int((self.headers["Range"] or "bytes=0-").split("=")[1].rstrip("-"))
         if kind == "cross":
             return self.answer(307, Location=f"http://localhost:{self.port()}/v2/plain/app/blobs/{name}")
+        if kind in ("drip", "silent"):
+            self.send_response(200)
+            self.end_headers()
+            for byte in data if kind == "drip" else b"":
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.1)
+            return time.sleep(60)
         if kind == "loop":
             return self.answer(307, Location=self.path)
         if kind not in ("break", "norange", "lie", "swap") or data is CONFIG:

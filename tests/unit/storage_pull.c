@@ -134,6 +134,14 @@ Test(storage_pull, broken_transfers_go_on)
 	tear_down();
 }
 
+Test(storage_pull, a_server_that_drips)
+{
+	fixture.settings.stall_s = 1;
+	expect_refused("drip", NULL, -ETIMEDOUT, "too slow");
+	expect_refused("silent", NULL, -ETIMEDOUT, "too slow");
+	tear_down();
+}
+
 Test(storage_pull, mirrors)
 {
 	_cleanup_(freep) char *log = NULL;
@@ -164,6 +172,7 @@ Test(storage_pull, manifests_that_are_not_what_they_seem)
 	expect_refused("duplicate", NULL, -EBADMSG, "not valid JSON");
 	expect_refused("deep", NULL, -EBADMSG, "not valid JSON");
 	expect_refused("few", NULL, -EBADMSG, "1 layers but 5 diff_ids");
+	expect_refused("more", NULL, -EBADMSG, "6 layers but 5 diff_ids");
 	expect_refused("huge", NULL, -EFBIG, "larger than allowed");
 	expect_refused("negative", NULL, -EBADMSG, "descriptor");
 	expect_refused("json", NULL, -EFBIG, "more bytes than");
@@ -230,6 +239,7 @@ Test(storage_pull, configuration)
 		{"[storage]\nmirror = docker.io http://m.lan\n", "insecure-registry"},
 		{"[storage]\ninsecure-registry = http://r.lan\n", "not a HOST[:PORT]"},
 		{"[storage]\nparallel-layers = 17\n", "1 to 16"},
+		{"[storage]\nstall-timeout = 0\n", "1 to 3600"},
 		{"[storage]\nca-bundle = ca.pem\n", "absolute path"},
 		{"[storage]\nproxy = socks5://x\n", "proxy"},
 	};
