@@ -447,15 +447,20 @@ void zone_open(struct world *w, struct zone *zone, Protect__Network__Publish **p
 		0);
 }
 
-void zone_close(struct world *w, struct zone *zone)
+void zone_stop_pump(struct zone *zone)
 {
-	char *text = NULL;
-
 	if (zone->pumps) {
 		zone->stop = true;
 		pthread_join(zone->pump, NULL);
 		zone->pumps = false;
 	}
+}
+
+void zone_close(struct world *w, struct zone *zone)
+{
+	char *text = NULL;
+
+	zone_stop_pump(zone);
 	close_fdp(&zone->tap);
 	close_fdp(&zone->peer);
 	if (w->service > 0)

@@ -80,6 +80,9 @@ void zone_open(struct world *w, struct zone *zone, Protect__Network__Publish **p
 	       size_t n_publish);
 void zone_close(struct world *w, struct zone *zone);
 
+/* From here on the test itself is the guest. */
+void zone_stop_pump(struct zone *zone);
+
 /* Fills the NIC of a zone; its texts are the zone's. */
 void zone_nic(struct zone *zone, Protect__Network__Nic *nic);
 
