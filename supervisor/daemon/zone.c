@@ -173,8 +173,12 @@ void zone_slot_release(struct daemon *d, uint32_t slot)
 		d->slots[slot] = 0;
 }
 
-/* By paths, not by a descriptor of the folder: a daemon that has none left must not leave it
- * behind. #syscalls daemon: unlink rmdir */
+/*
+ * By paths, not by a descriptor of the folder: a daemon that has none left must not leave it
+ * behind.
+ *
+ * #syscalls daemon: unlink rmdir
+ */
 static void remove_folder(const struct zone *zone)
 {
 	static const char *const files[] = {"runner.sock", "exit", "log"};

@@ -467,7 +467,8 @@ static void forge_headers(struct stage *s)
 
 Test(network_forged, reaches_nobody, .timeout = 110)
 {
-	static const char look[] = "ip neigh show nud all | sort; ip -6 route | sort; ip route; "
+	static const char look[] = "ip neigh show nud all | grep 'dev pz' | grep -v '^ff' | sort; "
+				   "ip -6 route | sort; ip route; "
 				   "ip addr show dev pz2n0";
 	struct stage s;
 	char *before, *after;

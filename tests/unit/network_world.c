@@ -257,6 +257,26 @@ void world_start_service(struct world *w)
 	cr_assert(false, "the service does not answer");
 }
 
+bool world_service_refuses(struct world *w, const char *text)
+{
+	int status = 0;
+
+	unlink(w->log);
+	w->service = fork();
+	if (w->service == 0)
+		become_service(w);
+	for (unsigned i = 0; i < 200; i++) {
+		if (waitpid(w->service, &status, WNOHANG) == w->service) {
+			w->service = -1;
+			show_log(w);
+			return WIFEXITED(status) && WEXITSTATUS(status) == EXIT_FAILURE &&
+			       world_log_has(w, text);
+		}
+		usleep(25000);
+	}
+	return false;
+}
+
 void world_kill_service(struct world *w, int signal_number)
 {
 	int status = 0;
@@ -546,4 +566,78 @@ bool ping(const struct world *w, enum place from, const char *to)
 			return false;
 	}
 	return hear_echo(fd, is_ipv6, id);
+}
+
+void publish_init(Protect__Network__Publish *publish, const char *host, unsigned host_port,
+		  unsigned zone_port, bool udp)
+{
+	protect__network__publish__init(publish);
+	if (host)
+		publish->host_address = (char *)(uintptr_t)host;
+	publish->host_port = host_port;
+	publish->zone_port = zone_port;
+	publish->udp = udp;
+}
+
+int serve_in(const struct world *w, enum place place, int type, unsigned port)
+{
+	struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+	_cleanup_(close_fdp) int fd = socket_in(w, place, AF_INET6, type | SOCK_NONBLOCK, 0);
+
+	if (bind(fd, (struct sockaddr *)&name, sizeof(name)) < 0 ||
+	    (type == SOCK_STREAM && listen(fd, 8) < 0))
+		return -1;
+	return steal_fd(&fd);
+}
+
+static socklen_t make_name(const char *to, unsigned port, struct sockaddr_storage *out)
+{
+	struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+
+	if (inet_pton(AF_INET, to, &ipv4.sin_addr) == 1) {
+		memcpy(out, &ipv4, sizeof(ipv4));
+		return sizeof(ipv4);
+	}
+	cr_assert_eq(inet_pton(AF_INET6, to, &ipv6.sin6_addr), 1);
+	memcpy(out, &ipv6, sizeof(ipv6));
+	return sizeof(ipv6);
+}
+
+static bool wait_readable(int fd)
+{
+	struct pollfd ready = {.fd = fd, .events = POLLIN};
+
+	return poll(&ready, 1, 700) > 0;
+}
+
+bool reaches(const struct world *w, enum place from, const char *to, unsigned port, int type,
+	     int server, char peer[64])
+{
+	struct sockaddr_storage name, seen;
+	socklen_t len = make_name(to, port, &name), seen_len = sizeof(seen);
+	_cleanup_(close_fdp) int client = socket_in(w, from, name.ss_family, type, 0);
+	_cleanup_(close_fdp) int accepted = -1;
+	char word[8] = "";
+
+	io_set_nonblock(client, 1);
+	if (connect(client, (struct sockaddr *)&name, len) < 0 && errno != EINPROGRESS)
+		return false;
+	if (type == SOCK_DGRAM && send(client, "there", 5, 0) != 5)
+		return false;
+	if (!wait_readable(server))
+		return false;
+	if (type == SOCK_STREAM) {
+		accepted = accept4(server, (struct sockaddr *)&seen, &seen_len, SOCK_CLOEXEC);
+		if (accepted < 0 || send(client, "there", 5, MSG_NOSIGNAL) != 5 ||
+		    recv(accepted, word, 5, MSG_WAITALL) != 5 || strcmp(word, "there") != 0 ||
+		    send(accepted, "back!", 5, MSG_NOSIGNAL) != 5)
+			return false;
+	} else if (recvfrom(server, word, 5, 0, (struct sockaddr *)&seen, &seen_len) != 5 ||
+		   sendto(server, "back!", 5, 0, (struct sockaddr *)&seen, seen_len) != 5) {
+		return false;
+	}
+	if (peer)
+		inet_ntop(AF_INET6, &((struct sockaddr_in6 *)(void *)&seen)->sin6_addr, peer, 64);
+	return wait_readable(client) && recv(client, word, 5, 0) == 5 && strcmp(word, "back!") == 0;
 }

@@ -57,6 +57,9 @@ void world_kill_service(struct world *w, int signal_number);
 /* Whether the service's log has this text; waits up to 5 s for it. */
 bool world_log_has(const struct world *w, const char *text);
 
+/* Whether a service that is started now ends by itself and says this. */
+bool world_service_refuses(struct world *w, const char *text);
+
 /* Runs a shell command in a place; its exit status. */
 int run_in(const struct world *w, enum place place, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -91,6 +94,18 @@ int socket_in(const struct world *w, enum place place, int family, int type, int
 
 /* Sends a frame as the zone's device would. */
 void zone_send(const struct zone *zone, const void *frame, size_t len);
+
+/* A published port; host NULL = all of the host's. `publish` is borrowed by the request. */
+void publish_init(Protect__Network__Publish *publish, const char *host, unsigned host_port,
+		  unsigned zone_port, bool udp);
+
+/* A listening or bound socket of a place, for both families; -1 with errno. */
+int serve_in(const struct world *w, enum place place, int type, unsigned port);
+
+/* Whether a client of `from` reaches the server (serve_in()) by that address and port: five bytes
+ * there and back. `peer` (may be NULL) becomes whom the server saw. */
+bool reaches(const struct world *w, enum place from, const char *to, unsigned port, int type,
+	     int server, char peer[64]);
 
 /* Whether an echo request from a place is answered, within about a second. */
 bool ping(const struct world *w, enum place from, const char *to);
