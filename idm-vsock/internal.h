@@ -60,7 +60,8 @@ struct idm {
 	unsigned streams_own, streams_peer;
 	struct idm_stream *ready_first, **ready_tail;
 	struct idm_chunk *out_first, **out_tail;
-	size_t unsent; /* bytes besides those of streams */
+	size_t unsent;	     /* bytes besides those of streams */
+	size_t stream_bytes; /* unsent bytes of streams, also of those that are gone */
 	uint8_t prefix[4];
 	uint32_t prefix_have, packet_len, packet_have;
 	uint8_t *packet;

@@ -9,7 +9,7 @@
  * idm_feed() return -EBADMSG, after which the session is dead and only idm_free() is allowed.
  * Memory is bounded: IDM_CALLS_MAX calls and requests, IDM_STREAMS_MAX streams, and per stream no
  * more than the window that this side granted, respectively IDM_STREAM_QUEUE_MAX bytes not yet
- * sent. Unknown methods and events are answered (ENOSYS) or passed to the handler; unknown forms
+ * sent; of a peer that reads nothing from IDM_QUEUE_MAX on, IDM_STREAM_QUEUE_MIN for each. Unknown methods and events are answered (ENOSYS) or passed to the handler; unknown forms
  * are ignored.
  *
  * Callbacks run inside idm_feed(), idm_tick() and idm_free(). They may call anything here but those
@@ -28,6 +28,8 @@
 #define IDM_WINDOW	     (256u * 1024)	 /* a good window to grant */
 #define IDM_WINDOW_MAX	     (16u * 1024 * 1024) /* what a peer may grant at most */
 #define IDM_STREAM_QUEUE_MAX (256u * 1024)
+#define IDM_STREAM_QUEUE_MIN (4u * 1024)
+#define IDM_QUEUE_MAX	     (8u * 1024 * 1024) /* of all streams together */
 
 struct idm;
 struct idm_stream;

@@ -170,9 +170,19 @@ struct idm *idm_stream_session(const struct idm_stream *stream)
 	return stream->idm;
 }
 
+/* With much waiting in the session there is still a little for each, so every stream moves on by its
+ * own packets' leaving. */
+static uint64_t queue_room(const struct idm_stream *stream)
+{
+	uint32_t max = stream->idm->stream_bytes < IDM_QUEUE_MAX ? IDM_STREAM_QUEUE_MAX
+								 : IDM_STREAM_QUEUE_MIN;
+
+	return stream->queued_bytes < max ? max - stream->queued_bytes : 0;
+}
+
 size_t idm_stream_room(const struct idm_stream *stream)
 {
-	uint64_t room = IDM_STREAM_QUEUE_MAX - stream->queued_bytes;
+	uint64_t room = queue_room(stream);
 
 	if (stream->local_ended || stream->doomed || stream->idm->dead ||
 	    stream->queued_packets >= IDM_STREAM_PACKETS_MAX)
@@ -196,6 +206,7 @@ size_t idm_stream_write(struct idm_stream *stream, const void *data, size_t len)
 			break;
 		stream->credit -= packet.len;
 		stream->queued_bytes += (uint32_t)packet.len;
+		stream->idm->stream_bytes += packet.len;
 		stream->queued_packets++;
 		done += packet.len;
 	}
@@ -207,6 +218,7 @@ void idm_stream_sent(struct idm *idm, uint64_t number, uint32_t stream_len)
 {
 	struct idm_stream *stream = find(idm, number);
 
+	idm->stream_bytes -= stream_len;
 	if (!stream)
 		return;
 	stream->queued_bytes -= stream_len;

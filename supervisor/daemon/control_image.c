@@ -18,7 +18,8 @@
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
-#define LIST_PARTS_MAX 256u
+#define LIST_PARTS_MAX	      256u
+#define OPS_USER_MAX 8u /* pulls, imports and other questions of one user that is not root */
 
 struct image_op {
 	struct image_op *next;
@@ -77,12 +78,31 @@ static void op_finish(struct image_op *op)
 	op_free(op);
 }
 
+static bool has_too_many(struct daemon *d, uid_t uid)
+{
+	unsigned n = 0;
+
+	for (const struct image_op *op = d->image_ops; op; op = op->next)
+		n += server_client_uid(d, op->ticket.client) == uid;
+	return uid != 0 && n >= OPS_USER_MAX;
+}
+
+/* NULL: the ticket is answered. */
 static struct image_op *op_new(struct daemon *d, struct ticket ticket)
 {
-	struct image_op *op = calloc(1, sizeof(*op));
+	struct image_op *op;
 
-	if (!op)
+	if (has_too_many(d, server_client_uid(d, ticket.client))) {
+		server_fail(d, ticket, -EBUSY,
+			    "%u requests of yours about images are under way; wait for one of them",
+			    OPS_USER_MAX);
 		return NULL;
+	}
+	op = calloc(1, sizeof(*op));
+	if (!op) {
+		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
+		return NULL;
+	}
 	*op = (struct image_op){.daemon = d, .ticket = ticket, .pipe = -1, .next = d->image_ops};
 	d->image_ops = op;
 	return op;
@@ -274,8 +294,6 @@ static void ask(struct daemon *d, struct ticket ticket, const Protect__Storage__
 
 	if (op)
 		op_ask(op, request, -1, fn);
-	else
-		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
 }
 
 void control_image_pull(struct daemon *d, struct ticket ticket, const void *message)
@@ -478,10 +496,8 @@ void control_image_import(struct daemon *d, struct ticket ticket, const void *me
 	struct image_op *op = op_new(d, ticket);
 	int r;
 
-	if (!op) {
-		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
+	if (!op)
 		return;
-	}
 	r = open_pipe(op, &read_end);
 	if (r == 0)
 		r = accept_upload(op, import->stream);

@@ -83,6 +83,7 @@ struct daemon {
 	struct client *clients;
 	unsigned n_clients;
 	uint64_t next_client;
+	gid_t socket_gid;	   /* who may connect besides root and ourselves */
 	struct log_limit refusals; /* of clients */
 	int listener;
 	struct watch *listener_watch;

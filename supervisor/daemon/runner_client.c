@@ -309,6 +309,8 @@ int runner_request(struct runner_client *client, const Protect__Runner__Request 
 
 	if (len < 1 || len > RUNNER_FRAME_MAX)
 		return -EMSGSIZE;
+	if (!client->watch) /* connecting again failed; the owner is about to hear of it */
+		return -ENOTCONN;
 	queued = calloc(1, sizeof(*queued) + PREFIX + len);
 	if (!queued)
 		return -ENOMEM;

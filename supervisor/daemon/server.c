@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -17,6 +19,7 @@
 #include "supervisor/daemon/link.h"
 
 #define ACCEPT_PAUSE_NS (100 * NS_PER_MS)
+#define PEER_GROUPS_MAX 64u
 
 struct client {
 	struct client *next;
@@ -123,6 +126,13 @@ static struct client *find_client(struct daemon *d, uint64_t id)
 	return NULL;
 }
 
+uid_t server_client_uid(struct daemon *d, uint64_t client)
+{
+	const struct client *c = find_client(d, client);
+
+	return c ? c->uid : (uid_t)-1;
+}
+
 struct idm *server_session(struct daemon *d, uint64_t client)
 {
 	struct client *c = find_client(d, client);
@@ -164,13 +174,47 @@ static bool is_full_for(struct daemon *d, uid_t uid)
 	return true;
 }
 
+/* Whether the peer was in the group when it connected. More groups than fit here are none that counts.
+ * #syscalls daemon: getsockopt(_, SOL_SOCKET, SO_PEERGROUPS) */
+static bool is_in_group(int fd, gid_t wanted)
+{
+	gid_t groups[PEER_GROUPS_MAX];
+	socklen_t len = sizeof(groups);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
+		return false;
+	for (size_t i = 0; i < len / sizeof(*groups); i++)
+		if (groups[i] == wanted)
+			return true;
+	return false;
+}
+
+/*
+ * Root, our own user, and who is in the socket's group. The socket's mode says the same, until
+ * somebody changes it.
+ * #syscalls daemon: getsockopt(_, SOL_SOCKET, SO_PEERCRED)
+ */
+static bool may_enter(struct daemon *d, int fd, struct ucred *peer)
+{
+	socklen_t len = sizeof(*peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &len) < 0)
+		return false;
+	if (peer->uid == 0 || peer->uid == geteuid() || peer->gid == d->socket_gid ||
+	    is_in_group(fd, d->socket_gid))
+		return true;
+	if (log_allowed(&d->refusals, 3, NULL))
+		log_warning("uid=%u gid=%u refused: not in the group of the socket", peer->uid,
+			    peer->gid);
+	return false;
+}
+
 static void add_client(struct daemon *d, int fd)
 {
 	struct ucred peer = {.uid = (uid_t)-1};
-	socklen_t len = sizeof(peer);
 	struct client *client = NULL;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && !is_full_for(d, peer.uid))
+	if (may_enter(d, fd, &peer) && !is_full_for(d, peer.uid))
 		client = calloc(1, sizeof(*client));
 	if (!client) {
 		close(fd);
@@ -215,8 +259,10 @@ static void accept_client(void *user, uint32_t events)
 	}
 }
 
+/* #syscalls daemon: newfstatat(_, _, _, 0) */
 int server_start(struct daemon *d, struct error *err)
 {
+	struct stat st;
 	int r;
 
 	d->listener = notify_listener(SOCK_STREAM);
@@ -224,6 +270,7 @@ int server_start(struct daemon *d, struct error *err)
 		d->listener = io_unix_listen(d->options.socket, SOCK_STREAM, 0660);
 	if (d->listener < 0)
 		return error_set_errno(err, d->listener, "control socket %s", d->options.socket);
+	d->socket_gid = stat(d->options.socket, &st) == 0 ? st.st_gid : getegid();
 	r = io_set_nonblock(d->listener, 1);
 	if (r == 0)
 		r = watch_new(&d->hub, d->listener, accept_client, d, &d->listener_watch);

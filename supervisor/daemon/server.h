@@ -22,6 +22,9 @@ void server_stop(struct daemon *d);
 /* The session of a client that is still there, else NULL. */
 struct idm *server_session(struct daemon *d, uint64_t client);
 
+/* The user of a client; (uid_t)-1 if it has gone. */
+uid_t server_client_uid(struct daemon *d, uint64_t client);
+
 /* Answer a ticket, once. A client that has gone is not an error. */
 void server_reply(struct daemon *d, struct ticket ticket, const ProtobufCMessage *message);
 void server_reply_empty(struct daemon *d, struct ticket ticket);

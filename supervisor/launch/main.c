@@ -46,6 +46,7 @@
 #define KEPT (UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID)
 
 #define CLIENTS_MAX 16u
+#define FILES_MIN   (ISOLATE_FILES_MAX + 64) /* see spawn.c: a child arranges them above */
 #define RETRY_MS                                                                                   \
 	100 /* a cgroup that is not empty yet, a listener without descriptors is looked at again   \
 	     */
@@ -291,9 +292,9 @@ static int raise_limits(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return -errno;
-	if (limit.rlim_max <= ISOLATE_FILES_MAX) {
+	if (limit.rlim_max < FILES_MIN) {
 		log_error("err=\"%llu open files are too few; raise the hard limit above %u\"",
-			  (unsigned long long)limit.rlim_max, ISOLATE_FILES_MAX);
+			  (unsigned long long)limit.rlim_max, FILES_MIN - 1);
 		return -EMFILE;
 	}
 	limit.rlim_cur = limit.rlim_max;

@@ -25,7 +25,7 @@
 #include "base/util.h"
 #include "supervisor/launch/launch.h"
 
-#define PARK_FD 64 /* above every number of the convention */
+#define PARK_FD (ISOLATE_FILES_MAX + 1) /* above every number of the convention, and of the program */
 /*
  * Where the program lies open: above all descriptors that a runner may ever have, so that this
  * number is over with its exec, and with it execveat(2), which the filter allows for it alone.
@@ -71,22 +71,17 @@ static int become(struct child *child)
 	return isolate_become(child->spawn->uid, child->spawn->gid);
 }
 
-static int park_at(int *fd, int number)
+static int park(int *fd)
 {
-	*fd = fcntl(*fd, F_DUPFD_CLOEXEC, number);
+	*fd = fcntl(*fd, F_DUPFD_CLOEXEC, PARK_FD);
 	return *fd < 0 ? -errno : 0;
 }
 
-static int park(int *fd)
-{
-	return park_at(fd, PARK_FD);
-}
-
+/* After all others, which lie above: whatever of launch's own is at its number is not needed here. */
 static int park_program(int *fd)
 {
-	int r = park_at(fd, (int)PROGRAM_FD);
-
-	return r == 0 && *fd != (int)PROGRAM_FD ? -EMFILE : r;
+	*fd = dup2(*fd, (int)PROGRAM_FD);
+	return *fd < 0 ? -errno : 0;
 }
 
 /* Puts every descriptor at its number. First all are copied upwards, so that no target is a source
@@ -103,11 +98,13 @@ static int arrange_files(struct child *child)
 	if (r == 0)
 		r = park(&child->parent);
 	if (r == 0)
-		r = park_program(&child->runner);
+		r = park(&child->runner);
 	for (unsigned i = 0; i < spawn->n_fds && r == 0; i++) {
 		fds[i] = spawn->fds[i];
 		r = park(&fds[i]);
 	}
+	if (r == 0)
+		r = park_program(&child->runner);
 	if (r < 0)
 		return r;
 	if (dup2(null, 0) < 0 || dup2(fds[LAUNCH_PLACE_LOG], 1) < 0 ||

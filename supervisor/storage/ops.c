@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -370,14 +371,55 @@ static int serve_volume_open(struct storage *storage, const Protect__Storage__Vo
 	return 0;
 }
 
+static bool take_turn(struct storage *storage)
+{
+	unsigned n = atomic_load(&storage->n_long);
+
+	while (n < OPS_LONG_MAX)
+		if (atomic_compare_exchange_weak(&storage->n_long, &n, n + 1))
+			return true;
+	return false;
+}
+
+/*
+ * What a stranger's server or a client feeds can last as long as they like: only so many at once, so
+ * that nobody who opens a kernel waits for them.
+ * #syscalls storage: clock_nanosleep
+ */
+static int wait_for_turn(struct storage *storage, struct job *job, struct error *err)
+{
+	const struct timespec pause = {.tv_nsec = 100000000};
+	int r = 0;
+
+	while (r == 0 && !take_turn(storage)) {
+		r = job_progress(job, "waiting for other pulls and imports", 0, 0);
+		nanosleep(&pause, NULL);
+	}
+	return r < 0 ? error_set(err, r, "the client has left") : 0;
+}
+
+static int serve_long(struct storage *storage, const Protect__Storage__Request *request, int fd,
+		      struct job *job, struct outcome *outcome)
+{
+	int r = wait_for_turn(storage, job, &outcome->err);
+
+	if (r < 0)
+		return r;
+	if (request->what_case == PROTECT__STORAGE__REQUEST__WHAT_PULL)
+		r = serve_pull(storage, request->pull, job, outcome);
+	else
+		r = serve_import(storage, request->import, fd, job, outcome);
+	atomic_fetch_sub(&storage->n_long, 1);
+	return r;
+}
+
 static int dispatch(struct storage *storage, const Protect__Storage__Request *request, int fd,
 		    struct job *job, struct outcome *outcome)
 {
 	switch (request->what_case) {
 	case PROTECT__STORAGE__REQUEST__WHAT_PULL:
-		return serve_pull(storage, request->pull, job, outcome);
 	case PROTECT__STORAGE__REQUEST__WHAT_IMPORT:
-		return serve_import(storage, request->import, fd, job, outcome);
+		return serve_long(storage, request, fd, job, outcome);
 	case PROTECT__STORAGE__REQUEST__WHAT_OPEN:
 		return serve_open(storage, request->open->ref, outcome);
 	case PROTECT__STORAGE__REQUEST__WHAT_OPEN_KERNEL:

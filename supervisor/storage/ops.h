@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "base/error.h"
 #include "supervisor/storage/job.h"
 #include "supervisor/storage/kernel.h"
@@ -14,6 +16,7 @@
 
 #define OPS_DEFAULT_KERNEL "localhost/zone-kernel:default"
 #define OPS_PACKET_MAX	   (64u * 1024)
+#define OPS_LONG_MAX	   6u /* pulls and imports that work at once; further ones wait */
 
 /* What every operation works on. Made by main, outlives all threads. */
 struct storage {
@@ -21,6 +24,7 @@ struct storage {
 	struct kernel_base base;
 	const struct settings *settings;
 	const char *mkfs; /* the program that makes the file systems of volumes */
+	atomic_uint n_long; /* pulls and imports that work */
 };
 
 /* Serves one connection (borrowed): reads the request, does it, answers. What a client does wrong

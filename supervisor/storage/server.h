@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "supervisor/storage/ops.h"
 
-#define SERVER_WORKERS_MAX 8u
+#define SERVER_WORKERS_MAX 24u
 
 /* Whom to serve where. */
 struct server_options {

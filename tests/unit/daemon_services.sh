@@ -481,6 +481,25 @@ a_user_has_half_the_places() {
 	kill "${followers[@]}" 2>/dev/null || true
 }
 
+# as_user GROUPS COMMAND…: as a stranger with this group besides its own
+as_user() {
+	local groups=$1
+	shift
+	setpriv --reuid 65534 --regid 65534 "$groups" "$work/cli" "$@"
+}
+
+# Whatever the mode of the socket says.
+only_the_group_may_enter() {
+	local gid
+	gid=$(stat -c %g "$PROTECT_SOCKET")
+	chmod 0666 "$PROTECT_SOCKET"
+	chgrp 54321 "$PROTECT_SOCKET" # counts when the daemon starts
+	expect_status 1 as_user --clear-groups host status
+	[ "$gid" != 0 ] || as_user --groups=1234,0 host status >/dev/null
+	chgrp "$gid" "$PROTECT_SOCKET"
+	chmod 0660 "$PROTECT_SOCKET"
+}
+
 the_daemon_is_killed() {
 	local status=0 attached
 	"$bin/protect" zone exec one -- sleep 1000 >/dev/null 2>&1 &
@@ -669,6 +688,7 @@ else
 	what_runners_know
 	clients_vanish
 	a_user_has_half_the_places
+	only_the_group_may_enter
 	the_daemon_is_killed
 	zones_end
 fi

@@ -295,3 +295,34 @@ Test(idm_stream, unsent_packets_are_bounded)
 	cr_assert_eq(client.writable, 1);
 	pair_deinit(&pair);
 }
+
+/* A peer that grants wide windows on all streams and reads none: what waits for it has one bound, and all
+ * goes on when it reads. */
+Test(idm_stream, the_queues_of_all_streams_have_a_bound)
+{
+	enum { STREAMS = 60 };
+	const size_t len = 512u * 1024;
+	uint8_t *bytes = random_bytes(len);
+	struct pair_stream client[STREAMS] = {0}, server[STREAMS] = {0};
+	struct pair pair;
+	size_t waiting = 0;
+
+	pair_init(&pair);
+	for (unsigned i = 0; i < STREAMS; i++) {
+		client[i] = (struct pair_stream){.send = bytes, .send_len = len};
+		server[i] = (struct pair_stream){.expect = bytes};
+		pair_open(&pair, 1u << 20, &client[i], &server[i]);
+	}
+	for (unsigned i = 0; i < STREAMS; i++) {
+		pair_stream_push(&client[i]);
+		cr_assert_geq(client[i].sent, IDM_STREAM_QUEUE_MIN);
+		waiting += client[i].sent;
+	}
+	cr_assert_leq(waiting, IDM_QUEUE_MAX + IDM_STREAM_QUEUE_MAX +
+				       STREAMS * IDM_STREAM_QUEUE_MIN);
+	cr_assert_eq(pair_run(&pair), 0);
+	for (unsigned i = 0; i < STREAMS; i++)
+		cr_assert_eq(server[i].received, len);
+	pair_deinit(&pair);
+	free(bytes);
+}
