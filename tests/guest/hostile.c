@@ -5,12 +5,14 @@
 #define MEM_INACCESSIBLE (1u << 1)
 #define SECTOR		 512u
 #define PORT_PATIENT	 0x3fdu
+#define SLOTS		 32u
 
 static const unsigned hostile_ids[] = {VIRTIO_BLK,  VIRTIO_RNG,	     VIRTIO_CONSOLE, VIRTIO_VSOCK,
 				       1 /* net */, 5 /* balloon */, VIRTIO_MEM};
 
 struct device hostile_devices[HOSTILE_DEVICES_MAX], hostile_rng, hostile_blk;
-unsigned hostile_n_devices;
+struct device hostile_disks[SECONDARY_MAX];
+unsigned hostile_n_devices, hostile_n_vcpus;
 
 static struct queue rng_queue, blk_queue;
 static volatile uint8_t random_bytes[64], sector[SECTOR], blk_status;
@@ -20,13 +22,30 @@ static volatile struct {
 } blk_header;
 static volatile uint32_t started[SECONDARY_MAX], done[SECONDARY_MAX];
 
-void hostile_find(void)
+/* "vcpus=N" at the command line's start. */
+static unsigned count_vcpus(const struct start_info *info)
 {
+	const char *cmdline = (const char *)(uint32_t)info->cmdline;
+	unsigned n = (unsigned)(cmdline[6] - '0');
+
+	CHECK(cmdline[0] == 'v' && n >= 1 && n <= SECONDARY_MAX, n);
+	return n;
+}
+
+void hostile_find(const struct start_info *info)
+{
+	unsigned found = 0;
+
+	hostile_n_vcpus = count_vcpus(info);
 	for (unsigned i = 0; i < sizeof(hostile_ids) / sizeof(hostile_ids[0]); i++)
 		if (virtio_find(&hostile_devices[hostile_n_devices], hostile_ids[i]))
 			hostile_n_devices++;
 	CHECK(virtio_find(&hostile_rng, VIRTIO_RNG), 0);
 	CHECK(virtio_find(&hostile_blk, VIRTIO_BLK), 0);
+	for (unsigned slot = 0; slot < SLOTS && found < hostile_n_vcpus; slot++)
+		if (virtio_at(&hostile_disks[found], slot, VIRTIO_BLK))
+			found++;
+	CHECK(found == hostile_n_vcpus, found);
 }
 
 void hostile_start(struct device *dev)
@@ -66,16 +85,6 @@ void secondary_main(unsigned index)
 	done[index] = 1;
 }
 
-/* "vcpus=N" at the command line's start. */
-static unsigned count_vcpus(const struct start_info *info)
-{
-	const char *cmdline = (const char *)(uint32_t)info->cmdline;
-	unsigned n = (unsigned)(cmdline[6] - '0');
-
-	CHECK(cmdline[0] == 'v' && n >= 1 && n <= SECONDARY_MAX, n);
-	return n;
-}
-
 /* As long as it takes: who started the zone knows how long that may be. */
 static void wait_for(const volatile uint32_t *flag)
 {
@@ -83,9 +92,9 @@ static void wait_for(const volatile uint32_t *flag)
 		(void)inb(PORT_PATIENT);
 }
 
-void hostile_run(const struct start_info *info)
+void hostile_run(void)
 {
-	unsigned n = count_vcpus(info);
+	unsigned n = hostile_n_vcpus;
 
 	print("READY\n");
 	for (unsigned i = 1; i < n; i++) {
@@ -111,13 +120,13 @@ void hostile_rng_works(void)
 	CHECK(len > 0 && len <= sizeof(random_bytes), len);
 }
 
-void hostile_blk_works(void)
+static void disk_works(struct device *disk)
 {
 	uint32_t len;
 
-	virtio_start(&hostile_blk);
-	virtio_queue(&hostile_blk, &blk_queue, 0);
-	virtio_driver_ok(&hostile_blk);
+	virtio_start(disk);
+	virtio_queue(disk, &blk_queue, 0);
+	virtio_driver_ok(disk);
 	blk_header.type = 0;
 	blk_header.sector = 3;
 	blk_status = 0xff;
@@ -125,8 +134,22 @@ void hostile_blk_works(void)
 	blk_queue.desc[1] = (struct desc){(uint32_t)sector, SECTOR, DESC_NEXT | DESC_WRITE, 2};
 	blk_queue.desc[2] = (struct desc){(uint32_t)&blk_status, 1, DESC_WRITE, 0};
 	virtio_submit(&blk_queue, 0);
-	CHECK(virtio_wait(&blk_queue, &len), virtio_status(&hostile_blk));
+	CHECK(virtio_wait(&blk_queue, &len), virtio_status(disk));
 	CHECK(blk_status == 0 && len == SECTOR + 1, blk_status);
+}
+
+void hostile_blk_works(void)
+{
+	disk_works(&hostile_blk);
+}
+
+/* None of them keeps the queue, which the next one uses. */
+void hostile_disks_work(void)
+{
+	for (unsigned i = 0; i < SECONDARY_MAX && hostile_disks[i].config; i++) {
+		disk_works(&hostile_disks[i]);
+		write8(hostile_disks[i].common + COMMON_STATUS, 0);
+	}
 }
 
 void hostile_reset_all(void)

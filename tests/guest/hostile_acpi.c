@@ -78,12 +78,12 @@ void guest_main(const struct start_info *info)
 	uint32_t present = inl(CPU_PRESENT);
 	unsigned n_devices;
 
-	hostile_find();
+	hostile_find(info);
 	n_devices = hostile_n_devices;
-	hostile_run(info);
+	hostile_run();
 	CHECK(inl(CPU_PRESENT) == present, inl(CPU_PRESENT));
 	hostile_n_devices = 0;
-	hostile_find();
+	hostile_find(info);
 	CHECK(hostile_n_devices == n_devices, hostile_n_devices);
 	hostile_rng_works();
 	hostile_blk_works();

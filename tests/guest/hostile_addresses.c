@@ -2,13 +2,13 @@
 /*
  * Rings where no memory is, half in it, or not aligned, one part at a time; sizes that are none.
  * The device of such a ring goes to NEEDS_RESET, the zone's other devices work, and so does it
- * after a reset.
+ * after a reset. Every vCPU does so to a disk of its own.
  */
 #include "hostile.h"
 
 #define MEMORY_END 0x2000000u /* 32 MiB */
 
-static struct queue queue;
+static struct queue queues[SECONDARY_MAX];
 
 struct place {
 	uint32_t low, high;
@@ -31,16 +31,17 @@ static const struct place places[] = {
 static const unsigned parts[] = {COMMON_QUEUE_DESC, COMMON_QUEUE_DRIVER, COMMON_QUEUE_DEVICE};
 
 /* A queue whose one part is elsewhere, enabled before DRIVER_OK. */
-static void try_place(unsigned part, const struct place *place)
+static void try_place(unsigned index, unsigned part, const struct place *place)
 {
-	struct device *blk = &hostile_blk;
+	struct device *blk = &hostile_disks[index];
+	struct queue *queue = &queues[index];
 
 	virtio_start(blk);
-	virtio_queue(blk, &queue, 1); /* another one, as it should be */
+	virtio_queue(blk, queue, 1); /* another one, as it should be */
 	write16(blk->common + COMMON_QUEUE_SELECT, 0);
-	write32(blk->common + COMMON_QUEUE_DESC, (uint32_t)queue.desc);
-	write32(blk->common + COMMON_QUEUE_DRIVER, (uint32_t)&queue.avail_flags);
-	write32(blk->common + COMMON_QUEUE_DEVICE, (uint32_t)&queue.used_flags);
+	write32(blk->common + COMMON_QUEUE_DESC, (uint32_t)queue->desc);
+	write32(blk->common + COMMON_QUEUE_DRIVER, (uint32_t)&queue->avail_flags);
+	write32(blk->common + COMMON_QUEUE_DEVICE, (uint32_t)&queue->used_flags);
 	write32(blk->common + part, place->low);
 	write32(blk->common + part + 4, place->high);
 	write16(blk->common + COMMON_QUEUE_ENABLE, 1);
@@ -52,10 +53,9 @@ static void try_place(unsigned part, const struct place *place)
 }
 
 /* Sizes that are no powers of two, or too large, are not taken. */
-static void try_sizes(void)
+static void try_sizes(struct device *blk)
 {
 	static const uint16_t sizes[] = {0, 3, 17, 255, 2048, 0x8000, 0xffff};
-	struct device *blk = &hostile_blk;
 
 	virtio_start(blk);
 	write16(blk->common + COMMON_QUEUE_SELECT, 0);
@@ -67,10 +67,9 @@ static void try_sizes(void)
 }
 
 /* Selectors of queues that are not there, and what is written there then. */
-static void try_selectors(void)
+static void try_selectors(struct device *blk)
 {
 	static const uint16_t selectors[] = {64, 255, 256, 0x7fff, 0x8000, 0xffff};
-	struct device *blk = &hostile_blk;
 
 	for (unsigned i = 0; i < sizeof(selectors) / sizeof(selectors[0]); i++) {
 		write16(blk->common + COMMON_QUEUE_SELECT, selectors[i]);
@@ -84,22 +83,21 @@ static void try_selectors(void)
 
 void hostile_attack(unsigned index)
 {
-	(void)index;
 	for (unsigned part = 0; part < 3; part++)
 		for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-			try_place(parts[part], &places[i]);
-			if (i % 4 == 0)
+			try_place(index, parts[part], &places[i]);
+			if (index == 0 && i % 4 == 0)
 				hostile_rng_works();
 		}
-	try_sizes();
-	try_selectors();
+	try_sizes(&hostile_disks[index]);
+	try_selectors(&hostile_disks[index]);
 }
 
 void guest_main(const struct start_info *info)
 {
-	hostile_find();
-	hostile_run(info);
+	hostile_find(info);
+	hostile_run();
 	hostile_rng_works();
-	hostile_blk_works();
+	hostile_disks_work();
 	hostile_end();
 }

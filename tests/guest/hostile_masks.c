@@ -102,7 +102,7 @@ static void be_sane(void)
 
 void guest_main(const struct start_info *info)
 {
-	hostile_find();
+	hostile_find(info);
 	find_msix();
 	write32(LAPIC_SPURIOUS, APIC_ENABLED);
 	virtio_start(&hostile_rng);
@@ -111,7 +111,7 @@ void guest_main(const struct start_info *info)
 	virtio_driver_ok(&hostile_rng);
 	for (uint16_t i = 0; i < 4; i++)
 		queue.desc[i] = (struct desc){(uint32_t)buffer, sizeof(buffer), DESC_WRITE, 0};
-	hostile_run(info);
+	hostile_run();
 	be_sane();
 	hostile_blk_works();
 	hostile_end();

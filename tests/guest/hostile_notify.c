@@ -49,9 +49,9 @@ void hostile_attack(unsigned index)
 
 void guest_main(const struct start_info *info)
 {
-	hostile_find();
+	hostile_find(info);
 	set_up();
-	hostile_run(info);
+	hostile_run();
 	for (unsigned i = 0; i < hostile_n_devices; i++)
 		CHECK(i % 3 != 0 || !(virtio_status(&hostile_devices[i]) & STATUS_NEEDS_RESET), i);
 	hostile_reset_all();

@@ -77,11 +77,11 @@ void hostile_attack(unsigned index)
 
 void guest_main(const struct start_info *info)
 {
-	hostile_find();
+	hostile_find(info);
 	for (unsigned i = 0; i < hostile_n_devices; i++)
 		homes[i] = bar_of(&hostile_devices[i]);
 	hostile_rng_works();
-	hostile_run(info);
+	hostile_run();
 	hostile_rng_works();
 	hostile_blk_works();
 	hostile_end();

@@ -56,11 +56,11 @@ void hostile_attack(unsigned index)
 
 void guest_main(const struct start_info *info)
 {
-	hostile_find();
+	hostile_find(info);
 	for (unsigned i = 0; i < hostile_n_devices; i++)
 		homes[i] = read32(hostile_devices[i].config + BAR0) & ~15u;
 	hostile_rng_works();
-	hostile_run(info);
+	hostile_run();
 	for (unsigned i = 0; i < hostile_n_devices; i++) {
 		CHECK((read32(hostile_devices[i].config + BAR0) & ~15u) == homes[i], i);
 		write16(hostile_devices[i].config + COMMAND, 6);

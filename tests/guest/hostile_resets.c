@@ -71,12 +71,12 @@ void hostile_attack(unsigned index)
 
 void guest_main(const struct start_info *info)
 {
-	hostile_find();
+	hostile_find(info);
 	for (unsigned i = 0; i < HOSTILE_DEVICES_MAX; i++)
 		for (unsigned q = 0; q < QUEUES; q++)
 			for (unsigned r = 0; r < 3; r++)
 				fill(queues[i][q].desc, r * 3);
-	hostile_run(info);
+	hostile_run();
 	hostile_reset_all();
 	for (unsigned i = 0; i < hostile_n_devices; i++) {
 		hostile_start(&hostile_devices[i]);

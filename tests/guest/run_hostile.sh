@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # run_hostile.sh ZONE_VMM GUEST VCPUS [MEMORY_MIB [TAP_PROGRAM]]: boots a hostile guest program under zone-vmm with every
-# device, waits for its PASS, and looks at what it cost: zone-vmm's memory beside the guest's and its peak since READY, the
-# loop thread's CPU time once the guest is at rest, the log. Then ends it, as whoever runs a zone does.
-# TAP_PROGRAM runs zone-vmm with a tap as descriptor 9.
+# device, and a disk for each vCPU, waits for its PASS, and looks at what it cost: zone-vmm's memory beside the guest's and
+# its peak since READY, the loop thread's CPU time once the guest is at rest, the log. Then ends it, as whoever runs a zone
+# does. TAP_PROGRAM runs zone-vmm with a tap as descriptor 9.
 set -euo pipefail
 vmm=$1 guest=$2 vcpus=$3 memory_mib=${4:-32} under=${5:-}
 SLACK_KIB=4096 IDLE_TICKS=10 PATIENCE_S=60
@@ -45,13 +45,17 @@ wait_for() {
 }
 
 printf 'initrd' >"$dir/initrd"
-truncate -s 1M "$dir/disk"
+disks=
+for ((i = 0; i < vcpus; i++)); do
+	truncate -s 1M "$dir/disk$i"
+	disks+="${disks:+, }{\"file\": {\"path\": \"$dir/disk$i\"}, \"serial\": \"scratch$i\"}"
+done
 nics=
 [ -z "$under" ] || nics='"nics": [{"file": {"fd": 9}, "mac": "02:00:00:00:00:07"}],'
 cat >"$dir/spec.json" <<SPEC
 {"memory_mib": $memory_mib, "max_memory_mib": $((memory_mib + 128)), "balloon": true, "vcpus": $vcpus,
  "kernel": {"path": "$guest"}, "initrd": {"path": "$dir/initrd"}, "cmdline": "vcpus=$vcpus", $nics
- "disks": [{"file": {"path": "$dir/disk"}, "serial": "scratch0"}],
+ "disks": [$disks],
  "console": {"path": "$dir/console"}, "exit": {"path": "$dir/exit"}, "socket": {"path": "$dir/socket"}}
 SPEC
 : >"$dir/console"

@@ -32,11 +32,15 @@ fail() {
 
 # start NAME PROGRAM VCPUS MEMORY_MIB: starts a zone; its process is $started
 start() {
-	truncate -s 1M "$dir/$1.disk"
+	local disks='' i
+	for ((i = 0; i < $3; i++)); do
+		truncate -s 1M "$dir/$1.disk$i"
+		disks+="${disks:+, }{\"file\": {\"path\": \"$dir/$1.disk$i\"}, \"serial\": \"scratch$i\"}"
+	done
 	: >"$dir/$1.console"
 	cat >"$dir/$1.json" <<-SPEC
 		{"memory_mib": $4, "vcpus": $3, "kernel": {"path": "$2"}, "cmdline": "vcpus=$3", "balloon": true,
-		 "disks": [{"file": {"path": "$dir/$1.disk"}, "serial": "scratch0"}],
+		 "disks": [$disks],
 		 "console": {"path": "$dir/$1.console"}, "socket": {"path": "$dir/$1.socket"}}
 	SPEC
 	rm -f "$dir/$1.socket"
