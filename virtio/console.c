@@ -270,21 +270,39 @@ static void kick_port(struct console *console, unsigned index, unsigned queue)
 		dev->kick_again(dev, queue);
 }
 
+static bool is_port_output(unsigned queue)
+{
+	return queue % 2 && queue != QUEUE_CONTROL_TX;
+}
+
+static unsigned port_of(unsigned queue)
+{
+	return queue < QUEUE_CONTROL_RX ? 0 : queue / 2 - 1;
+}
+
 static void kick(struct virtio_dev *dev, unsigned queue)
 {
-	bool is_transmit = queue % 2;
-
 	if (queue > 1 && !(dev->negotiated & MULTIPORT))
 		return;
 	if (queue == QUEUE_CONTROL_RX || queue == QUEUE_CONTROL_TX)
 		kick_control(from_dev(dev));
-	else if (is_transmit)
-		kick_port(from_dev(dev), queue < QUEUE_CONTROL_RX ? 0 : queue / 2 - 1, queue);
+	else if (is_port_output(queue))
+		kick_port(from_dev(dev), port_of(queue), queue);
 }
 
 static void reset(struct virtio_dev *dev, void (*drained)(void *user), void *user)
 {
 	forget(from_dev(dev));
+	drained(user);
+}
+
+/* Of a chain of output that is under way the rest is dropped; what the guest is to hear of a port it
+ * hears by the queue's next life. */
+static void reset_queue(struct virtio_dev *dev, unsigned queue, void (*drained)(void *user),
+			void *user)
+{
+	if (is_port_output(queue))
+		from_dev(dev)->ports[port_of(queue)].busy = false;
 	drained(user);
 }
 
@@ -317,6 +335,7 @@ static const struct virtio_ops console_ops = {
 	.activate = activate,
 	.kick = kick,
 	.reset = reset,
+	.reset_queue = reset_queue,
 	.counters = counters,
 	.destroy = destroy,
 };

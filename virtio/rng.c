@@ -165,6 +165,15 @@ static void reset(struct virtio_dev *dev, void (*drained)(void *user), void *use
 	loop_cancel(rng->loop, &rng->timer.op);
 }
 
+/* No request is held from one turn to the next. The budget is the device's. */
+static void reset_queue(struct virtio_dev *dev, unsigned queue, void (*drained)(void *user),
+			void *user)
+{
+	(void)dev;
+	(void)queue;
+	drained(user);
+}
+
 static void destroy(struct virtio_dev *dev)
 {
 	free(from_dev(dev));
@@ -178,6 +187,7 @@ static const struct virtio_ops rng_ops = {
 	.activate = activate,
 	.kick = kick,
 	.reset = reset,
+	.reset_queue = reset_queue,
 	.destroy = destroy,
 };
 

@@ -627,6 +627,15 @@ static void reset(struct virtio_dev *dev, void (*drained)(void *user), void *use
 	maybe_drained(vsock);
 }
 
+/* No packet is held from one turn to the next, and connections are the device's: they go on. */
+static void reset_queue(struct virtio_dev *dev, unsigned queue, void (*drained)(void *user),
+			void *user)
+{
+	(void)dev;
+	(void)queue;
+	drained(user);
+}
+
 static unsigned counters(const struct virtio_dev *dev, struct virtio_counter *out, unsigned max)
 {
 	const struct vsock *vsock = (const struct vsock *)(const void *)dev;
@@ -660,6 +669,7 @@ static const struct virtio_ops vsock_ops = {
 	.activate = activate,
 	.kick = kick,
 	.reset = reset,
+	.reset_queue = reset_queue,
 	.counters = counters,
 	.destroy = destroy,
 };

@@ -69,11 +69,22 @@ static int take_fd(struct request *request, const char *what)
 	return request->fds[0];
 }
 
+static struct rate to_rate(const Protect__Runner__Rate *rate)
+{
+	if (!rate)
+		return (struct rate){.bytes_per_s = 0};
+	return (struct rate){.bytes_per_s = rate->bytes_per_s,
+			     .ops_per_s = rate->ops_per_s,
+			     .burst_bytes = rate->burst_bytes,
+			     .burst_ops = rate->burst_ops};
+}
+
 static int disk_attach(struct request *request, const Protect__Runner__DiskAttach *body)
 {
 	struct spec_disk disk = {.fd = take_fd(request, "a disk to attach"),
 				 .read_only = body->read_only,
-				 .direct = body->direct};
+				 .direct = body->direct,
+				 .rate = to_rate(body->rate)};
 	int r;
 
 	if (disk.fd < 0)
@@ -86,6 +97,7 @@ static int disk_attach(struct request *request, const Protect__Runner__DiskAttac
 	if (r != -EOPNOTSUPP || !disk.direct)
 		return r;
 	disk.direct = false;
+	request->err = (struct error)ERROR_NULL; /* or the daemon would hear of what was made good */
 	return disks_attach(&request->machine->disks, &disk, true, &request->err);
 }
 
@@ -139,16 +151,6 @@ static int disk_swap(struct request *request, const Protect__Runner__DiskSwap *b
 	int fd = take_fd(request, "a disk to swap");
 
 	return fd < 0 ? fd : disks_swap(&request->machine->disks, body->serial, fd, &request->err);
-}
-
-static struct rate to_rate(const Protect__Runner__Rate *rate)
-{
-	if (!rate)
-		return (struct rate){.bytes_per_s = 0};
-	return (struct rate){.bytes_per_s = rate->bytes_per_s,
-			     .ops_per_s = rate->ops_per_s,
-			     .burst_bytes = rate->burst_bytes,
-			     .burst_ops = rate->burst_ops};
 }
 
 static int nic_attach(struct request *request, const Protect__Runner__NicAttach *body)

@@ -66,6 +66,8 @@ int disks_attach(struct disks *disks, const struct spec_disk *spec, bool hot, st
 	if (!spec_is_serial(spec->serial))
 		return error_set(err, -EINVAL, "a serial is 1 to %d printable characters",
 				 SPEC_SERIAL_MAX);
+	if (!spec_is_rate(&spec->rate))
+		return error_set(err, -EINVAL, "a rate of disk '%s' is above 2^40", spec->serial);
 	if (find(disks, spec->serial))
 		return error_set(err, -EEXIST, "a disk '%s' is attached already", spec->serial);
 	disk = find(disks, "");

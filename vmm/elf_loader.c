@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/io.h"
-#include "base/util.h"
 #include "vmm/layout.h"
 
 #define XEN_ELFNOTE_PHYS32_ENTRY 18u
@@ -77,6 +76,10 @@ static int parse_head(struct elf_loader *elf)
 	}
 	if (r == 0 && elf->n_segments == 0)
 		return error_set(elf->err, -ENOEXEC, "the kernel's ELF has nothing to load");
+	if (r == 0 && elf->end > ELF_END_MAX)
+		return error_set(elf->err, -ENOEXEC,
+				 "the kernel's ELF has what is to be loaded beyond %llu MiB",
+				 (unsigned long long)(ELF_END_MAX / MIB));
 	return r;
 }
 

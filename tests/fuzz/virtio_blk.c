@@ -18,7 +18,6 @@
 #define DISK_LEN     (64u << 10)
 #define STEPS_MAX    100
 #define SEGMENTS_MAX 6u
-#define QUEUE_RESET  58u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -87,17 +86,9 @@ static int attach_disk(struct driver *d, uint8_t settings)
 	return r;
 }
 
-static bool queue_is_reset(struct driver *d, void *user)
-{
-	(void)user;
-	return driver_reg_read(d, QUEUE_RESET, 2) == 0;
-}
-
 static void reset_queue(struct driver *d, unsigned queue)
 {
-	driver_reg_write(d, VIRTIO_PCI_COMMON_Q_SELECT, 2, queue);
-	driver_reg_write(d, QUEUE_RESET, 2, 1);
-	if (!driver_wait(d, queue_is_reset, NULL))
+	if (!driver_reset_queue(d, queue))
 		abort();
 	driver_setup_queue(d, queue, 256);
 }

@@ -34,6 +34,15 @@ static void add(struct driver *d, unsigned queue, uint32_t len, bool writable)
 	driver_kick(d, queue);
 }
 
+static void reset_queue(struct driver *d, unsigned queue)
+{
+	if (!d->dev->active)
+		return;
+	if (!driver_reset_queue(d, queue))
+		abort();
+	driver_setup_queue(d, queue, 64);
+}
+
 static void run_step(struct driver *d, const struct step *step)
 {
 	const struct virtio_console_control message = {
@@ -63,14 +72,18 @@ static void run_step(struct driver *d, const struct step *step)
 				;
 		break;
 	case 6:
-		driver_kick(d, step->len % 6);
+		if (step->odd & 16)
+			reset_queue(d, step->len % 6);
+		else
+			driver_kick(d, step->len % 6);
 		break;
 	case 7:
 		if (step->odd % 8)
 			break;
 		if (!driver_reset(d))
 			abort();
-		driver_start(d, DRIVER_COMMON_FEATURES | (step->len % 4 ? MULTIPORT : 0), 64);
+		driver_start(d, DRIVER_COMMON_FEATURES | DRIVER_RING_RESET |
+				       (step->len % 4 ? MULTIPORT : 0), 64);
 		break;
 	}
 }
@@ -85,7 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (driver_attach(&d, dev) < 0)
 		abort();
 	dev->log_limit.used = UINT32_MAX / 2;
-	driver_start(&d, DRIVER_COMMON_FEATURES | DRIVER_EVENT_IDX | MULTIPORT, 64);
+	driver_start(&d, DRIVER_COMMON_FEATURES | DRIVER_EVENT_IDX | DRIVER_RING_RESET | MULTIPORT, 64);
 	for (unsigned n = 0; size >= sizeof(struct step) && n < STEPS_MAX; n++) {
 		struct step step;
 

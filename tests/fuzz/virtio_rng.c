@@ -69,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (driver_attach(&d, dev) < 0)
 		abort();
 	d.mem.regions[1].len -= CANARY_LEN;
-	driver_start(&d, DRIVER_COMMON_FEATURES, QUEUE_SIZE);
+	driver_start(&d, DRIVER_COMMON_FEATURES | DRIVER_RING_RESET, QUEUE_SIZE);
 	for (unsigned n = 0; size >= sizeof(struct step) && n < STEPS_MAX; n++) {
 		struct step step;
 
@@ -78,11 +78,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size -= sizeof(step);
 		run_step(&d, &step);
 		take_all(&d);
+		if (step.turn == 0xfe && dev->active) {
+			if (!driver_reset_queue(&d, 0))
+				abort();
+			driver_setup_queue(&d, 0, QUEUE_SIZE);
+		}
 		if (dev->broken || step.turn == 0xff) {
 			if (!driver_reset(&d))
 				abort();
 			d.next_data = DRIVER_DATA;
-			driver_start(&d, DRIVER_COMMON_FEATURES, QUEUE_SIZE);
+			driver_start(&d, DRIVER_COMMON_FEATURES | DRIVER_RING_RESET, QUEUE_SIZE);
 		}
 	}
 	for (unsigned i = 0; i < CANARY_LEN; i++)

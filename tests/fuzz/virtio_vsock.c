@@ -87,7 +87,7 @@ static void post_rx(struct fuzz *f, unsigned n)
 
 static void start(struct fuzz *f)
 {
-	driver_start(&f->d, DRIVER_COMMON_FEATURES | DRIVER_EVENT_IDX, 128);
+	driver_start(&f->d, DRIVER_COMMON_FEATURES | DRIVER_EVENT_IDX | DRIVER_RING_RESET, 128);
 }
 
 static void run_step(struct fuzz *f, const struct step *step)
@@ -123,6 +123,10 @@ static void run_step(struct fuzz *f, const struct step *step)
 			if (!driver_reset(&f->d))
 				abort();
 			start(f);
+		} else if (step->odd % 8 == 1 && f->d.dev->active) {
+			if (!driver_reset_queue(&f->d, step->op % 3))
+				abort();
+			driver_setup_queue(&f->d, step->op % 3, 128);
 		}
 		break;
 	default:

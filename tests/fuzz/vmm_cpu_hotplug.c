@@ -51,7 +51,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc, (void)argv;
 	if (access("/dev/kvm", R_OK | W_OK) < 0) {
 		puts("SKIP: /dev/kvm is not there or not ours to open");
-		exit(EXIT_SUCCESS);
+		exit(EXIT_SKIP);
 	}
 	zone.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (loop_new(&zone.loop, 16, 16) < 0 ||

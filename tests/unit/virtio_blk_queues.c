@@ -211,18 +211,9 @@ Test(virtio_blk_queues, counters)
 	end(&disk);
 }
 
-static bool queue_is_reset(struct driver *d, void *user)
-{
-	(void)user;
-	return driver_reg_read(d, QUEUE_RESET, 2) == 0;
-}
-
 static void reset_queue(struct disk *disk, unsigned queue)
 {
-	driver_reg_write(&disk->d, VIRTIO_PCI_COMMON_Q_SELECT, 2, queue);
-	driver_reg_write(&disk->d, QUEUE_RESET, 2, 1);
-	cr_assert(driver_wait(&disk->d, queue_is_reset, NULL));
-	cr_assert_eq(driver_reg_read(&disk->d, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
+	cr_assert(driver_reset_queue(&disk->d, queue));
 }
 
 /* Of one queue, with requests in flight, while the other goes on; then with another size. */

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "virtio/regs.h"
 
 #define MSIX_CAP 0x98u
 #define RINGS	 0x10000u
@@ -232,6 +233,22 @@ bool driver_reset(struct driver *d)
 {
 	driver_set_status(d, 0);
 	return driver_wait(d, is_reset, NULL);
+}
+
+static bool queue_is_reset(struct driver *d, void *user)
+{
+	const unsigned *queue = user;
+
+	driver_reg_write(d, VIRTIO_PCI_COMMON_Q_SELECT, 2, *queue);
+	return driver_reg_read(d, VIRTIO_REGS_QUEUE_RESET, 2) == 0 &&
+	       driver_reg_read(d, VIRTIO_PCI_COMMON_Q_ENABLE, 2) == 0;
+}
+
+bool driver_reset_queue(struct driver *d, unsigned queue)
+{
+	driver_reg_write(d, VIRTIO_PCI_COMMON_Q_SELECT, 2, queue);
+	driver_reg_write(d, VIRTIO_REGS_QUEUE_RESET, 2, 1);
+	return driver_wait(d, queue_is_reset, &queue);
 }
 
 gpa_t driver_alloc(struct driver *d, uint32_t len)

@@ -24,6 +24,7 @@
 #define DRIVER_PBA	       0x3800u
 #define DRIVER_COMMON_FEATURES (1ull << 32 /* VERSION_1 */ | 1ull << VIRTIO_RING_F_INDIRECT_DESC)
 #define DRIVER_EVENT_IDX       (1ull << VIRTIO_RING_F_EVENT_IDX)
+#define DRIVER_RING_RESET      (1ull << 40)
 
 struct driver_irq {
 	bool used, routed;
@@ -86,6 +87,9 @@ void driver_enable_msix(struct driver *d);
 void driver_setup_queue(struct driver *d, unsigned queue, uint16_t size);
 /* Resets and waits for the end of it; false when it does not come. */
 bool driver_reset(struct driver *d);
+
+/* The same for one queue, which is then to be set up again. */
+bool driver_reset_queue(struct driver *d, unsigned queue);
 
 /* Fresh guest memory, and where it is. */
 gpa_t driver_alloc(struct driver *d, uint32_t len);

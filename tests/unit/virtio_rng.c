@@ -11,14 +11,19 @@
 
 UNIT_SUITE(virtio_rng);
 
-static void start(struct driver *d)
+static void start_with(struct driver *d, uint64_t features)
 {
 	struct virtio_dev *dev;
 
 	cr_assert_eq(driver_init(d), 0);
 	cr_assert_eq(virtio_rng_new(&dev, d->loop), 0);
 	cr_assert_eq(driver_attach(d, dev), 0);
-	driver_start(d, DRIVER_COMMON_FEATURES | DRIVER_EVENT_IDX, 16);
+	driver_start(d, features, 16);
+}
+
+static void start(struct driver *d)
+{
+	start_with(d, DRIVER_COMMON_FEATURES | DRIVER_EVENT_IDX);
 }
 
 Test(virtio_rng, fills_what_was_asked)
@@ -77,6 +82,31 @@ Test(virtio_rng, reset_and_end_while_waiting)
 		driver_add(&d, 0, &(struct segment){DRIVER_DATA, 65536, true}, 1);
 	driver_kick(&d, 0);
 	driver_run(&d, 2);
+	driver_deinit(&d);
+}
+
+/* Also while it waits for its budget, which a reset does not fill. */
+Test(virtio_rng, reset_of_its_queue)
+{
+	struct driver d;
+	uint64_t start_ns = clock_now_ns(), total = 0;
+	uint32_t len;
+
+	start_with(&d, DRIVER_COMMON_FEATURES | DRIVER_RING_RESET);
+	for (unsigned round = 0; round < 8; round++) {
+		for (unsigned i = 0; i < 4; i++)
+			driver_add(&d, 0, &(struct segment){DRIVER_DATA, 65536, true}, 1);
+		driver_kick(&d, 0);
+		cr_assert(driver_wait_used(&d, 0, NULL, &len));
+		total += len;
+		driver_run(&d, 2);
+		cr_assert(driver_reset_queue(&d, 0));
+		while (driver_take_used(&d, 0, NULL, &len))
+			total += len;
+		driver_setup_queue(&d, 0, round % 2 ? 16 : 8);
+	}
+	cr_assert_leq(total, 65536 + 65536 * (clock_now_ns() - start_ns) / NS_PER_S);
+	cr_assert_eq(driver_status(&d), 15);
 	driver_deinit(&d);
 }
 

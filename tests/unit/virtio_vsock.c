@@ -121,6 +121,38 @@ Test(virtio_vsock, newer_offer_replaces)
 	driver_deinit(&g.d);
 }
 
+/* A connection outlives its queues: what the host wrote meanwhile comes by the new ones. */
+Test(virtio_vsock, reset_of_queues)
+{
+	struct guest g;
+	char text[16] = "";
+	int fd;
+
+	guest_start(&g, N_RX);
+	fd = guest_connect(&g, 5000);
+	for (unsigned round = 0; round < 4; round++) {
+		for (unsigned queue = RX; queue <= TX + 1; queue++)
+			cr_assert(driver_reset_queue(&g.d, queue));
+		cr_assert_eq(write(fd, "hello", 5), 5);
+		driver_kick(&g.d, RX);
+		driver_kick(&g.d, TX);
+		driver_run(&g.d, 5);
+		for (unsigned queue = RX; queue <= TX + 1; queue++)
+			driver_setup_queue(&g.d, queue, round % 2 ? 128 : 64);
+		for (unsigned i = 0; i < N_RX; i++)
+			guest_post_rx(&g, i);
+		driver_kick(&g.d, RX);
+		cr_assert_eq(guest_receive(&g), VIRTIO_VSOCK_OP_RW);
+		cr_assert_eq(memcmp(g.data, "hello", 5), 0);
+		guest_send_data(&g, 5000, "world", 5);
+		cr_assert_eq(guest_read(&g, fd, text, sizeof(text)), 5);
+		cr_assert_str_eq(text, "world");
+	}
+	cr_assert_eq(driver_status(&g.d), 15);
+	close(fd);
+	driver_deinit(&g.d);
+}
+
 Test(virtio_vsock, what_the_guest_sent_before_closing_arrives)
 {
 	struct guest g;

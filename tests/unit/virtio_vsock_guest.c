@@ -21,7 +21,7 @@ void guest_post_rx(struct guest *g, unsigned i)
 
 void guest_start_driver(struct guest *g, unsigned n_rx)
 {
-	driver_start(&g->d, DRIVER_COMMON_FEATURES | DRIVER_EVENT_IDX, 128);
+	driver_start(&g->d, DRIVER_COMMON_FEATURES | DRIVER_EVENT_IDX | DRIVER_RING_RESET, 128);
 	for (unsigned i = 0; i < n_rx; i++)
 		guest_post_rx(g, i);
 	driver_kick(&g->d, RX);

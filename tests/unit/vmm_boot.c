@@ -224,6 +224,31 @@ Test(boot, refuses_what_is_damaged)
 	free(k);
 }
 
+/* A packed kernel that says that what it needs comes after a petabyte: that is not unpacked. */
+Test(boot, a_bomb_is_not_unpacked)
+{
+	struct kernel *k = make_kernel();
+	const size_t room = 2 * sizeof(*k);
+	uint8_t *packed = malloc(room);
+	struct error err;
+
+	k->load.p_offset = UINT64_C(1) << 50;
+	refused(bzimage_of(packed, pack_gzip(k, packed, room)), &err);
+	cr_expect(strstr(err.text, "beyond 512 MiB"), "%s", err.text);
+	k->load.p_offset = ELF_END_MAX - TEXT_SIZE + 1;
+	refused(bzimage_of(packed, pack_gzip(k, packed, room)), &err);
+	cr_expect(strstr(err.text, "beyond 512 MiB"), "%s", err.text);
+	k->load.p_offset--;
+	refused(bzimage_of(packed, pack_gzip(k, packed, room)), &err);
+	cr_expect(strstr(err.text, "cut short"), "%s", err.text);
+	k->load.p_offset = offsetof(struct kernel, text);
+	k->note.p_offset = UINT64_C(1) << 50;
+	refused(bzimage_of(packed, pack_gzip(k, packed, room)), &err);
+	cr_expect(strstr(err.text, "beyond 512 MiB"), "%s", err.text);
+	free(packed);
+	free(k);
+}
+
 Test(boot, an_initrd_that_does_not_fit_is_refused)
 {
 	struct kernel *k = make_kernel();

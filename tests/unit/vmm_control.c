@@ -18,6 +18,7 @@
 #include "base/util.h"
 #include "proto/runner.pb-c.h"
 #include "virtio/balloon.h"
+#include "virtio/blk_request.h"
 #include "virtio/memdev.h"
 #include "virtio/rng.h"
 #include "vmm/control.h"
@@ -178,6 +179,58 @@ static int make_disk(off_t size)
 
 	cr_assert_eq(ftruncate(fd, size), 0);
 	return fd;
+}
+
+static uint32_t attach_with(struct fixture *f, const char *serial, int fd, bool direct,
+			    uint64_t bytes_per_s)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__DiskAttach body = PROTECT__RUNNER__DISK_ATTACH__INIT;
+	Protect__Runner__Rate rate = PROTECT__RUNNER__RATE__INIT;
+
+	rate.bytes_per_s = bytes_per_s;
+	body.serial = (char *)(uintptr_t)serial;
+	body.direct = direct;
+	body.rate = bytes_per_s ? &rate : NULL;
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_DISK_ATTACH;
+	request.disk_attach = &body;
+	return ask(f, &request, fd);
+}
+
+/* No memfd can do direct I/O, on any kernel. */
+Test(control, a_disk_is_buffered_where_it_cannot_be_direct)
+{
+	struct fixture f;
+	int fd = make_disk(1 << 20), tiny = make_disk(1);
+
+	make(&f);
+	cr_expect_eq(attach_with(&f, "d", fd, true, 0), 0, "%s", f.text);
+	cr_expect_str_empty(f.text);
+	cr_expect_eq(f.machine->disks.disks[0].slot.state, SLOT_PLUGGED);
+	cr_expect_not(((struct blk *)f.machine->disks.disks[0].slot.dev)->direct);
+	cr_expect_eq(attach_with(&f, "e", tiny, true, 0), EINVAL, "any other error stays");
+	close(fd);
+	close(tiny);
+	finish(&f);
+}
+
+Test(control, a_disk_may_have_a_rate)
+{
+	const struct blk *blk;
+	struct fixture f;
+	int fd = make_disk(1 << 20);
+
+	make(&f);
+	cr_expect_eq(attach_with(&f, "d", fd, false, SPEC_RATE_MAX + 1), EINVAL);
+	cr_assert_eq(attach_with(&f, "d", fd, false, 1000), 0, "%s", f.text);
+	blk = (struct blk *)f.machine->disks.disks[0].slot.dev;
+	cr_expect(blk->limited);
+	cr_expect_eq(blk->limit.bytes.per_s, 1000);
+	cr_expect_eq(blk->limit.ops.per_s, 0);
+	cr_assert_eq(attach(&f, "e", fd), 0);
+	cr_expect_not(((struct blk *)f.machine->disks.disks[1].slot.dev)->limited);
+	close(fd);
+	finish(&f);
 }
 
 Test(control, disks_come_and_go_with_consent_and_without)
