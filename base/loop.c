@@ -66,6 +66,17 @@ bool loop_is_polling(const struct loop *loop)
 	return loop->ring.poll;
 }
 
+struct loop_state loop_state(const struct loop *loop)
+{
+	struct loop_state state = {.polling = loop_is_polling(loop),
+				   .n_slots = loop->n_slots,
+				   .n_under_way = ring_under_way(&loop->ring)};
+
+	for (unsigned i = 0; i < loop->n_slots; i++)
+		state.n_slots_used += loop->slot_used[i];
+	return state;
+}
+
 int loop_start_workers(struct loop *loop, int (*confine)(void))
 {
 	return loop->ring.poll ? poll_ring_start_workers(loop->ring.poll, confine) : 0;

@@ -118,5 +118,13 @@ void loop_defer(struct loop *loop, struct loop_op *op);
 /* Runs turns until loop_stop(). Returns 0 or a negative errno of io_uring_enter(2). */
 int loop_run(struct loop *loop);
 
+/* What a loop is made of and does, for people who look at it. */
+struct loop_state {
+	bool polling; /* without io_uring */
+	unsigned n_slots, n_slots_used;
+	unsigned n_under_way; /* operations, cancellations included; not those deferred */
+};
+struct loop_state loop_state(const struct loop *loop);
+
 /* Makes loop_run() return after the present turn. */
 void loop_stop(struct loop *loop);

@@ -48,6 +48,7 @@ struct poll_ring {
 	unsigned n_entries, n_entered;
 	struct file **slots;
 	unsigned n_slots;
+	unsigned n_tasks;
 	struct queue waiting; /* for poll(2) or for their time */
 	struct queue done;
 	struct pollfd *polls;
@@ -411,6 +412,7 @@ static int start(struct poll_ring *ring, const struct io_uring_sqe *entry)
 	task = calloc(1, sizeof(*task));
 	if (!task)
 		return -EAGAIN;
+	ring->n_tasks++;
 	task->entry = *entry;
 	task->file =
 		needs_file && (unsigned)entry->fd < ring->n_slots ? ring->slots[entry->fd] : NULL;
@@ -468,12 +470,18 @@ bool poll_ring_next(struct poll_ring *ring, struct ring_completion *out)
 	if (!task)
 		return false;
 	queue_take(&ring->done, &ring->done.first);
+	ring->n_tasks--;
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
 	*out = (struct ring_completion){.user = (void *)(uintptr_t)task->entry.user_data,
 					.res = task->res};
 	file_release(task->file);
 	free(task);
 	return true;
+}
+
+unsigned poll_ring_under_way(const struct poll_ring *ring)
+{
+	return ring->n_entered + ring->n_tasks;
 }
 
 int poll_ring_set_file(struct poll_ring *ring, unsigned slot, int fd)

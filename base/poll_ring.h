@@ -20,6 +20,7 @@ int poll_ring_set_file(struct poll_ring *ring, unsigned slot, int fd);
 struct io_uring_sqe *poll_ring_get_entry(struct poll_ring *ring);
 int poll_ring_submit(struct poll_ring *ring, bool wait);
 bool poll_ring_next(struct poll_ring *ring, struct ring_completion *out);
+unsigned poll_ring_under_way(const struct poll_ring *ring);
 
 /* As loop_start_workers(). */
 int poll_ring_start_workers(struct poll_ring *ring, int (*confine)(void));

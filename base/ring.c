@@ -128,3 +128,11 @@ bool ring_next(struct ring *ring, struct ring_completion *out)
 	io_uring_cqe_seen(&ring->uring, cqe);
 	return true;
 }
+
+unsigned ring_under_way(const struct ring *ring)
+{
+	if (ring->poll)
+		return poll_ring_under_way(ring->poll);
+	/* Each entry has one completion; both counts wrap. */
+	return ring->uring.sq.sqe_tail - *ring->uring.cq.khead;
+}

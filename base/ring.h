@@ -40,3 +40,6 @@ int ring_submit_and_wait(struct ring *ring);
 
 /* Takes one completion; false when there is none. */
 bool ring_next(struct ring *ring, struct ring_completion *out);
+
+/* How many entries have not been completed, or whose completion was not taken. */
+unsigned ring_under_way(const struct ring *ring);

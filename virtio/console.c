@@ -296,8 +296,8 @@ static void reset(struct virtio_dev *dev, void (*drained)(void *user), void *use
 	drained(user);
 }
 
-/* Of a chain of output that is under way the rest is dropped; what the guest is to hear of a port it
- * hears by the queue's next life. */
+/* Of a chain of output that is under way the rest is dropped; what the guest is to hear of a port
+ * it hears by the queue's next life. */
 static void reset_queue(struct virtio_dev *dev, unsigned queue, void (*drained)(void *user),
 			void *user)
 {

@@ -2,6 +2,7 @@
 #include "virtio/rng.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -24,6 +25,7 @@ struct rng {
 	bool waiting;	 /* the timer is under way */
 	uint32_t tokens; /* bytes that may be given */
 	uint64_t refilled_ns;
+	uint64_t n_requests, n_bytes, n_throttled;
 	void (*drained)(void *user); /* a reset waits for the timer */
 	void *drained_user;
 	struct vq_chain chain;
@@ -89,6 +91,7 @@ static void wait_for_tokens(struct rng *rng)
 	if (rng->waiting)
 		return;
 	rng->waiting = true;
+	rng->n_throttled++;
 	if (loop_timer_start(rng->loop, &rng->timer, clock_now_ns() + PAUSE_NS) < 0)
 		loop_defer(rng->loop, &rng->timer.op);
 }
@@ -112,6 +115,8 @@ static int serve(struct rng *rng, struct vq *vq)
 		if (written < 0)
 			return written;
 		vq_push(vq, rng->chain.head, (uint32_t)written);
+		rng->n_requests++;
+		rng->n_bytes += (uint64_t)written;
 	}
 	return 0;
 }
@@ -174,6 +179,19 @@ static void reset_queue(struct virtio_dev *dev, unsigned queue, void (*drained)(
 	drained(user);
 }
 
+static unsigned counters(const struct virtio_dev *dev, struct virtio_counter *out, unsigned max)
+{
+	const struct rng *rng = (const struct rng *)(const void *)dev;
+	const struct virtio_counter all[] = {
+		{"requests", rng->n_requests},
+		{"bytes", rng->n_bytes},
+		{"throttled", rng->n_throttled},
+	};
+
+	_Static_assert(offsetof(struct rng, dev) == 0, "a cast that keeps the const");
+	return virtio_counters_copy(all, ARRAY_SIZE(all), out, max);
+}
+
 static void destroy(struct virtio_dev *dev)
 {
 	free(from_dev(dev));
@@ -188,6 +206,7 @@ static const struct virtio_ops rng_ops = {
 	.kick = kick,
 	.reset = reset,
 	.reset_queue = reset_queue,
+	.counters = counters,
 	.destroy = destroy,
 };
 

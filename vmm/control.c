@@ -97,7 +97,8 @@ static int disk_attach(struct request *request, const Protect__Runner__DiskAttac
 	if (r != -EOPNOTSUPP || !disk.direct)
 		return r;
 	disk.direct = false;
-	request->err = (struct error)ERROR_NULL; /* or the daemon would hear of what was made good */
+	request->err =
+		(struct error)ERROR_NULL; /* or the daemon would hear of what was made good */
 	return disks_attach(&request->machine->disks, &disk, true, &request->err);
 }
 

@@ -61,12 +61,15 @@ static json_t *describe_vcpus(const struct machine *machine)
 	return vcpus;
 }
 
-static json_t *describe_queue(const struct vq *vq, unsigned index, uint16_t vector)
+static json_t *describe_queue(const struct vq *vq, const struct virtio_regs_queue *info)
 {
 	json_t *queue = json_pack(
-		"{s:i, s:i, s:b, s:i, s:i, s:i, s:i, s:i}", "index", (int)index, "size", vq->size,
-		"broken", vq->broken, "vector", vector, "next_avail", vq->next_avail, "next_used",
-		vq->next_used, "published_used", vq->published_used, "in_flight", vq->n_in_flight);
+		"{s:i, s:i, s:o, s:o, s:o, s:b, s:b, s:b, s:b, s:i, s:i, s:i, s:i, s:i}", "index",
+		(int)info->index, "size", vq->size, "desc", hex(vq->desc_gpa), "driver",
+		hex(vq->driver_gpa), "device", hex(vq->device_gpa), "indirect", vq->indirect,
+		"event_idx", vq->event_idx, "draining", info->draining, "broken", vq->broken,
+		"vector", info->vector, "next_avail", vq->next_avail, "next_used", vq->next_used,
+		"published_used", vq->published_used, "in_flight", vq->n_in_flight);
 
 	if (!vq->avail)
 		return queue;
@@ -86,8 +89,8 @@ static json_t *describe_queues(const struct virtio_dev *dev, const struct virtio
 
 	for (unsigned i = 0; i < dev->n_queues; i++)
 		if (dev->queues[i].enabled)
-			json_array_append_new(queues, describe_queue(&dev->queues[i], i,
-								     regs->queue_info[i].vector));
+			json_array_append_new(
+				queues, describe_queue(&dev->queues[i], &regs->queue_info[i]));
 	return queues;
 }
 
@@ -223,14 +226,22 @@ static void add_devices(const struct machine *machine, json_t *root)
 	json_object_set_new(root, "devices_left_out", number(left_out));
 }
 
+static json_t *describe_loop(const struct machine *machine)
+{
+	const struct loop_state state = loop_state(machine->loop);
+
+	return json_pack("{s:s, s:i, s:i, s:i, s:i}", "engine", state.polling ? "poll" : "io_uring",
+			 "entries", MACHINE_LOOP_ENTRIES, "slots", (int)state.n_slots, "slots_used",
+			 (int)state.n_slots_used, "under_way", (int)state.n_under_way);
+}
+
 char *debug_text(const struct machine *machine)
 {
 	json_t *root =
-		json_pack("{s:i, s:o, s:b, s:o, s:{s:i, s:i}, s:o}", "pid", (int)getpid(),
-			  "uptime_ms", number((clock_now_ns() - machine->started_ns) / NS_PER_MS),
-			  "paused", vcpus_are_paused(&machine->vcpus), "vcpus",
-			  describe_vcpus(machine), "loop", "entries", MACHINE_LOOP_ENTRIES, "slots",
-			  MACHINE_LOOP_SLOTS, "memory", describe_memory(machine));
+		json_pack("{s:i, s:o, s:b, s:o, s:o, s:o}", "pid", (int)getpid(), "uptime_ms",
+			  number((clock_now_ns() - machine->started_ns) / NS_PER_MS), "paused",
+			  vcpus_are_paused(&machine->vcpus), "vcpus", describe_vcpus(machine),
+			  "loop", describe_loop(machine), "memory", describe_memory(machine));
 	char *text = NULL;
 
 	if (root) {

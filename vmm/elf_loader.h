@@ -20,7 +20,7 @@
 #define ELF_NOTES_MAX	 (16u * 1024)
 /* All that is loaded lies before it: a file of some KiB may unpack to any length, and who unpacks
  * it serves nobody meanwhile. Debian's largest kernel needs 60 MiB. */
-#define ELF_END_MAX	 (512 * MIB)
+#define ELF_END_MAX (512 * MIB)
 
 struct elf_loader {
 	const struct mem *mem;

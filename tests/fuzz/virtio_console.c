@@ -82,8 +82,10 @@ static void run_step(struct driver *d, const struct step *step)
 			break;
 		if (!driver_reset(d))
 			abort();
-		driver_start(d, DRIVER_COMMON_FEATURES | DRIVER_RING_RESET |
-				       (step->len % 4 ? MULTIPORT : 0), 64);
+		driver_start(d,
+			     DRIVER_COMMON_FEATURES | DRIVER_RING_RESET |
+				     (step->len % 4 ? MULTIPORT : 0),
+			     64);
 		break;
 	}
 }
@@ -98,7 +100,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (driver_attach(&d, dev) < 0)
 		abort();
 	dev->log_limit.used = UINT32_MAX / 2;
-	driver_start(&d, DRIVER_COMMON_FEATURES | DRIVER_EVENT_IDX | DRIVER_RING_RESET | MULTIPORT, 64);
+	driver_start(&d, DRIVER_COMMON_FEATURES | DRIVER_EVENT_IDX | DRIVER_RING_RESET | MULTIPORT,
+		     64);
 	for (unsigned n = 0; size >= sizeof(struct step) && n < STEPS_MAX; n++) {
 		struct step step;
 

@@ -80,6 +80,7 @@ void runner_need_kvm(void)
 void runner_start(const char *program, const char *guest, const char *cmdline, const char *members)
 {
 	const struct runner_hello hello = {.magic = RUNNER_MAGIC, .kind = RUNNER_CONTROL};
+	const char *under = getenv("RUN_UNDER");
 
 	CHECK(mkdtemp(dir));
 	atexit(clean_up);
@@ -87,7 +88,11 @@ void runner_start(const char *program, const char *guest, const char *cmdline, c
 	vmm = fork();
 	CHECK(vmm >= 0);
 	if (vmm == 0) {
-		execl(program, program, "--spec", runner_path("spec.json"), (char *)NULL);
+		if (under)
+			execl(under, under, program, "--spec", runner_path("spec.json"),
+			      (char *)NULL);
+		else
+			execl(program, program, "--spec", runner_path("spec.json"), (char *)NULL);
 		_exit(EXIT_FAILURE);
 	}
 	control = runner_connect(&hello, sizeof(hello));

@@ -28,7 +28,7 @@
 void runner_need_kvm(void);
 
 /* Starts it in a folder of its own, which is removed at the program's end, and connects. members:
- * of the spec, besides kernel, console and socket. */
+ * of the spec, besides kernel, console and socket. RUN_UNDER: a program that runs it. */
 void runner_start(const char *program, const char *guest, const char *cmdline, const char *members);
 
 /* Kills it by request, and checks that it ended so. */

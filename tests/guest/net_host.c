@@ -51,6 +51,7 @@ static void fail(const char *what)
 static void start_vmm(const char *program, const char *guest, int tap)
 {
 	FILE *spec = fopen(in_dir("spec.json"), "w");
+	const char *under = getenv("RUN_UNDER");
 
 	if (!spec)
 		fail("the spec");
@@ -62,7 +63,10 @@ static void start_vmm(const char *program, const char *guest, int tap)
 	fclose(spec);
 	vmm = fork();
 	if (vmm == 0) {
-		execl(program, program, "--spec", in_dir("spec.json"), (char *)NULL);
+		if (under)
+			execl(under, under, program, "--spec", in_dir("spec.json"), (char *)NULL);
+		else
+			execl(program, program, "--spec", in_dir("spec.json"), (char *)NULL);
 		_exit(EXIT_FAILURE);
 	}
 }

@@ -100,6 +100,39 @@ Test(loop, cancelling_ends_an_operation_once)
 	close(pipe_ends[1]);
 }
 
+Test(loop, tells_what_it_does)
+{
+	struct counted polls[3], timer;
+	struct loop_state state;
+	struct loop *loop;
+	int pipe_ends[2], slot;
+
+	cr_assert_eq(LOOP_NEW(&loop, 8, 4), 0);
+	timer = counted_in(loop, true);
+	cr_assert_eq(pipe(pipe_ends), 0);
+	slot = loop_slot_add(loop, pipe_ends[0]);
+	for (unsigned i = 0; i < 3; i++) {
+		polls[i] = counted_in(loop, false);
+		cr_assert_eq(loop_poll(loop, &polls[i].timer.op, slot, POLLIN), 0);
+	}
+	state = loop_state(loop);
+	cr_expect_eq(state.polling, loop_is_polling(loop));
+	cr_expect_eq(state.n_slots, 4);
+	cr_expect_eq(state.n_slots_used, 1);
+	cr_expect_eq(state.n_under_way, 3);
+	cr_assert_eq(write(pipe_ends[1], "x", 1), 1);
+	cr_assert_eq(loop_timer_start(loop, &timer.timer, clock_now_ns() + 50 * NS_PER_MS), 0);
+	cr_expect_eq(loop_state(loop).n_under_way, 4);
+	cr_assert_eq(loop_run(loop), 0);
+	cr_expect_eq(polls[2].ended, 1);
+	cr_expect_eq(loop_state(loop).n_under_way, 0);
+	loop_slot_remove(loop, slot);
+	cr_expect_eq(loop_state(loop).n_slots_used, 0);
+	close(pipe_ends[0]);
+	close(pipe_ends[1]);
+	loop_free(loop);
+}
+
 Test(loop, slots_are_limited_and_come_back)
 {
 	struct loop *loop;

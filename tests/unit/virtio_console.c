@@ -116,8 +116,8 @@ Test(virtio_console, reset_in_the_middle_of_a_chain)
 	driver_deinit(&d);
 }
 
-/* The chain that was under way is no longer the queue's: going on with it would be a head given back
- * that is not in flight. */
+/* The chain that was under way is no longer the queue's: going on with it would be a head given
+ * back that is not in flight. */
 Test(virtio_console, reset_of_a_queue_in_the_middle_of_a_chain)
 {
 	struct driver d;

@@ -7,6 +7,7 @@
 #include <linux/virtio_config.h>
 
 #include "base/clock.h"
+#include "base/util.h"
 #include "virtio/rng.h"
 
 UNIT_SUITE(virtio_rng);
@@ -32,6 +33,7 @@ Test(virtio_rng, fills_what_was_asked)
 	uint32_t len;
 	uint8_t *bytes;
 	unsigned zeroes = 0;
+	struct virtio_counter counters[VIRTIO_COUNTERS_MAX];
 
 	start(&d);
 	bytes = driver_at(&d, DRIVER_DATA);
@@ -43,6 +45,10 @@ Test(virtio_rng, fills_what_was_asked)
 		zeroes += bytes[i] == 0;
 	cr_assert_lt(zeroes, 50);
 	cr_assert_eq(bytes[1000] | bytes[1001] | bytes[1002], 0);
+	cr_assert_eq(d.dev->ops->counters(d.dev, counters, ARRAY_SIZE(counters)), 3);
+	cr_assert_eq(counters[0].value, 1, "requests");
+	cr_assert_eq(counters[1].value, 1000, "bytes");
+	cr_assert_eq(counters[2].value, 0, "throttled");
 	driver_deinit(&d);
 }
 

@@ -539,6 +539,42 @@ Test(control, debug_information_is_bounded_json)
 	finish(&f);
 }
 
+/* Of a queue in use and of the loop: enough to find it in a guest's memory and to see who waits. */
+Test(control, debug_information_tells_of_rings_and_the_loop)
+{
+	json_t *root, *queue, *loop, *rng;
+	struct fixture f;
+	struct vq *vq;
+
+	make(&f);
+	vq = &f.machine->slots.at[3]->queues[0];
+	vq->enabled = vq->indirect = true;
+	vq->desc_gpa = 0x10000;
+	vq->driver_gpa = 0x20000;
+	vq->device_gpa = 0x123456789abcdef0;
+	cr_assert_eq(ask_debug_info(&f), 0);
+	vq->enabled = vq->indirect = false;
+	root = json_loads(f.debug_info, 0, NULL);
+	rng = json_array_get(json_object_get(root, "devices"), 0);
+	queue = json_array_get(json_object_get(rng, "queues"), 0);
+	cr_expect_str_eq(json_string_value(json_object_get(queue, "desc")), "0x10000");
+	cr_expect_str_eq(json_string_value(json_object_get(queue, "driver")), "0x20000");
+	cr_expect_str_eq(json_string_value(json_object_get(queue, "device")), "0x123456789abcdef0");
+	cr_expect(json_is_true(json_object_get(queue, "indirect")));
+	cr_expect(json_is_false(json_object_get(queue, "event_idx")));
+	cr_expect(json_is_false(json_object_get(queue, "draining")));
+	cr_expect(json_is_integer(json_object_get(json_object_get(rng, "counters"), "throttled")));
+	loop = json_object_get(root, "loop");
+	cr_expect_str_eq(json_string_value(json_object_get(loop, "engine")),
+			 loop_is_polling(f.machine->loop) ? "poll" : "io_uring");
+	cr_expect_eq(json_integer_value(json_object_get(loop, "slots")), 512);
+	cr_expect_gt(json_integer_value(json_object_get(loop, "slots_used")), 0);
+	cr_expect_eq(json_integer_value(json_object_get(loop, "under_way")),
+		     loop_state(f.machine->loop).n_under_way);
+	json_decref(root);
+	finish(&f);
+}
+
 Test(control, what_is_no_request_is_refused)
 {
 	struct fixture f;
