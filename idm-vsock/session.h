@@ -9,8 +9,8 @@
  * idm_feed() return -EBADMSG, after which the session is dead and only idm_free() is allowed.
  * Memory is bounded: IDM_CALLS_MAX calls and requests, IDM_STREAMS_MAX streams, and per stream no
  * more than the window that this side granted, respectively IDM_STREAM_QUEUE_MAX bytes not yet
- * sent; of a peer that reads nothing from IDM_QUEUE_MAX on, IDM_STREAM_QUEUE_MIN for each. Unknown methods and events are answered (ENOSYS) or passed to the handler; unknown forms
- * are ignored.
+ * sent; of a peer that reads nothing from IDM_QUEUE_MAX on, IDM_STREAM_QUEUE_MIN for each. Unknown
+ * methods and events are answered (ENOSYS) or passed to the handler; unknown forms are ignored.
  *
  * Callbacks run inside idm_feed(), idm_tick() and idm_free(). They may call anything here but those
  * three.

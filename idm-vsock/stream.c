@@ -170,8 +170,8 @@ struct idm *idm_stream_session(const struct idm_stream *stream)
 	return stream->idm;
 }
 
-/* With much waiting in the session there is still a little for each, so every stream moves on by its
- * own packets' leaving. */
+/* With much waiting in the session there is still a little for each, so every stream moves on by
+ * its own packets' leaving. */
 static uint64_t queue_room(const struct idm_stream *stream)
 {
 	uint32_t max = stream->idm->stream_bytes < IDM_QUEUE_MAX ? IDM_STREAM_QUEUE_MAX

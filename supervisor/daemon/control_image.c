@@ -18,8 +18,8 @@
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
-#define LIST_PARTS_MAX	      256u
-#define OPS_USER_MAX 8u /* pulls, imports and other questions of one user that is not root */
+#define LIST_PARTS_MAX 256u
+#define OPS_USER_MAX   8u /* pulls, imports and other questions of one user that is not root */
 
 struct image_op {
 	struct image_op *next;

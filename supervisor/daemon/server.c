@@ -174,8 +174,8 @@ static bool is_full_for(struct daemon *d, uid_t uid)
 	return true;
 }
 
-/* Whether the peer was in the group when it connected. More groups than fit here are none that counts.
- * #syscalls daemon: getsockopt(_, SOL_SOCKET, SO_PEERGROUPS) */
+/* Whether the peer was in the group when it connected. More groups than fit here are none that
+ * counts. #syscalls daemon: getsockopt(_, SOL_SOCKET, SO_PEERGROUPS) */
 static bool is_in_group(int fd, gid_t wanted)
 {
 	gid_t groups[PEER_GROUPS_MAX];

@@ -89,7 +89,8 @@ static bool find_reason(struct zone *zone, int wait_status, uint32_t oom_kills)
 		snprintf(zone->row.reason, size, "%.*s", (int)size - 1, zone->failure.text);
 		return true;
 	}
-	/* What a runner wrote of itself is not believed of one that was killed for want of memory. */
+	/* What a runner wrote of itself is not believed of one that was killed for want of memory.
+	 */
 	if (is_ending(line) && !oom_kills) {
 		snprintf(zone->row.reason, size, "%s", line);
 		return false;

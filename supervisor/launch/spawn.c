@@ -25,7 +25,8 @@
 #include "base/util.h"
 #include "supervisor/launch/launch.h"
 
-#define PARK_FD (ISOLATE_FILES_MAX + 1) /* above every number of the convention, and of the program */
+#define PARK_FD                                                                                    \
+	(ISOLATE_FILES_MAX + 1) /* above every number of the convention, and of the program */
 /*
  * Where the program lies open: above all descriptors that a runner may ever have, so that this
  * number is over with its exec, and with it execveat(2), which the filter allows for it alone.
@@ -77,7 +78,8 @@ static int park(int *fd)
 	return *fd < 0 ? -errno : 0;
 }
 
-/* After all others, which lie above: whatever of launch's own is at its number is not needed here. */
+/* After all others, which lie above: whatever of launch's own is at its number is not needed here.
+ */
 static int park_program(int *fd)
 {
 	*fd = dup2(*fd, (int)PROGRAM_FD);

@@ -23,7 +23,7 @@ struct storage {
 	struct store *store;
 	struct kernel_base base;
 	const struct settings *settings;
-	const char *mkfs; /* the program that makes the file systems of volumes */
+	const char *mkfs;   /* the program that makes the file systems of volumes */
 	atomic_uint n_long; /* pulls and imports that work */
 };
 

@@ -296,8 +296,8 @@ Test(idm_stream, unsent_packets_are_bounded)
 	pair_deinit(&pair);
 }
 
-/* A peer that grants wide windows on all streams and reads none: what waits for it has one bound, and all
- * goes on when it reads. */
+/* A peer that grants wide windows on all streams and reads none: what waits for it has one bound,
+ * and all goes on when it reads. */
 Test(idm_stream, the_queues_of_all_streams_have_a_bound)
 {
 	enum { STREAMS = 60 };
@@ -318,8 +318,8 @@ Test(idm_stream, the_queues_of_all_streams_have_a_bound)
 		cr_assert_geq(client[i].sent, IDM_STREAM_QUEUE_MIN);
 		waiting += client[i].sent;
 	}
-	cr_assert_leq(waiting, IDM_QUEUE_MAX + IDM_STREAM_QUEUE_MAX +
-				       STREAMS * IDM_STREAM_QUEUE_MIN);
+	cr_assert_leq(waiting,
+		      IDM_QUEUE_MAX + IDM_STREAM_QUEUE_MAX + STREAMS * IDM_STREAM_QUEUE_MIN);
 	cr_assert_eq(pair_run(&pair), 0);
 	for (unsigned i = 0; i < STREAMS; i++)
 		cr_assert_eq(server[i].received, len);
