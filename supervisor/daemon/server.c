@@ -174,8 +174,12 @@ static bool is_full_for(struct daemon *d, uid_t uid)
 	return true;
 }
 
-/* Whether the peer was in the group when it connected. More groups than fit here are none that
- * counts. #syscalls daemon: getsockopt(_, SOL_SOCKET, SO_PEERGROUPS) */
+/*
+ * Whether the peer was in the group when it connected. More groups than fit here are none that
+ * counts.
+ *
+ * #syscalls daemon: getsockopt(_, SOL_SOCKET, SO_PEERGROUPS)
+ */
 static bool is_in_group(int fd, gid_t wanted)
 {
 	gid_t groups[PEER_GROUPS_MAX];
@@ -192,6 +196,7 @@ static bool is_in_group(int fd, gid_t wanted)
 /*
  * Root, our own user, and who is in the socket's group. The socket's mode says the same, until
  * somebody changes it.
+ *
  * #syscalls daemon: getsockopt(_, SOL_SOCKET, SO_PEERCRED)
  */
 static bool may_enter(struct daemon *d, int fd, struct ucred *peer)
@@ -236,7 +241,8 @@ static void accept_again(void *user)
 {
 	struct daemon *d = user;
 
-	watch_set(d->listener_watch, POLLIN);
+	if (d->n_clients < SERVER_CLIENTS_MAX)
+		watch_set(d->listener_watch, POLLIN);
 }
 
 /* #syscalls daemon: accept4(_, _, _, SOCK_CLOEXEC|SOCK_NONBLOCK) close */

@@ -72,6 +72,9 @@ struct zone {
 	uint64_t connected_ns; /* the present connection to the agent, or the last one */
 	int console_fd;
 	struct watch *console;
+	struct timer console_pause;
+	uint64_t console_slice_ns; /* when the present slice of time began */
+	size_t console_bytes;	   /* that came in it */
 	struct ring *log;
 	struct followers followers;
 

@@ -30,14 +30,16 @@
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
-#define ENTROPY_BYTES	 64u
-#define RECONNECT_NS	 (200 * NS_PER_MS) /* the first time; then twice as long each time */
-#define TAKE_UP_AGAIN_NS NS_PER_S
-#define RECONNECTS_MAX	 5u		 /* doublings */
-#define LASTING_NS	 (10 * NS_PER_S) /* a connection that held so long counts as a good one */
-#define DISK_ANSWER_NS	 (20 * NS_PER_S) /* a detach has 10 s */
-#define CONSOLE_CHUNK	 16384u
-#define CONSOLE_BUDGET	 16u /* chunks in one go */
+#define ENTROPY_BYTES	    64u
+#define RECONNECT_NS	    (200 * NS_PER_MS) /* the first time; then twice as long each time */
+#define TAKE_UP_AGAIN_NS    NS_PER_S
+#define RECONNECTS_MAX	    5u		    /* doublings */
+#define LASTING_NS	    (10 * NS_PER_S) /* a connection that held so long counts as a good one */
+#define DISK_ANSWER_NS	    (20 * NS_PER_S) /* a detach has 10 s */
+#define CONSOLE_CHUNK	    16384u
+#define CONSOLE_BUDGET	    16u /* chunks in one go */
+#define CONSOLE_SLICE_NS    (100 * NS_PER_MS)
+#define CONSOLE_SLICE_BYTES (256u * 1024) /* in a slice: 2.5 MiB a second */
 
 static int connect_agent(struct zone *zone, bool fresh);
 
@@ -250,17 +252,42 @@ static bool read_console(struct zone *zone)
 		if (n <= 0)
 			return false;
 		ring_append(zone->log, FOLLOW_TAG_OUT, chunk, (size_t)n);
+		zone->console_bytes += (size_t)n;
 	}
 	return true;
+}
+
+static void console_again(void *user)
+{
+	struct zone *zone = user;
+
+	watch_set(zone->console, POLLIN);
+}
+
+/* A zone that floods its console has the daemon's processor and disk for a part of the time only;
+ * what is too much meanwhile its runner drops, the oldest first. */
+static void pace_console(struct zone *zone)
+{
+	uint64_t now_ns = clock_now_ns();
+
+	if (now_ns - zone->console_slice_ns >= CONSOLE_SLICE_NS) {
+		zone->console_slice_ns = now_ns;
+		zone->console_bytes = 0;
+	} else if (zone->console_bytes >= CONSOLE_SLICE_BYTES) {
+		watch_set(zone->console, 0);
+		timer_set(&zone->daemon->hub, &zone->console_pause,
+			  zone->console_slice_ns + CONSOLE_SLICE_NS, console_again, zone);
+	}
 }
 
 static void console_readable(void *user, uint32_t events)
 {
 	struct zone *zone = user;
-	bool more = read_console(zone);
 
 	(void)events;
-	if (!more)
+	if (read_console(zone))
+		pace_console(zone);
+	else
 		watch_set(zone->console, 0);
 	followers_push(&zone->followers);
 }
@@ -329,6 +356,7 @@ void zone_disconnect(struct zone *zone)
 	timer_stop(&zone->reconnect);
 	if (zone->console_fd >= 0)
 		read_console(zone);
+	timer_stop(&zone->console_pause);
 	zone->console = watch_free(zone->console);
 	close_fdp(&zone->console_fd);
 	zone_ops_fail(zone);

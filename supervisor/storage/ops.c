@@ -382,8 +382,10 @@ static bool take_turn(struct storage *storage)
 }
 
 /*
- * What a stranger's server or a client feeds can last as long as they like: only so many at once,
- * so that nobody who opens a kernel waits for them. #syscalls storage: clock_nanosleep
+ * What a stranger's server or a client feeds can last as long as they like: only so many at
+ * once, so that nobody who opens a kernel waits for them.
+ *
+ * #syscalls storage: clock_nanosleep
  */
 static int wait_for_turn(struct storage *storage, struct job *job, struct error *err)
 {
