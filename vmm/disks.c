@@ -68,7 +68,10 @@ int disks_attach(struct disks *disks, const struct spec_disk *spec, bool hot, st
 				 SPEC_SERIAL_MAX);
 	if (!spec_is_rate(&spec->rate))
 		return error_set(err, -EINVAL, "a rate of disk '%s' is above 2^40", spec->serial);
-	if (find(disks, spec->serial))
+	disk = find(disks, spec->serial);
+	if (disk && slot_is_leaving(&disk->slot))
+		return error_set(err, -EBUSY, "disk '%s' is just being detached", spec->serial);
+	if (disk)
 		return error_set(err, -EEXIST, "a disk '%s' is attached already", spec->serial);
 	disk = find(disks, "");
 	if (!disk)

@@ -203,7 +203,7 @@ static void ask(struct slot *slot)
 	uint64_t next_ns = clock_now_ns() + ASK_AGAIN_NS;
 
 	pci_bus_request_eject(slots->pci, slot->number);
-	slot->timing = true;
+	slot->asked = slot->timing = true;
 	if (next_ns > slot->deadline_ns)
 		next_ns = slot->deadline_ns;
 	if (loop_timer_start(slots->loop, &slot->timer, next_ns) < 0)
@@ -249,6 +249,11 @@ int slot_detach(struct slot *slot, uint32_t timeout_ms, bool force, slot_detache
 	slot->timer.op.done = asked_long_enough;
 	ask(slot);
 	return 0;
+}
+
+bool slot_is_leaving(const struct slot *slot)
+{
+	return slot->asked || slot->state == SLOT_LEAVING;
 }
 
 void slots_ejected(struct slots *slots, struct pci_dev *function)

@@ -32,6 +32,7 @@ struct slot {
 	enum slot_state state;
 	unsigned number; /* on the bus */
 	bool force;	 /* when the time is up it goes all the same */
+	bool asked;	 /* the guest was asked once: it may let go at any time */
 	bool timing;	 /* timer is under way */
 	uint64_t deadline_ns;
 	struct virtio_dev *dev; /* the function's */
@@ -82,6 +83,10 @@ int slots_plug_fixed(struct slots *slots, unsigned number, struct virtio_dev *de
  */
 int slot_detach(struct slot *slot, uint32_t timeout_ms, bool force, slot_detached_fn *detached,
 		void *user);
+
+/* Whether it is about to go, or may: it leaves, or the guest was asked to let go of it, even if it
+ * did not in time. Then only a detach says for sure. */
+bool slot_is_leaving(const struct slot *slot);
 
 /* The guest ejected this function, which is off the bus already. */
 void slots_ejected(struct slots *slots, struct pci_dev *function);

@@ -12,11 +12,17 @@
 #include "supervisor/daemon/storage_client.h"
 #include "supervisor/daemon/workload.h"
 
+struct volume_op;
+
+/* Answers the ticket with what is no error. */
+typedef void reply_fn(struct volume_op *op, const Protect__Storage__Reply *reply);
+
 struct volume_op {
 	struct volume_op *next;
 	struct daemon *daemon;
 	struct ticket ticket;
 	struct storage_call *storage;
+	reply_fn *reply;
 };
 
 static void op_free(struct volume_op *op)
@@ -36,29 +42,39 @@ void volume_ops_free(struct daemon *d)
 		op_free(d->volume_ops);
 }
 
+static void answered(void *user, const Protect__Storage__Reply *reply, const int *fds,
+		     unsigned n_fds)
+{
+	struct volume_op *op = user;
+
+	(void)fds;
+	(void)n_fds;
+	if (reply->progress)
+		return;
+	op->storage = NULL; /* the call is over */
+	if (reply->error)
+		server_fail(op->daemon, op->ticket, -(int)reply->error, "%s", reply->text);
+	else
+		op->reply(op, reply);
+	op_free(op);
+}
+
 static void ask(struct daemon *d, struct ticket ticket, const Protect__Storage__Request *request,
-		storage_fn *fn)
+		reply_fn *reply)
 {
 	struct volume_op *op = calloc(1, sizeof(*op));
 
 	if (op) {
-		*op = (struct volume_op){.daemon = d, .ticket = ticket, .next = d->volume_ops};
+		*op = (struct volume_op){
+			.daemon = d, .ticket = ticket, .next = d->volume_ops, .reply = reply};
 		d->volume_ops = op;
-		op->storage = storage_call(&d->hub, d->options.storage_socket, request, -1, fn, op);
+		op->storage =
+			storage_call(&d->hub, d->options.storage_socket, request, -1, answered, op);
 		if (op->storage)
 			return;
 		op_free(op);
 	}
 	server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
-}
-
-/* Whether the answer is no error; an error was handed on. The call is over. */
-static bool is_good(struct volume_op *op, const Protect__Storage__Reply *reply)
-{
-	op->storage = NULL;
-	if (reply->error)
-		server_fail(op->daemon, op->ticket, -(int)reply->error, "%s", reply->text);
-	return !reply->error;
 }
 
 static void fill(const Protect__Storage__Volume *from, Protect__Control__Volume *to)
@@ -70,39 +86,6 @@ static void fill(const Protect__Storage__Volume *from, Protect__Control__Volume 
 	to->allocated_bytes = from->allocated_bytes;
 	to->created_unix_ms = from->created_unix_ms;
 	to->use = (Protect__Control__VolumeUse)from->use;
-}
-
-static void got_volume(void *user, const Protect__Storage__Reply *reply, const int *fds,
-		       unsigned n_fds)
-{
-	struct volume_op *op = user;
-	Protect__Control__Volume message;
-
-	(void)fds;
-	(void)n_fds;
-	if (reply->progress)
-		return;
-	if (is_good(op, reply) && reply->volume) {
-		fill(reply->volume, &message);
-		server_reply(op->daemon, op->ticket, &message.base);
-	} else if (!reply->error) {
-		server_fail(op->daemon, op->ticket, -EPROTO, "protect-storage named no volume");
-	}
-	op_free(op);
-}
-
-static void got_nothing(void *user, const Protect__Storage__Reply *reply, const int *fds,
-			unsigned n_fds)
-{
-	struct volume_op *op = user;
-
-	(void)fds;
-	(void)n_fds;
-	if (reply->progress)
-		return;
-	if (is_good(op, reply))
-		server_reply_empty(op->daemon, op->ticket);
-	op_free(op);
 }
 
 /* Borrowed names; the array is the caller's. NULL without memory. */
@@ -143,18 +126,22 @@ static void reply_list(struct volume_op *op, const Protect__Storage__Reply *repl
 		free(volumes[i].users);
 }
 
-static void got_list(void *user, const Protect__Storage__Reply *reply, const int *fds,
-		     unsigned n_fds)
+static void reply_volume(struct volume_op *op, const Protect__Storage__Reply *reply)
 {
-	struct volume_op *op = user;
+	Protect__Control__Volume message;
 
-	(void)fds;
-	(void)n_fds;
-	if (reply->progress)
+	if (!reply->volume) {
+		server_fail(op->daemon, op->ticket, -EPROTO, "protect-storage named no volume");
 		return;
-	if (is_good(op, reply))
-		reply_list(op, reply);
-	op_free(op);
+	}
+	fill(reply->volume, &message);
+	server_reply(op->daemon, op->ticket, &message.base);
+}
+
+static void reply_nothing(struct volume_op *op, const Protect__Storage__Reply *reply)
+{
+	(void)reply;
+	server_reply_empty(op->daemon, op->ticket);
 }
 
 void control_volume_create(struct daemon *d, struct ticket ticket, const void *message)
@@ -168,7 +155,7 @@ void control_volume_create(struct daemon *d, struct ticket ticket, const void *m
 	what.format = (Protect__Storage__VolumeFormat)create->format;
 	request.what_case = PROTECT__STORAGE__REQUEST__WHAT_VOLUME_CREATE;
 	request.volume_create = &what;
-	ask(d, ticket, &request, got_volume);
+	ask(d, ticket, &request, reply_volume);
 }
 
 void control_volume_list(struct daemon *d, struct ticket ticket, const void *message)
@@ -179,7 +166,7 @@ void control_volume_list(struct daemon *d, struct ticket ticket, const void *mes
 	(void)message;
 	request.what_case = PROTECT__STORAGE__REQUEST__WHAT_VOLUME_LIST;
 	request.volume_list = &what;
-	ask(d, ticket, &request, got_list);
+	ask(d, ticket, &request, reply_list);
 }
 
 /* The storage's locks decide; who is known here by name is told at once. */
@@ -205,7 +192,7 @@ void control_volume_resize(struct daemon *d, struct ticket ticket, const void *m
 	what.size_bytes = resize->size_bytes;
 	request.what_case = PROTECT__STORAGE__REQUEST__WHAT_VOLUME_RESIZE;
 	request.volume_resize = &what;
-	ask(d, ticket, &request, got_volume);
+	ask(d, ticket, &request, reply_volume);
 }
 
 void control_volume_remove(struct daemon *d, struct ticket ticket, const void *message)
@@ -219,5 +206,5 @@ void control_volume_remove(struct daemon *d, struct ticket ticket, const void *m
 	what.name = ref->ref;
 	request.what_case = PROTECT__STORAGE__REQUEST__WHAT_VOLUME_REMOVE;
 	request.volume_remove = &what;
-	ask(d, ticket, &request, got_nothing);
+	ask(d, ticket, &request, reply_nothing);
 }

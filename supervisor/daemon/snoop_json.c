@@ -87,10 +87,11 @@ static json_t *text_json(struct printer *p, const char *text, size_t len)
 	}
 	if (!spend(p, len))
 		return json_null();
-	json = json_stringn(text, len);
+	/* JSON escapes all control characters but DEL. */
+	json = memchr(text, 0x7f, len) ? NULL : json_stringn(text, len);
 	if (json)
 		return json;
-	escape((const uint8_t *)text, len, escaped, sizeof(escaped)); /* no UTF-8 */
+	escape((const uint8_t *)text, len, escaped, sizeof(escaped)); /* or no UTF-8 */
 	return json_string(escaped);
 }
 

@@ -89,6 +89,7 @@ static void workload_free(struct workload *w)
 	workload_volumes_drop(w);
 	timer_stop(&w->stop_timer);
 	timer_stop(&w->restart_timer);
+	timer_stop(&w->disk_timer);
 	splice_deinit(&w->out);
 	splice_deinit(&w->err);
 	followers_drop(&w->followers);

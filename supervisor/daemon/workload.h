@@ -60,6 +60,8 @@ struct workload {
 	int disk;				   /* the image's file, until it is attached */
 	struct storage_call *storage;
 	workload_disk_fn *disk_fn; /* while the runner is asked */
+	struct timer disk_timer;   /* until it is asked again */
+	uint64_t disk_patience_ns; /* when it is not asked again any more */
 	uint64_t call;		   /* to the agent, while calling */
 	bool calling;
 	bool agent_knows, disk_attached;

@@ -109,6 +109,7 @@ static void drop_pending(struct workload *w)
 	if (w->phase == WORKLOAD_PHASE_ATTACH)
 		w->disk_attached = true;
 	runner_forget(w->zone->disks, w);
+	timer_stop(&w->disk_timer);
 	timer_stop(&w->stop_timer);
 	timer_stop(&w->restart_timer);
 	workload_drop_launch(w);

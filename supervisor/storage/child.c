@@ -16,8 +16,6 @@
 #include "base/io.h"
 #include "supervisor/storage/helper.h"
 
-#define COULD_NOT_RUN 127
-
 static int helper_socket = -1; /* set before the first thread, then only read */
 
 void child_use_helper(int socket)
@@ -125,21 +123,20 @@ int child_start(struct child *child, const char *const argv[], int in_fd, int ou
 	r = helper_socket < 0 ? spawn(child, argv, in_fd, out_fd, err_fd)
 			      : ask(child, argv, in_fd, out_fd, err_fd);
 
-	return r < 0 ? error_set_errno(err, r, "cannot run %s; install squashfs-tools", argv[0])
-		     : 0;
+	return r < 0 ? error_set_errno(err, r, "cannot run %s", argv[0]) : 0;
 }
 
 /* #syscalls storage: recvfrom */
 static int hear(struct child *child)
 {
-	int32_t status = COULD_NOT_RUN;
+	int32_t status = CHILD_NOT_RUN;
 	ssize_t n;
 
 	do
 		n = recv(child->answer, &status, sizeof(status), 0);
 	while (n < 0 && errno == EINTR);
 	close_fdp(&child->answer);
-	return n == (ssize_t)sizeof(status) && status >= 0 ? status : COULD_NOT_RUN;
+	return n == (ssize_t)sizeof(status) && status >= 0 ? status : CHILD_NOT_RUN;
 }
 
 int child_wait(struct child *child)
@@ -150,7 +147,7 @@ int child_wait(struct child *child)
 		return hear(child);
 	while (waitpid(child->pid, &status, 0) < 0)
 		if (errno != EINTR)
-			return COULD_NOT_RUN;
+			return CHILD_NOT_RUN;
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 

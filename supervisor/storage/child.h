@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Helper programs (mksquashfs, unsquashfs): started without a shell, with a fixed environment and
- * only the three standard descriptors, default signals, and reaped by the thread that started them.
- * In the service another process executes them (helper.h); in one-shot commands this one does. Any
- * thread.
+ * Helper programs (mksquashfs, unsquashfs, mkfs.ext4): started without a shell, with a fixed
+ * environment and only the three standard descriptors, default signals, and reaped by the thread
+ * that started them. In the service another process executes them (helper.h); in one-shot commands
+ * this one does. Any thread.
  */
 #pragma once
 
@@ -11,6 +11,8 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+
+#define CHILD_NOT_RUN 127 /* the exit status of a program that could not be executed */
 
 struct child {
 	pid_t pid;  /* -1: it is the helper's */
@@ -28,7 +30,7 @@ void child_use_helper(int socket);
 int child_start(struct child *child, const char *const argv[], int in_fd, int out_fd, int err_fd,
 		struct error *err);
 
-/* Waits for the end. Returns the exit status, or 128 + the signal's number. */
+/* Waits for the end. Returns the exit status, 128 + the signal's number, or CHILD_NOT_RUN. */
 int child_wait(struct child *child);
 
 /* SIGKILL, then waits. */

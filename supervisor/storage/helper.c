@@ -20,6 +20,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "supervisor/storage/child.h"
 #include "supervisor/storage/filters.h"
 
 /*
@@ -78,7 +79,7 @@ _Noreturn static void become_program(char *const argv[], const int *fds, int pro
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && prepare_program(fds, program) == 0 &&
 	    filters_confine_program() == 0)
 		syscall(SYS_execveat, PROGRAM_FD, "", argv, environment, AT_EMPTY_PATH);
-	_exit(127);
+	_exit(CHILD_NOT_RUN);
 }
 
 /* Waits until the program or the caller's interest has ended. */

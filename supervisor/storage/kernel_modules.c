@@ -181,6 +181,8 @@ int kernel_modules_read(const char *squashfs, const char *path, size_t max, char
 
 	if (status < 0)
 		return status;
+	if (status == CHILD_NOT_RUN)
+		return error_set(err, -ENOENT, "unsquashfs cannot be run; install squashfs-tools");
 	if (status > 0)
 		return error_set(err, -ENOENT, "the kernel's addons.squashfs has no readable '%s'",
 				 path);

@@ -235,6 +235,8 @@ static int explain(int log_fd, int status, struct error *err)
 	char *line = NULL;
 	size_t len = 0;
 
+	if (status == CHILD_NOT_RUN)
+		return error_set(err, -ENOENT, "mksquashfs cannot be run; install squashfs-tools");
 	if (lseek(log_fd, 0, SEEK_SET) == 0 && io_read_fd(log_fd, OUTPUT_MAX, &text, &len) == 0) {
 		if (strstr(text, strerror(ENOSPC)))
 			return -ENOSPC;

@@ -16,7 +16,7 @@
 #define COLUMNS                                                                                    \
 	"images.manifest, images.config, images.kernel, images.size_bytes, images.created_ms"
 
-static int db_failed(struct store *store, struct error *err)
+int store_db_failed(struct store *store, struct error *err)
 {
 	int primary = sqlite3_errcode(store->db) & 0xff;
 
@@ -65,7 +65,7 @@ static int check_damage(struct store *store, struct error *err)
 	if (r == SQLITE_CORRUPT || r == SQLITE_NOTADB)
 		return say_damaged(store, sqlite3_errmsg(store->db), err);
 	if (r != SQLITE_OK)
-		return db_failed(store, err);
+		return store_db_failed(store, err);
 	return strcmp(line, "ok") == 0 ? 0 : say_damaged(store, line, err);
 }
 
@@ -76,7 +76,7 @@ static int check_version(struct store *store, struct error *err)
 	if (sqlite3_exec(store->db, "PRAGMA user_version", read_line, line, NULL) != SQLITE_OK ||
 	    sqlite3_exec(store->db, "SELECT count(*) FROM sqlite_schema", read_line, tables,
 			 NULL) != SQLITE_OK)
-		return db_failed(store, err);
+		return store_db_failed(store, err);
 	if (strtol(line, NULL, 10) > SCHEMA_VERSION)
 		return error_set(err, -EPROTONOSUPPORT,
 				 "store %s was written by a newer protect-storage", store->path);
@@ -109,7 +109,7 @@ int store_db_open(struct store *store, struct error *err)
 	if (sqlite3_open_v2(path, &store->db,
 			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX,
 			    NULL) != SQLITE_OK)
-		return db_failed(store, err);
+		return store_db_failed(store, err);
 	sqlite3_extended_result_codes(store->db, 1);
 	sqlite3_busy_timeout(store->db, BUSY_TIMEOUT_MS);
 	r = check_damage(store, err);
@@ -119,7 +119,7 @@ int store_db_open(struct store *store, struct error *err)
 		return r;
 	return sqlite3_exec(store->db, schema, NULL, NULL, NULL) == SQLITE_OK
 		       ? 0
-		       : db_failed(store, err);
+		       : store_db_failed(store, err);
 }
 
 /* Prepares sql and binds the texts a and b (NULL = not there) to ?1 and ?2. */
@@ -142,7 +142,8 @@ static int run(struct store *store, const char *sql, const char *a, const char *
 {
 	_cleanup_(finalizep) sqlite3_stmt *statement = prepare(store, sql, a, b);
 
-	return statement && sqlite3_step(statement) == SQLITE_DONE ? 0 : db_failed(store, err);
+	return statement && sqlite3_step(statement) == SQLITE_DONE ? 0
+								   : store_db_failed(store, err);
 }
 
 /* Whether a query has a row. */
@@ -201,7 +202,7 @@ static int query(struct store *store, const char *sql, const char *a, struct sto
 	if (r == SQLITE_DONE)
 		return 0;
 	if (r != SQLITE_ROW)
-		return db_failed(store, err);
+		return store_db_failed(store, err);
 	r = read_row(store, statement, image, err);
 	if (more)
 		*more = sqlite3_step(statement) == SQLITE_ROW;
@@ -218,11 +219,11 @@ static int insert_image(struct store *store, const struct store_image *image, st
 	statement = prepare(store, "INSERT OR IGNORE INTO images VALUES (?1, ?2, ?3, ?4, ?5)",
 			    manifest, config);
 	if (!statement)
-		return db_failed(store, err);
+		return store_db_failed(store, err);
 	sqlite3_bind_int(statement, 3, image->kernel);
 	sqlite3_bind_int64(statement, 4, (sqlite3_int64)image->size_bytes);
 	sqlite3_bind_int64(statement, 5, (sqlite3_int64)image->created_unix_ms);
-	return sqlite3_step(statement) == SQLITE_DONE ? 0 : db_failed(store, err);
+	return sqlite3_step(statement) == SQLITE_DONE ? 0 : store_db_failed(store, err);
 }
 
 static int begin(struct store *store, struct error *err)
@@ -270,7 +271,7 @@ static int sum_sizes(struct store *store, uint64_t *sum, struct error *err)
 		prepare(store, "SELECT coalesce(sum(size_bytes), 0) FROM images", NULL, NULL);
 
 	if (!statement || sqlite3_step(statement) != SQLITE_ROW)
-		return db_failed(store, err);
+		return store_db_failed(store, err);
 	*sum = (uint64_t)sqlite3_column_int64(statement, 0);
 	return 0;
 }
@@ -390,7 +391,7 @@ int store_list(struct store *store, int (*fn)(void *context, const struct store_
 			    " ORDER BY name IS NULL, name, manifest",
 			    NULL, NULL);
 	if (!statement)
-		return db_failed(store, err);
+		return store_db_failed(store, err);
 	while (!stop && (r = sqlite3_step(statement)) == SQLITE_ROW) {
 		struct store_image image;
 
@@ -399,7 +400,7 @@ int store_list(struct store *store, int (*fn)(void *context, const struct store_
 			return r;
 		stop = fn(context, &image);
 	}
-	return stop < 0 ? stop : stop || r == SQLITE_DONE ? 0 : db_failed(store, err);
+	return stop < 0 ? stop : stop || r == SQLITE_DONE ? 0 : store_db_failed(store, err);
 }
 
 /* Removes the name (if the image was found by one), then the image unless another name is left.

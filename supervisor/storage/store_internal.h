@@ -28,6 +28,10 @@ struct store {
  * or a negative errno with *err set. */
 int store_db_open(struct store *store, struct error *err);
 
+/* What SQLite's last call on the database met, as an error: -ENOSPC, -ENOMEM or -EIO with *err set.
+ */
+int store_db_failed(struct store *store, struct error *err);
+
 /* Whether the database still needs a file: blobs/sha256/HEX, images/HEX.squashfs, kernels/HEX. 1,
  * 0, or a negative errno. */
 int store_db_needs_blob(struct store *store, const char *hex);

@@ -21,17 +21,6 @@ static void unlockp(pthread_mutex_t **lock)
 	pthread_mutex_unlock(*lock);
 }
 
-static int failed(struct store *store, struct error *err)
-{
-	int primary = sqlite3_errcode(store->db) & 0xff;
-
-	if (primary == SQLITE_FULL ||
-	    (primary == SQLITE_IOERR && sqlite3_system_errno(store->db) == ENOSPC))
-		return store_failed(store, -ENOSPC, "write its database", err);
-	return error_set(err, primary == SQLITE_NOMEM ? -ENOMEM : -EIO, "store %s: database: %s",
-			 store->path, sqlite3_errmsg(store->db));
-}
-
 static sqlite3_stmt *prepare(struct store *store, const char *sql, const char *text)
 {
 	sqlite3_stmt *statement = NULL;
@@ -52,8 +41,9 @@ int volume_db_open(struct store *store, struct error *err)
 				     "INTEGER NOT NULL) STRICT;";
 
 	pthread_mutex_lock(lock);
-	return sqlite3_exec(store->db, schema, NULL, NULL, NULL) == SQLITE_OK ? 0
-									      : failed(store, err);
+	return sqlite3_exec(store->db, schema, NULL, NULL, NULL) == SQLITE_OK
+		       ? 0
+		       : store_db_failed(store, err);
 }
 
 static int add(struct store *store, const struct volume *volume, struct error *err)
@@ -63,13 +53,13 @@ static int add(struct store *store, const struct volume *volume, struct error *e
 		volume->name);
 
 	if (!statement)
-		return failed(store, err);
+		return store_db_failed(store, err);
 	sqlite3_bind_text(statement, 2, volume->file, -1, SQLITE_TRANSIENT);
 	sqlite3_bind_int(statement, 3, (int)volume->format);
 	sqlite3_bind_int64(statement, 4, (sqlite3_int64)volume->created_unix_ms);
 	sqlite3_bind_int(statement, 5, VOLUME_MAKING);
 	if (sqlite3_step(statement) != SQLITE_DONE)
-		return failed(store, err);
+		return store_db_failed(store, err);
 	if (sqlite3_changes(store->db) == 0)
 		return error_set(err, -EEXIST,
 				 "a volume '%s' exists already; choose another name or remove it",
@@ -85,7 +75,7 @@ int volume_db_add(struct store *store, const struct volume *volume, struct error
 	pthread_mutex_lock(lock);
 	statement = prepare(store, "SELECT count(*) FROM volumes", NULL);
 	if (!statement || sqlite3_step(statement) != SQLITE_ROW)
-		return failed(store, err);
+		return store_db_failed(store, err);
 	if (sqlite3_column_int(statement, 0) >= (int)VOLUMES_MAX)
 		return error_set(err, -ENOSPC, "there are %u volumes already; remove one",
 				 VOLUMES_MAX);
@@ -119,7 +109,7 @@ int volume_db_find(struct store *store, const char *name, struct volume *out, st
 				 "'protect volume create' makes one",
 				 name);
 	if (r != SQLITE_ROW)
-		return failed(store, err);
+		return store_db_failed(store, err);
 	state = read_row(statement, out);
 	if (state != VOLUME_READY)
 		return error_set(err, -EBUSY, "volume '%s' is just being %s", out->name,
@@ -146,7 +136,7 @@ int volume_db_list(struct store *store, enum volume_state state, struct volume *
 	while (statement && (r = sqlite3_step(statement)) == SQLITE_ROW && *n < VOLUMES_MAX)
 		read_row(statement, &all[(*n)++]);
 	if (r != SQLITE_DONE && r != SQLITE_ROW)
-		return failed(store, err);
+		return store_db_failed(store, err);
 	*out = steal_ptr(&all);
 	return 0;
 }
@@ -160,7 +150,8 @@ int volume_db_set(struct store *store, const char *file, enum volume_state state
 	statement = prepare(store, "UPDATE volumes SET state = ?2 WHERE file = ?1", file);
 	if (statement)
 		sqlite3_bind_int(statement, 2, (int)state);
-	return statement && sqlite3_step(statement) == SQLITE_DONE ? 0 : failed(store, err);
+	return statement && sqlite3_step(statement) == SQLITE_DONE ? 0
+								   : store_db_failed(store, err);
 }
 
 int volume_db_delete(struct store *store, const char *file, struct error *err)
@@ -170,5 +161,6 @@ int volume_db_delete(struct store *store, const char *file, struct error *err)
 
 	pthread_mutex_lock(lock);
 	statement = prepare(store, "DELETE FROM volumes WHERE file = ?1", file);
-	return statement && sqlite3_step(statement) == SQLITE_DONE ? 0 : failed(store, err);
+	return statement && sqlite3_step(statement) == SQLITE_DONE ? 0
+								   : store_db_failed(store, err);
 }

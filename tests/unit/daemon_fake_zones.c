@@ -35,10 +35,12 @@
 #define DISKS_MAX     16
 #define CONTROLS_MAX  8
 #define HANGING_VCPUS 3u
+#define HOLDING_VCPUS 5u /* lets go of a disk when it is asked for the second time */
 
 struct disk {
 	char serial[24];
 	int fd, loop_fd, number;
+	bool leaving;
 };
 
 static struct fake {
@@ -98,7 +100,7 @@ static int attach(const char *serial, bool read_only, int fd)
 
 	for (int i = 0; i < DISKS_MAX; i++)
 		if (fake.disks[i].fd > 0 && strcmp(fake.disks[i].serial, serial) == 0)
-			return -EEXIST;
+			return fake.disks[i].leaving ? -EBUSY : -EEXIST;
 	for (int i = 0; i < DISKS_MAX; i++) {
 		struct disk *disk = &fake.disks[i];
 		char path[32];
@@ -125,6 +127,11 @@ static int detach(const char *serial)
 
 		if (disk->fd <= 0 || strcmp(disk->serial, serial) != 0)
 			continue;
+		if (fake.vcpus == HOLDING_VCPUS && !disk->leaving) {
+			disk->leaving = true;
+			return -ETIMEDOUT;
+		}
+		disk->leaving = false;
 		close_fdp(&disk->loop_fd);
 		close_fdp(&disk->fd);
 		return 0;

@@ -10,6 +10,7 @@ survival() {
 	protect zone launch --name one --max-memory 64 --wait >/dev/null
 	protect workload launch --zone one --name w1 --wait "oci:$work/box" -- /bin/sh -c 'echo up; exec sleep 1000' >/dev/null
 	a_disk_is_held
+	a_disk_is_leaving
 	clients_are_told
 	a_zone_takes_no_connection
 	a_zone_ends_while_its_limits_are_set
@@ -55,6 +56,15 @@ a_disk_is_held() {
 	expect ready zone held state
 	expect there protect workload exec h2 -- echo there
 	protect zone destroy -W held
+}
+
+# A disk that the guest was asked for in vain may go at any moment: a launch that wants it has it go first.
+a_disk_is_leaving() {
+	protect zone launch --name slow --max-memory 128 --max-cpus 5 --wait >/dev/null
+	protect workload launch --zone slow --name s1 --wait "oci:$work/box" -- /bin/sleep 1000 >/dev/null
+	protect workload destroy -W s1
+	expect there protect workload launch --zone slow --name s2 --attach "oci:$work/box" -- echo there
+	protect zone destroy -W slow
 }
 
 # launch_is_late: in place of protect-launch, one that sets limits when $work/go is there and knows of no runner's end.

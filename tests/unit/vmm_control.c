@@ -248,11 +248,15 @@ Test(control, disks_come_and_go_with_consent_and_without)
 	cr_assert_eq(detach(&f, "", 0, true), ENOENT);
 	detach(&f, "d", 100, false);
 	cr_assert_eq(f.n_answers, 0);
+	cr_assert_eq(attach(&f, "d", fd), EBUSY);
+	f.n_answers = 0;
 	cr_assert_eq(detach(&f, "d", 0, true), EBUSY);
 	f.n_answers = 0;
 	run(&f, 150);
 	cr_assert_eq(f.n_answers, 1);
 	cr_assert_eq(f.error, ETIMEDOUT);
+	cr_assert_eq(attach(&f, "d", fd), EBUSY, "it may still let go");
+	f.n_answers = 0;
 	detach(&f, "d", 0, true);
 	run(&f, 50);
 	cr_assert_eq(f.n_answers, 1);
@@ -278,6 +282,7 @@ Test(control, a_paused_guest_is_asked_but_loses_nothing)
 	cr_expect_eq(f.error, ETIMEDOUT);
 	cr_expect_eq(f.machine->disks.disks[0].slot.state, SLOT_PLUGGED);
 	cr_expect(f.machine->pci.down, "it finds the request when it goes on");
+	cr_expect_eq(attach(&f, "d", fd), EBUSY);
 	f.machine->vcpus.paused = false;
 	detach(&f, "d", 10, true);
 	run(&f, 50);
