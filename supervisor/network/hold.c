@@ -25,7 +25,10 @@ static socklen_t make_name(const struct publish *publish, int family, struct soc
 	return sizeof(ipv6);
 }
 
-/* #syscalls network: socket(AF_INET) socket(AF_INET6) bind setsockopt(_, SOL_IPV6, IPV6_V6ONLY)
+/*
+ * #syscalls network: socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC)
+ *	socket(AF_INET, SOCK_DGRAM|SOCK_CLOEXEC) socket(AF_INET6, SOCK_STREAM|SOCK_CLOEXEC)
+ *	socket(AF_INET6, SOCK_DGRAM|SOCK_CLOEXEC) bind setsockopt(_, IPPROTO_IPV6, IPV6_V6ONLY)
  *	setsockopt(_, SOL_SOCKET, SO_RCVBUF) close
  */
 static int hold_one(const struct publish *publish, int family)

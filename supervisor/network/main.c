@@ -5,6 +5,7 @@
  * thread. What it made stays when it ends: zones keep their network.
  */
 #include <errno.h>
+#include <nss.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,10 +17,12 @@
 
 #include "base/cleanup.h"
 #include "base/config.h"
+#include "base/denied.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/options.h"
 #include "base/util.h"
+#include "supervisor/network/filters.h"
 #include "supervisor/network/server.h"
 #include "supervisor/network/sysctl.h"
 #include "supervisor/network/tap.h"
@@ -74,15 +77,25 @@ static int run(const struct options *o, struct links *links, struct settings *se
 	_cleanup_(close_fdp) int notify = notify_open();
 	struct server *server = NULL;
 	struct ops ops = {.links = links};
-	int r = settings_read(settings, o->config ? o->config : CONFIG_DEFAULT_PATH,
-			      o->config != NULL, err);
+	int r;
 
+	denied_watch("protect-network", o->socket);
+	r = filters_confine_start();
+	if (r < 0)
+		return error_set_errno(err, r, "no seccomp filter can be taken on");
+	r = settings_read(settings, o->config ? o->config : CONFIG_DEFAULT_PATH, o->config != NULL,
+			  err);
 	if (r == 0 && getrandom(&ops.instance, sizeof(ops.instance), 0) < 0)
 		r = error_set_errno(err, -errno, "no random number");
 	if (r == 0)
 		r = server_open(&server, o->socket, o->allow_uid, err);
 	if (r == 0)
 		r = prepare_host(links, settings, err);
+	if (r == 0) {
+		r = filters_confine_running();
+		if (r < 0)
+			error_set_errno(err, r, "no seccomp filter can be taken on");
+	}
 	if (r == 0) {
 		log_info("socket=%s links=%u ready", o->socket, links->n);
 		notify_send(notify, "READY=1");
@@ -108,6 +121,9 @@ int main(int argc, char **argv)
 			  &o) < 0)
 		return EXIT_FAILURE;
 	links.state_path = o.state;
+	/* Names of protocols come from /etc/protocols: no library is loaded any more for others'.
+	 */
+	__nss_configure_lookup("protocols", "files");
 	umask(077);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	signal(SIGPIPE, SIG_IGN);

@@ -16,9 +16,17 @@ struct nft {
 };
 
 /*
- * libnftables makes a socket a command, and asks the kernel what is there first.
- * #syscalls network: socket(AF_NETLINK) bind getsockname setsockopt(_, SOL_SOCKET)
- *	setsockopt(_, SOL_NETLINK) getsockopt(_, SOL_SOCKET) sendmsg recvmsg select pselect6 close
+ * One socket for all commands. libnftables reads names of marks, groups and the like from files
+ * that may be there, and makes room in its socket for what it sends.
+ *
+ * #syscalls network.start: socket(AF_NETLINK) bind getsockname setsockopt(_, SOL_NETLINK)
+ *	getuid geteuid newfstatat(_, _, _, 0) newfstatat(_, _, _, AT_EMPTY_PATH) openat read
+ *	lseek close
+ *
+ * #syscalls network: setsockopt(_, SOL_SOCKET, SO_SNDBUF) setsockopt(_, SOL_SOCKET, SO_RCVBUF)
+ *	setsockopt(_, SOL_SOCKET, SO_SNDBUFFORCE) setsockopt(_, SOL_SOCKET, SO_RCVBUFFORCE)
+ *	getsockopt(_, SOL_SOCKET, SO_SNDBUF) getsockopt(_, SOL_SOCKET, SO_RCVBUF)
+ *	sendmsg recvmsg recvfrom sendto(_, _, _, 0) pselect6 getpid close
  */
 int nft_open(struct nft **out, struct error *err)
 {
@@ -30,6 +38,8 @@ int nft_open(struct nft **out, struct error *err)
 	if (!nft || !nft->context)
 		return error_set(err, -ENOMEM, "libnftables cannot be used");
 	nft_ctx_clear_include_paths(nft->context);
+	/* What it lists it would look up in /etc/services otherwise. */
+	nft_ctx_output_set_flags(nft->context, NFT_CTX_OUTPUT_NUMERIC_ALL);
 	nft_ctx_buffer_output(nft->context);
 	nft_ctx_buffer_error(nft->context);
 	return 0;

@@ -41,8 +41,11 @@ int route_error(int r, const char *what, const char *name, struct error *err)
 	return error_set(err, to_errno(r), "%s %s: %s", what, name, nl_geterror(r));
 }
 
-/* #syscalls network.start: socket(AF_NETLINK) bind getsockname setsockopt(_, SOL_SOCKET)
- * #syscalls network: sendmsg recvmsg
+/*
+ * #syscalls network.start: socket(AF_NETLINK) bind getsockname getpid
+ *	setsockopt(_, SOL_SOCKET, SO_SNDBUF) setsockopt(_, SOL_SOCKET, SO_RCVBUF)
+ *
+ * #syscalls network: sendmsg recvmsg poll
  */
 int route_open(struct route **out, struct error *err)
 {

@@ -152,7 +152,7 @@ static void write_neighbours(FILE *out, const struct nic *nic, const struct sett
 		address_link_local(nic->mac, &address);
 		write_rule(out, nic);
 		fprintf(out,
-			"ether type ip6 ip6 saddr { %s, %s } ip6 hoplimit 255 meta l4proto icmpv6 "
+			"ether type ip6 ip6 saddr { %s, %s } ip6 hoplimit 255 meta l4proto 58 "
 			"icmpv6 type nd-neighbor-solicit @th,64,128 " ROUTER " accept\n",
 			address_format(&nic->ipv6, zone), address_format(&address, gateway));
 	}
@@ -170,9 +170,9 @@ static void write_packets(FILE *out, const struct nic *nic)
 	if (nic->ipv4.family) {
 		address_format(&nic->ipv4, zone);
 		write_rule(out, nic);
-		fprintf(out, "ether type ip meta l4proto udp udp sport 67 udp dport 68 drop\n");
+		fprintf(out, "ether type ip meta l4proto 17 udp sport 67 udp dport 68 drop\n");
 		write_rule(out, nic);
-		fprintf(out, "ether type ip meta l4proto icmp icmp type { redirect, "
+		fprintf(out, "ether type ip meta l4proto 1 icmp type { redirect, "
 			     "router-advertisement } drop\n");
 		write_rule(out, nic);
 		fprintf(out,
@@ -183,9 +183,9 @@ static void write_packets(FILE *out, const struct nic *nic)
 	if (nic->ipv6.family) {
 		address_format(&nic->ipv6, zone);
 		write_rule(out, nic);
-		fprintf(out, "ether type ip6 meta l4proto udp udp sport 547 udp dport 546 drop\n");
+		fprintf(out, "ether type ip6 meta l4proto 17 udp sport 547 udp dport 546 drop\n");
 		write_rule(out, nic);
-		fprintf(out, "ether type ip6 meta l4proto icmpv6 icmpv6 type 130-255 drop\n");
+		fprintf(out, "ether type ip6 meta l4proto 58 icmpv6 type 130-255 drop\n");
 		write_rule(out, nic);
 		fprintf(out,
 			"ether type ip6 meta pkttype host ip6 saddr %s ip6 daddr != { ::/128, "

@@ -39,6 +39,7 @@ struct server {
 	uint8_t packet[OPS_PACKET_MAX];
 };
 
+/* #syscalls network.start: rt_sigprocmask signalfd4 */
 int server_open(struct server **out, const char *path, uid_t allowed_uid, struct error *err)
 {
 	struct server *server = calloc(1, sizeof(*server));
@@ -80,7 +81,7 @@ static void refuse(int fd)
 	io_refuse(fd, packet, protect__network__reply__pack(&reply, packet));
 }
 
-/* #syscalls network: poll read close */
+/* #syscalls network: poll read close unlink */
 static void accept_client(struct server *server)
 {
 	_cleanup_(close_fdp) int fd = io_accept(server->listener, SOCK_NONBLOCK, &server->reserve);

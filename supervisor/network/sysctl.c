@@ -14,7 +14,7 @@
 
 #define NET "/proc/sys/net"
 
-/* #syscalls network: openat read write close */
+/* #syscalls network: openat read write access close */
 static int write_value(const char *path, const char *value)
 {
 	_cleanup_(close_fdp) int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -47,7 +47,7 @@ bool sysctl_has_ipv6(void)
 	return access(NET "/ipv6/conf/all/forwarding", F_OK) == 0;
 }
 
-/* #syscalls network.start: newfstatat(_, _, _, AT_EMPTY_PATH) getdents64 lseek */
+/* #syscalls network.start: openat newfstatat(_, _, _, AT_EMPTY_PATH) getdents64 lseek */
 static void keep_router_advertisements(void)
 {
 	DIR *dir = opendir(NET "/ipv6/conf");

@@ -30,13 +30,17 @@ load helpers
 	jq -e 'type == "array"' <<<"$output"
 }
 
-@test "services run without privilege, launch apart" {
+@test "services run without privilege, launch and network apart" {
 	local service pid
 	for service in protect-daemon protect-storage; do
 		pid=$(pgrep -xo "$service")
 		[ "$(stat -c %u "/proc/$pid")" -ne 0 ]
 		grep -E '^Cap(Eff|Prm|Bnd):' "/proc/$pid/status" | awk '{ if ($2 !~ /^0+$/) exit 1 }'
 	done
+	# NET_ADMIN and NET_BIND_SERVICE.
+	pid=$(pgrep -xo protect-network)
+	[ "$(stat -c %u "/proc/$pid")" -ne 0 ]
+	grep -E '^Cap(Eff|Prm|Bnd):' "/proc/$pid/status" | awk '{ if ($2 != "0000000000001400") exit 1 }'
 }
 
 @test "a killed daemon answers again within seconds" {
@@ -56,7 +60,7 @@ load helpers
 
 @test "any killed service is back within seconds" {
 	local service pid
-	for service in protect-storage protect-launch protect-daemon; do
+	for service in protect-storage protect-launch protect-network protect-daemon; do
 		pid=$(pgrep -xo "$service")
 		kill -KILL "$pid"
 		wait_until 15 eval "pid=\$(pgrep -xo $service) && [ \$pid -ne $pid ]"

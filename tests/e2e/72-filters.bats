@@ -33,14 +33,14 @@ runner_pid() {
 }
 
 @test "every service has its filters, and none was denied a call" {
-	for service in protect-daemon protect-launch protect-storage storage-helper; do
+	for service in protect-daemon protect-launch protect-network protect-storage storage-helper; do
 		pid=$(pgrep -ox "$service")
 		for task in /proc/"$pid"/task/*; do
 			grep -qE '^Seccomp:[[:space:]]+2$' "$task/status"
 			grep -qE '^NoNewPrivs:[[:space:]]+1$' "$task/status"
 		done
 	done
-	for folder in protect protect-launch protect-storage; do
+	for folder in protect protect-launch protect-network protect-storage; do
 		[ -e "/run/$folder/denied" ]
 		[ ! -s "/run/$folder/denied" ] || { echo "$folder: $(cat "/run/$folder/denied")" && return 1; }
 	done

@@ -32,15 +32,15 @@ start_alone() {
 
 @test "services start when somebody comes to their sockets, and again when they are killed" {
 	local service pid
-	for service in protect-daemon protect-launch protect-storage; do
+	for service in protect-daemon protect-launch protect-network protect-storage; do
 		systemctl stop "$service.service"
 		systemctl --quiet is-active "$service.socket"
 	done
 	protect image list # asks the daemon, and that the store
 	systemctl --quiet is-active protect-daemon.service
 	systemctl --quiet is-active protect-storage.service
-	systemctl start protect-launch.service
-	for service in protect-daemon protect-launch protect-storage; do
+	systemctl start protect-launch.service protect-network.service
+	for service in protect-daemon protect-launch protect-network protect-storage; do
 		pid=$(property "$service" MainPID)
 		[ "$pid" -ne 0 ]
 		kill -KILL "$pid"
@@ -50,13 +50,14 @@ start_alone() {
 }
 
 @test "units, users and folders are without fault" {
-	run systemd-analyze verify protect.target protect.slice protect-{daemon,launch,storage}.{socket,service}
+	run systemd-analyze verify protect.target protect.slice protect-{daemon,launch,network,storage}.{socket,service}
 	echo "$output"
 	[ "$status" -eq 0 ]
 	[ -z "$output" ]
 	[ "$(stat -c '%U:%G %a' /run/protect/daemon.sock)" = "protect:protect 660" ]
 	systemd-analyze security --no-pager --threshold=15 protect-daemon protect-storage
 	systemd-analyze security --no-pager --threshold=60 protect-launch
+	systemd-analyze security --no-pager --threshold=30 protect-network
 }
 
 @test "a daemon that hangs is ended by the watchdog and started again" {

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <sched.h>
 #include <signal.h>
@@ -46,10 +47,13 @@ enum profile {
 	HELPER = 16,
 	PROGRAM = 32,
 	LAUNCH = 64,
+	NETWORK_START = 128,
+	NETWORK = 256,
+	NETWORKS = NETWORK_START | NETWORK,
 	DAEMONS = DAEMON_START | DAEMON,
 	STORES = STORAGE_START | STORAGE,
 	EXECUTING = HELPER | PROGRAM,
-	ALL = 127,
+	ALL = 511,
 };
 
 static const struct {
@@ -64,6 +68,8 @@ static const struct {
 	{HELPER, "storage helper", &filter_storage_helper},
 	{PROGRAM, "mksquashfs", &filter_storage_program},
 	{LAUNCH, "launch", &filter_launch},
+	{NETWORK_START, "network start", &filter_network_start},
+	{NETWORK, "network", &filter_network_running},
 };
 
 struct attempt {
@@ -84,7 +90,7 @@ static const struct attempt denied[] = {
 	{"fork", ALL & ~HELPER, SYS_clone, {SIGCHLD, 0, 0, 0, 0}},
 	{"vfork", ALL, SYS_vfork, {0}},
 	{"clone of namespaces", ALL, SYS_clone, {CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0}},
-	{"clone3", DAEMONS, SYS_clone3, {0, 0}},
+	{"clone3", DAEMONS | NETWORKS, SYS_clone3, {0, 0}},
 	{"unshare", ALL, SYS_unshare, {CLONE_NEWUSER}},
 	{"unshare mounts", ALL, SYS_unshare, {CLONE_NEWNS}},
 	{"setns", ALL, SYS_setns, {-1, 0}},
@@ -93,7 +99,7 @@ static const struct attempt denied[] = {
 	{"write another's memory", ALL, SYS_process_vm_writev, {-1, 0, 0, 0, 0, 0}},
 	{"kcmp", ALL, SYS_kcmp, {-1, -1, 0, 0, 0}},
 	{"pidfd_getfd", ALL, SYS_pidfd_getfd, {-1, 0, 0}},
-	{"kill", DAEMONS | STORES | PROGRAM, SYS_kill, {-2, SIGKILL}},
+	{"kill", DAEMONS | STORES | PROGRAM | NETWORKS, SYS_kill, {-2, SIGKILL}},
 	{"kill with another signal", ALL, SYS_kill, {-2, SIGUSR1}},
 	{"tgkill", ALL, SYS_tgkill, {-2, -2, SIGKILL}},
 	{"rt_sigqueueinfo", ALL, SYS_rt_sigqueueinfo, {-2, 0, 0}},
@@ -116,18 +122,18 @@ static const struct attempt denied[] = {
 	{"capset", ALL & ~LAUNCH, SYS_capset, {0, 0}},
 	{"keep capabilities", ALL, SYS_prctl, {PR_SET_KEEPCAPS, 1, 0, 0, 0}},
 	{"be dumpable", ALL, SYS_prctl, {PR_SET_DUMPABLE, 1, 0, 0, 0}},
-	{"another filter", DAEMON | STORAGE | PROGRAM, SYS_seccomp, {1, 0, 0}},
+	{"another filter", DAEMON | STORAGE | PROGRAM | NETWORK, SYS_seccomp, {1, 0, 0}},
 	{"another's filter by prctl", ALL, SYS_prctl, {PR_SET_SECCOMP, 2, 0}},
 	{"filters that are notified", ALL, SYS_seccomp, {1, 8, 0}},
-	{"SIGSYS taken", DAEMONS | STORES, SYS_rt_sigaction, {SIGSYS, 0, 0, 8}},
+	{"SIGSYS taken", DAEMONS | STORES | NETWORKS, SYS_rt_sigaction, {SIGSYS, 0, 0, 8}},
 	{"writable code", ALL, SYS_mmap, {0, 4096, RWX, PRIVATE, -1, 0}},
 	{"code out of nothing", ALL, SYS_mmap, {0, 4096, RX, PRIVATE, -1, 0}},
 	{"code out of a file",
-	 DAEMONS | STORES | LAUNCH,
+	 DAEMONS | STORES | LAUNCH | NETWORKS,
 	 SYS_mmap,
 	 {0, 4096, RX, MAP_PRIVATE, -1, 0}},
 	{"code of a library",
-	 DAEMONS | STORES | LAUNCH,
+	 DAEMONS | STORES | LAUNCH | NETWORKS,
 	 SYS_mmap,
 	 {0, 4096, RX, MAP_PRIVATE | MAP_FIXED | MAP_DENYWRITE, -1, 0}},
 	{"mprotect to code", ALL, SYS_mprotect, {0, 0, RX}},
@@ -156,8 +162,12 @@ static const struct attempt denied[] = {
 	{"packets", ALL, SYS_socket, {AF_PACKET, SOCK_RAW, 0}},
 	{"vsock", ALL, SYS_socket, {AF_VSOCK, SOCK_STREAM, 0}},
 	{"the network", LAUNCH | EXECUTING, SYS_socket, {AF_INET, SOCK_STREAM, 0}},
-	{"netlink", DAEMONS | LAUNCH | EXECUTING, SYS_socket, {AF_NETLINK, SOCK_RAW, 0}},
-	{"unix sockets", EXECUTING, SYS_socket, {AF_UNIX, SOCK_STREAM, 0}},
+	{"netlink", DAEMONS | LAUNCH | EXECUTING | NETWORK, SYS_socket, {AF_NETLINK, SOCK_RAW, 0}},
+	{"raw packets", NETWORKS, SYS_socket, {AF_INET, SOCK_RAW, 0}},
+	{"a port that is listened at", NETWORK, SYS_listen, {-1, 0}},
+	{"a connection", NETWORKS, SYS_connect, {-1, 0, 0}},
+	{"a tap for ever", NETWORKS, SYS_ioctl, {-1, TUNSETPERSIST, 1}},
+	{"unix sockets", EXECUTING | NETWORK, SYS_socket, {AF_UNIX, SOCK_STREAM, 0}},
 	{"shmget", ALL, SYS_shmget, {0, 0, 0}},
 	{"mq_open", ALL, SYS_mq_open, {TEXT("x"), 0, 0, 0}},
 	{"KVM", ALL & ~LAUNCH, SYS_ioctl, {-1, KVM_CREATE_VM, 0}},
@@ -185,6 +195,9 @@ static const struct attempt needed[] = {
 	 STORES,
 	 SYS_mmap,
 	 {0, 4096, PROT_READ, MAP_PRIVATE | MAP_DENYWRITE, -1, 0}},
+	{"a tap", NETWORKS, SYS_ioctl, {-1, TUNSETIFF, 0}},
+	{"netlink", NETWORK_START, SYS_socket, {AF_NETLINK, -1, 0}},
+	{"a published port", NETWORK, SYS_socket, {AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0}},
 	{"threads by clone", STORES, SYS_clone3, {0, 0}},
 };
 

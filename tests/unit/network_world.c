@@ -107,17 +107,22 @@ static int new_namespace(int back)
 
 static void set_up_public(struct world *w)
 {
-	pid_t pid = fork();
+	int ready[2];
+	char byte;
+	pid_t pid;
 
+	cr_assert_eq(pipe(ready), 0);
+	pid = fork();
 	/* Links are moved to processes. */
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (setns(w->places[PUBLIC], CLONE_NEWNET) == 0)
+		if (setns(w->places[PUBLIC], CLONE_NEWNET) == 0 && write(ready[1], "", 1) == 1)
 			pause();
 		_exit(1);
 	}
-	w->anchor = pid;
-	usleep(50000);
+	close(ready[1]);
+	cr_assert_eq(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
 	cr_assert_eq(run_in(w, HOST,
 			    "ip link set lo up && ip link add up0 type veth peer name down0 && "
 			    "ip link set down0 netns %d && ip addr add " HOST_IPV4
@@ -193,7 +198,8 @@ static void become_service(const struct world *w)
 	dup2(log, 2);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	execlp("setpriv", "setpriv", "--reuid", SERVICE_UID, "--regid", SERVICE_UID,
-	       "--clear-groups", "--inh-caps=-all,+net_admin,+net_bind_service",
+	       "--clear-groups", "--pdeathsig", "KILL",
+	       "--inh-caps=-all,+net_admin,+net_bind_service",
 	       "--ambient-caps=-all,+net_admin,+net_bind_service",
 	       "--bounding-set=-all,+net_admin,+net_bind_service", "--no-new-privs", path,
 	       "--socket", w->socket, "--state", w->state, "--config", w->config, "--allow-uid",

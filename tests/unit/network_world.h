@@ -41,8 +41,8 @@ struct zone {
 struct world {
 	char dir[32];
 	char socket[64], state[64], config[64], log[64];
-	pid_t service, anchor; /* anchor: holds the public namespace while it is set up */
-	int places[N_PLACES];  /* network namespaces */
+	pid_t service;
+	int places[N_PLACES]; /* network namespaces */
 	struct zone a, b;
 };
 
