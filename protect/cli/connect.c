@@ -13,6 +13,8 @@
 #include "protect/cli/bars.h"
 #include "protect/cli/output.h"
 
+#define REPLY_MAX (16u * 1024 * 1024)
+
 const char *connection_path(void)
 {
 	const char *path = getenv("PROTECT_SOCKET");
@@ -34,12 +36,34 @@ static void show_progress(const struct connection *connection,
 	}
 }
 
+static void add_part(struct connection *connection, const Protect__Control__ReplyPart *part)
+{
+	uint8_t *longer;
+
+	if (part->data.len > REPLY_MAX - connection->parts_len)
+		return; /* what is left cannot be read, and that is told */
+	longer = realloc(connection->parts, connection->parts_len + part->data.len + 1);
+	if (!longer)
+		return;
+	if (part->data.len)
+		memcpy(longer + connection->parts_len, part->data.data, part->data.len);
+	connection->parts = longer;
+	connection->parts_len += part->data.len;
+}
+
 static void on_event(void *user, struct idm *idm, uint32_t kind, const void *data, size_t len)
 {
 	struct connection *connection = user;
 	Protect__Control__Progress *progress;
+	Protect__Control__ReplyPart *part;
 
 	(void)idm;
+	if (kind == PROTECT__CONTROL__EVENT_KIND__EVENT_REPLY_PART) {
+		part = protect__control__reply_part__unpack(NULL, len, data);
+		if (part)
+			add_part(connection, part);
+		protect__control__reply_part__free_unpacked(part, NULL);
+	}
 	if (kind != PROTECT__CONTROL__EVENT_KIND__EVENT_PROGRESS)
 		return;
 	progress = protect__control__progress__unpack(NULL, len, data);
@@ -97,6 +121,7 @@ struct connection *connection_free(struct connection *connection)
 	output_progress_end();
 	connection->idm = idm_free(connection->idm);
 	close_fdp(&connection->fd);
+	free(connection->parts);
 	free(connection);
 	return NULL;
 }
@@ -116,14 +141,17 @@ static void on_reply(void *user, int error, const char *text, const void *payloa
 	snprintf(reply->text, sizeof(reply->text), "%s", text);
 	if (error)
 		return;
-	reply->payload = malloc(len + 1);
+	/* The daemon sends all parts and the last one in one go. */
+	reply->payload = realloc(reply->connection->parts, reply->connection->parts_len + len + 1);
 	if (!reply->payload) {
 		reply->error = -ENOMEM;
 		return;
 	}
 	if (len)
-		memcpy(reply->payload, payload, len);
-	reply->len = len;
+		memcpy(reply->payload + reply->connection->parts_len, payload, len);
+	reply->len = reply->connection->parts_len + len;
+	reply->connection->parts = NULL;
+	reply->connection->parts_len = 0;
 }
 
 int connection_start(struct connection *connection, uint32_t method,
@@ -133,6 +161,7 @@ int connection_start(struct connection *connection, uint32_t method,
 	_cleanup_(freep) uint8_t *data = malloc(len + 1);
 	int r = -ENOMEM;
 
+	reply->connection = connection;
 	if (data) {
 		protobuf_c_message_pack(message, data);
 		r = idm_call(connection->idm, method, data, len, 0, on_reply, reply,

@@ -27,12 +27,16 @@ struct connection {
 	bool lost;
 	uint64_t call_id; /* whose progress is shown */
 	bool layer_lines; /* of a pull, where there is no terminal */
+	/* The first parts of a long answer; the rest of it is what comes next. */
+	uint8_t *parts;
+	size_t parts_len;
 	/* Takes the progress instead of its being shown; or NULL. */
 	void (*progress)(const Protect__Control__Progress *progress);
 };
 
 /* The answer to a call; zero-initialise. */
 struct reply {
+	struct connection *connection;
 	bool done;
 	int error; /* 0 or a negative errno */
 	char text[512];

@@ -303,17 +303,37 @@ void server_reply_raw(struct daemon *d, struct ticket ticket, const void *payloa
 		idm_reply(idm, ticket.request, 0, NULL, payload, len);
 }
 
+static int send_part(struct idm *idm, uint64_t request, uint8_t *data, size_t len)
+{
+	Protect__Control__ReplyPart part = PROTECT__CONTROL__REPLY_PART__INIT;
+	_cleanup_(freep) uint8_t *packed = NULL;
+
+	part.request_id = request;
+	part.data.data = data;
+	part.data.len = len;
+	packed = malloc(protect__control__reply_part__get_packed_size(&part));
+	return packed ? idm_event(idm, PROTECT__CONTROL__EVENT_KIND__EVENT_REPLY_PART, packed,
+				  protect__control__reply_part__pack(&part, packed))
+		      : -ENOMEM;
+}
+
 void server_reply(struct daemon *d, struct ticket ticket, const ProtobufCMessage *message)
 {
-	size_t len = protobuf_c_message_get_packed_size(message);
+	size_t len = protobuf_c_message_get_packed_size(message), done = 0;
 	_cleanup_(freep) uint8_t *payload = malloc(len ? len : 1);
+	struct idm *idm = server_session(d, ticket.client);
+	int r = payload ? 0 : -ENOMEM;
 
-	if (!payload) {
-		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
+	if (!idm)
 		return;
-	}
-	protobuf_c_message_pack(message, payload);
-	server_reply_raw(d, ticket, payload, len);
+	if (r == 0)
+		protobuf_c_message_pack(message, payload);
+	for (; r == 0 && len - done > SERVER_PART_BYTES; done += SERVER_PART_BYTES)
+		r = send_part(idm, ticket.request, payload + done, SERVER_PART_BYTES);
+	if (r == 0)
+		server_reply_raw(d, ticket, payload + done, len - done);
+	else
+		server_fail(d, ticket, r, "protect-daemon is out of memory");
 }
 
 void server_reply_empty(struct daemon *d, struct ticket ticket)

@@ -11,6 +11,7 @@
 #include "supervisor/daemon/daemon.h"
 
 #define SERVER_CLIENTS_MAX	64u
+#define SERVER_PART_BYTES	(64u * 1024) /* of an answer; a longer one comes in parts */
 #define SERVER_USER_CLIENTS_MAX 32u /* of one user but root: no user locks the others out */
 
 /* Starts to listen. Returns 0 or a negative errno with text. */

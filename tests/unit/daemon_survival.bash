@@ -21,6 +21,7 @@ survival() {
 	others_without_descriptors
 	no_memory
 	a_state_that_cannot_be_read
+	a_list_as_long_as_can_be
 	a_store_that_cannot_be_read
 	protect zone destroy -W one
 	wait_until nothing_left
@@ -380,6 +381,32 @@ a_state_that_cannot_be_read() {
 	refuses_state "$db was written by a newer protect-daemon"
 	cp "$work/good.db" "$db"
 	rm -f "$db"-*
+	start_daemon
+	all_is_there
+}
+
+# More than one packet holds: copies of the zone, ended, that an earlier daemon left in the list.
+a_list_as_long_as_can_be() {
+	kill "$daemon"
+	wait "$daemon" || true
+	python3 - "$work/state/daemon.db" <<-'EOF'
+		import sqlite3, sys, uuid
+		db = sqlite3.connect(sys.argv[1])
+		columns = [c[1] for c in db.execute("PRAGMA table_info(zones)")]
+		one = dict(zip(columns, db.execute("SELECT * FROM zones WHERE name = 'one'").fetchone()))
+		for i in range(1500):
+		    row = {**one, "uuid": str(uuid.uuid4()), "name": f"old-{i}", "state": 3, "slot": None, "reason": "poweroff"}
+		    db.execute(f"INSERT INTO zones ({','.join(row)}) VALUES ({','.join('?' * len(row))})", list(row.values()))
+		db.commit()
+	EOF
+	start_daemon
+	expect 1501 bash -c "'$bin/protect' zone list -o json | jq length"
+	expect 'poweroff' zone old-1499 reason
+	protect zone destroy -W old-1499
+	expect 1500 bash -c "'$bin/protect' zone list -o json | jq length"
+	kill "$daemon"
+	wait "$daemon" || true
+	python3 -c 'import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute("DELETE FROM zones WHERE name LIKE \"old-%\""); c.commit()' "$work/state/daemon.db"
 	start_daemon
 	all_is_there
 }
