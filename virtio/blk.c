@@ -16,8 +16,7 @@
 #include "base/util.h"
 #include "virtio/blk_request.h"
 
-#define QUEUE_SIZE	 256u
-#define SEG_MAX		 (QUEUE_SIZE / 2 - 2)
+#define SEG_MAX		 (VIRTIO_QUEUE_SIZE / 2 - 2)
 #define TRIM_SECTORS_MAX 0x3fffffu
 #define PHYSICAL_BLOCK	 4096u
 /*
@@ -489,6 +488,11 @@ static void reset_queue(struct virtio_dev *dev, unsigned index, void (*drained)(
 	queue_maybe_drained(queue);
 }
 
+static bool writes_unplugged(const struct virtio_dev *dev, const struct mem *mem)
+{
+	return blk_requests_write_unplugged((const struct blk *)(const void *)dev, mem);
+}
+
 static unsigned counters(const struct virtio_dev *dev, struct virtio_counter *out, unsigned max)
 {
 	const struct blk *blk = (const struct blk *)(const void *)dev;
@@ -526,6 +530,7 @@ static const struct virtio_ops blk_ops = {
 	.kick = kick,
 	.reset = reset,
 	.reset_queue = reset_queue,
+	.writes_unplugged = writes_unplugged,
 	.counters = counters,
 	.destroy = destroy,
 };
@@ -557,7 +562,7 @@ static void init_queues(struct blk *blk, const struct virtio_blk_params *params)
 	if (n > VIRTIO_BLK_QUEUES_MAX)
 		n = VIRTIO_BLK_QUEUES_MAX;
 	blk->dev.n_queues = n;
-	blk->dev.queue_size_max = QUEUE_SIZE;
+	blk->dev.queue_size_max = virtio_queue_size(params->queue_size);
 	blk->dev.offered = features_of(params, n);
 	for (unsigned i = 0; i < n; i++) {
 		blk->queues[i] =
@@ -584,7 +589,8 @@ int virtio_blk_new(struct virtio_dev **out, struct loop *loop,
 	struct blk *blk;
 	int r;
 
-	if (serial_len == 0 || serial_len > VIRTIO_BLK_SERIAL_MAX)
+	if (serial_len == 0 || serial_len > VIRTIO_BLK_SERIAL_MAX ||
+	    virtio_queue_size(params->queue_size) == 0)
 		return -EINVAL;
 	blk = calloc(1, sizeof(*blk));
 	if (!blk)

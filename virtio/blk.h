@@ -26,14 +26,15 @@ struct virtio_blk_params {
 	 * through one small buffer.
 	 */
 	bool direct;
-	const char *serial; /* 1 to 20 characters, copied */
-	unsigned n_queues;  /* 0: one; more than VIRTIO_BLK_QUEUES_MAX: that many */
-	struct rate rate;   /* of reads and writes in bytes; flushes and discards are operations */
+	const char *serial;  /* 1 to 20 characters, copied */
+	unsigned n_queues;   /* 0: one; more than VIRTIO_BLK_QUEUES_MAX: that many */
+	unsigned queue_size; /* 0: VIRTIO_QUEUE_SIZE, which is also the least */
+	struct rate rate;    /* of reads and writes in bytes; flushes and discards are operations */
 };
 
 /*
  * Returns 0 and *out, or a negative errno (-EINVAL: not a file or block device, smaller than a
- * sector, a bad serial; -EACCES: not open for writing; -EOPNOTSUPP: no direct I/O).
+ * sector, a bad serial or queue size; -EACCES: not open for writing; -EOPNOTSUPP: no direct I/O).
  */
 int virtio_blk_new(struct virtio_dev **out, struct loop *loop,
 		   const struct virtio_blk_params *params);

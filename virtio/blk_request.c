@@ -437,3 +437,25 @@ void blk_requests_cancel(struct blk_queue *queue)
 			if (slab->requests[i].state != BLK_FREE && slab->requests[i].queue == queue)
 				cancel(&slab->requests[i]);
 }
+
+static bool writes_unplugged(const struct blk_request *request, const struct mem *mem)
+{
+	if (!mem_is_plugged(mem, request->status, 1))
+		return true;
+	/* What was cut off the last segment lies right behind it. */
+	for (unsigned i = request->iov_at; request->kind == BLK_READ && i < request->n_iov; i++)
+		if (!mem_is_plugged(mem, request->iov[i].iov_base,
+				    request->iov[i].iov_len + request->cut))
+			return true;
+	return false;
+}
+
+bool blk_requests_write_unplugged(const struct blk *blk, const struct mem *mem)
+{
+	for (const struct blk_slab *slab = blk->pool.slabs; slab; slab = slab->next)
+		for (unsigned i = 0; i < SLAB_REQUESTS; i++)
+			if (slab->requests[i].state != BLK_FREE &&
+			    writes_unplugged(&slab->requests[i], mem))
+				return true;
+	return false;
+}

@@ -125,5 +125,8 @@ void blk_request_ended(struct blk_request *request, uint8_t status);
 /* Ends the requests of a queue that is stopping as soon as can be. */
 void blk_requests_cancel(struct blk_queue *queue);
 
+/* Whether any request is going to write to memory that the guest has no more. */
+bool blk_requests_write_unplugged(const struct blk *blk, const struct mem *mem);
+
 /* Frees the memory of requests, none of which is in use. */
 void blk_requests_drop(struct blk *blk);

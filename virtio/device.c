@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/util.h"
 
 void virtio_dev_broken(struct virtio_dev *dev, const char *why)
 {
@@ -28,6 +29,15 @@ void virtio_config_copy(const void *config, size_t config_len, uint32_t off, voi
 	if (len > config_len - off)
 		len = (uint32_t)(config_len - off);
 	memcpy(data, (const uint8_t *)config + off, len);
+}
+
+uint16_t virtio_queue_size(unsigned wanted)
+{
+	if (wanted == 0)
+		return VIRTIO_QUEUE_SIZE;
+	if (!is_power_of_two(wanted) || wanted < VIRTIO_QUEUE_SIZE || wanted > VQ_SIZE_MAX)
+		return 0;
+	return (uint16_t)wanted;
 }
 
 unsigned virtio_counters_copy(const struct virtio_counter *all, size_t n,

@@ -15,6 +15,10 @@
 /* A vector each, and one for the configuration (virtio/msix.h). */
 #define VIRTIO_QUEUES_MAX 31u
 
+/* Entries of a disk's or a NIC's queue, unless its parameters say more (a power of two up to
+ * VQ_SIZE_MAX). A Linux guest takes all there are, and memory for each. */
+#define VIRTIO_QUEUE_SIZE 256u
+
 struct virtio_dev;
 
 /* One number about a device, for hv-debug-info. */
@@ -55,6 +59,11 @@ struct virtio_ops {
 	 */
 	void (*reset_queue)(struct virtio_dev *dev, unsigned queue, void (*drained)(void *user),
 			    void *user);
+	/*
+	 * Whether anything under way is going to write to memory that was unplugged since its chain
+	 * was popped (virtio/mem.h). NULL: nothing is ever under way from one turn to the next.
+	 */
+	bool (*writes_unplugged)(const struct virtio_dev *dev, const struct mem *mem);
 	/* Statistics since the device was made: fills at most max, returns how many. NULL: none. */
 	unsigned (*counters)(const struct virtio_dev *dev, struct virtio_counter *out,
 			     unsigned max);
@@ -92,6 +101,9 @@ void virtio_dev_broken(struct virtio_dev *dev, const char *why);
  * beyond its end. */
 void virtio_config_copy(const void *config, size_t config_len, uint32_t off, void *data,
 			uint32_t len);
+
+/* What a parameter queue_size means: VIRTIO_QUEUE_SIZE for 0, and 0 for what cannot be. */
+uint16_t virtio_queue_size(unsigned wanted);
 
 /* The end of counters(): copies those of `all` that there is room for, returns how many. */
 unsigned virtio_counters_copy(const struct virtio_counter *all, size_t n,

@@ -2,7 +2,6 @@
 #include "virtio/mem.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/util.h"
@@ -42,6 +41,27 @@ void *mem_ptr(const struct mem *mem, gpa_t gpa, uint64_t len)
 	    !is_there(region, gpa - region->start, len))
 		return NULL;
 	return region->host + (gpa - region->start);
+}
+
+bool mem_is_plugged(const struct mem *mem, const void *host, uint64_t len)
+{
+	for (unsigned i = 0; i < mem->n_regions; i++) {
+		const struct mem_region *region = &mem->regions[i];
+		/* A host below the region gives an offset that does not fit either. */
+		uint64_t off = (uintptr_t)host - (uintptr_t)region->host;
+
+		if (len > 0 && range_fits(off, len, region->len))
+			return is_there(region, off, len);
+	}
+	return true;
+}
+
+bool mem_are_plugged(const struct mem *mem, const struct iovec *iov, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!mem_is_plugged(mem, iov[i].iov_base, iov[i].iov_len))
+			return false;
+	return true;
 }
 
 int mem_iov(const struct mem *mem, gpa_t gpa, uint32_t len, struct iovec *iov, unsigned max)

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
@@ -33,6 +34,12 @@ struct mem {
 /* The host address of [gpa, gpa + len), which must lie in one region and be plugged; NULL
  * otherwise, or when len is 0. */
 void *mem_ptr(const struct mem *mem, gpa_t gpa, uint64_t len);
+
+/* Whether the guest still has the memory behind a pointer that was translated before. */
+bool mem_is_plugged(const struct mem *mem, const void *host, uint64_t len);
+
+/* The same for all of n segments. */
+bool mem_are_plugged(const struct mem *mem, const struct iovec *iov, unsigned n);
 
 /*
  * Translates [gpa, gpa + len) to at most max iovecs (regions may touch each other). Returns their

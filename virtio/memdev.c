@@ -289,6 +289,16 @@ static void reset_queue(struct virtio_dev *dev, unsigned queue, void (*drained)(
 	reset(dev, drained, user);
 }
 
+/* The answer, to who unplugs the memory in which it is to lie. */
+static bool writes_unplugged(const struct virtio_dev *dev, const struct mem *mem)
+{
+	const struct memdev *memdev = from_const_dev(dev);
+	const struct vq_chain *chain = &memdev->chain;
+
+	return memdev->request.busy &&
+	       !mem_are_plugged(mem, chain->iov + chain->n_out, chain->n_in);
+}
+
 static unsigned counters(const struct virtio_dev *dev, struct virtio_counter *out, unsigned max)
 {
 	const struct memdev *memdev = from_const_dev(dev);
@@ -316,6 +326,7 @@ static const struct virtio_ops memdev_ops = {
 	.kick = kick,
 	.reset = reset,
 	.reset_queue = reset_queue,
+	.writes_unplugged = writes_unplugged,
 	.counters = counters,
 	.destroy = destroy,
 };

@@ -264,6 +264,22 @@ static void reset_queue(struct virtio_dev *dev, unsigned queue, void (*drained)(
 	drained(user);
 }
 
+/* What waits is the buffers held for frames, and a command's answer; a frame to be sent is only
+ * read. */
+static bool writes_unplugged(const struct virtio_dev *dev, const struct mem *mem)
+{
+	const struct net *net = from_dev((struct virtio_dev *)(uintptr_t)dev); /* only read */
+	const struct vq_chain *command = &net->ctrl.chain;
+
+	if (net->ctrl.waiting &&
+	    !mem_are_plugged(mem, command->iov + command->n_out, command->n_in))
+		return true;
+	for (unsigned i = 0; i < net->n_pairs; i++)
+		if (!mem_are_plugged(mem, net->pairs[i].rx.iov, net->pairs[i].rx.n_iov))
+			return true;
+	return false;
+}
+
 static unsigned counters(const struct virtio_dev *dev, struct virtio_counter *out, unsigned max)
 {
 	/* Only read. */
@@ -302,6 +318,7 @@ static const struct virtio_ops net_ops = {
 	.kick = kick,
 	.reset = reset,
 	.reset_queue = reset_queue,
+	.writes_unplugged = writes_unplugged,
 	.counters = counters,
 	.destroy = destroy,
 };
@@ -386,7 +403,7 @@ static void init_net(struct net *net, struct loop *loop, const struct virtio_net
 	if (config->n_pairs > 1)
 		net->dev.offered |= BIT(VIRTIO_NET_F_MQ);
 	net->dev.n_queues = NET_QUEUES(config->n_pairs);
-	net->dev.queue_size_max = NET_QUEUE_SIZE;
+	net->dev.queue_size_max = virtio_queue_size(config->queue_size);
 	net->loop = loop;
 	net->mtu = config->mtu ? config->mtu : DEFAULT_MTU;
 	net->link_up = true;
@@ -406,7 +423,7 @@ int virtio_net_new(struct virtio_dev **out, struct loop *loop,
 	int r;
 
 	if (config->n_pairs == 0 || config->n_pairs > VIRTIO_NET_PAIRS_MAX || config->mac[0] & 1 ||
-	    (config->mtu && config->mtu < MTU_MIN))
+	    (config->mtu && config->mtu < MTU_MIN) || virtio_queue_size(config->queue_size) == 0)
 		return -EINVAL;
 	net = calloc(1, sizeof(*net) + config->n_pairs * sizeof(net->pairs[0]));
 	if (!net)

@@ -21,15 +21,16 @@ struct virtio_net_config {
 	unsigned n_pairs;
 	int taps[VIRTIO_NET_PAIRS_MAX]; /* borrowed for the call: copies are kept */
 	uint8_t mac[6];
-	uint16_t mtu;	    /* 0: 1500 */
-	struct rate rx, tx; /* as the guest sees it */
+	uint16_t mtu;	     /* 0: 1500 */
+	unsigned queue_size; /* 0: VIRTIO_QUEUE_SIZE, which is also the least */
+	struct rate rx, tx;  /* as the guest sees it */
 };
 
 /*
  * Sets the taps' header size and offloads up, and O_NONBLOCK, which holds for every copy of their
  * descriptors; only the first queue of a tap takes part until the driver asks for more. Returns 0
  * and *out, or a negative errno (-EINVAL: not a tap with a virtio header, queues of different taps,
- * a multicast MAC, an MTU below 68, no pair or too many).
+ * a multicast MAC, an MTU below 68, no pair or too many, a bad queue size).
  */
 int virtio_net_new(struct virtio_dev **out, struct loop *loop,
 		   const struct virtio_net_config *config);

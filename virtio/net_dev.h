@@ -35,10 +35,9 @@
  * it works beside us, and TCP sends no more than a few long frames ahead. */
 #define NET_FLUSH_FRAMES 32u
 /* Receive buffers held for a frame. 43 of Linux's smallest make one of 64 KiB. */
-#define NET_HELD_MAX   128u
-#define NET_HELD_IOV   (NET_HELD_MAX + VQ_IOV_MAX)
-#define NET_QUEUE_SIZE 256u
-#define NET_QUEUES(n)  (2 * (n) + 1)
+#define NET_HELD_MAX  128u
+#define NET_HELD_IOV  (NET_HELD_MAX + VQ_IOV_MAX)
+#define NET_QUEUES(n) (2 * (n) + 1)
 
 struct net;
 struct net_pair;

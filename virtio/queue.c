@@ -46,21 +46,33 @@ static void set_avail_event(struct vq *vq, uint16_t value)
 	store16((uint16_t *)(void *)&vq->used->ring[vq->size], value);
 }
 
+/* Where the rings are in our memory; false if one of them is not in the guest's. Two bytes more
+ * each for the event index, which is there whether it is used or not. */
+static bool find_rings(const struct vq *vq, void **desc, void **avail, void **used)
+{
+	uint64_t size = vq->size;
+
+	*desc = mem_ptr(vq->mem, vq->desc_gpa, size * sizeof(struct vring_desc));
+	*avail = mem_ptr(vq->mem, vq->driver_gpa, sizeof(struct vring_avail) + size * 2 + 2);
+	*used = mem_ptr(vq->mem, vq->device_gpa,
+			sizeof(struct vring_used) + size * sizeof(struct vring_used_elem) + 2);
+	return *desc && *avail && *used;
+}
+
 int vq_enable(struct vq *vq, bool event_idx)
 {
 	uint64_t size = vq->size;
+	void *desc, *avail, *used;
 
 	if (!is_power_of_two(size) || size > vq->max_size || size > VQ_SIZE_MAX)
 		return -EINVAL;
 	if (vq->desc_gpa % 16 || vq->driver_gpa % 2 || vq->device_gpa % 4)
 		return -EINVAL;
-	vq->desc = mem_ptr(vq->mem, vq->desc_gpa, size * sizeof(struct vring_desc));
-	/* Two bytes more each for the event index, which is there whether it is used or not. */
-	vq->avail = mem_ptr(vq->mem, vq->driver_gpa, sizeof(struct vring_avail) + size * 2 + 2);
-	vq->used = mem_ptr(vq->mem, vq->device_gpa,
-			   sizeof(struct vring_used) + size * sizeof(struct vring_used_elem) + 2);
-	if (!vq->desc || !vq->avail || !vq->used)
+	if (!find_rings(vq, &desc, &avail, &used))
 		return -EINVAL;
+	vq->desc = desc;
+	vq->avail = avail;
+	vq->used = used;
 	vq->event_idx = event_idx;
 	vq->broken = false;
 	vq->next_avail = vq->next_used = vq->published_used = 0;
@@ -68,6 +80,13 @@ int vq_enable(struct vq *vq, bool event_idx)
 	memset(vq->in_flight, 0, sizeof(vq->in_flight));
 	vq->enabled = true;
 	return 0;
+}
+
+bool vq_is_lost(const struct vq *vq)
+{
+	void *desc, *avail, *used;
+
+	return vq->enabled && !find_rings(vq, &desc, &avail, &used);
 }
 
 void vq_reset(struct vq *vq)

@@ -59,6 +59,9 @@ struct vq_chain {
  */
 int vq_enable(struct vq *vq, bool event_idx);
 
+/* Whether a ring of an enabled queue lies in memory that was unplugged since. */
+bool vq_is_lost(const struct vq *vq);
+
 /* Back to the state before vq_enable(); addresses and size are the transport's to reset. */
 void vq_reset(struct vq *vq);
 

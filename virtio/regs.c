@@ -83,6 +83,7 @@ static void set_defaults(struct virtio_regs *regs)
 	regs->status = 0;
 	regs->isr = 0;
 	regs->config_pending = false;
+	regs->reset_wanted = false;
 	for (unsigned i = 0; i < regs->dev->n_queues; i++) {
 		set_queue_defaults(regs, i);
 		regs->queue_info[i].reset_after = false;
@@ -229,7 +230,11 @@ static void on_drained(void *user)
 	struct virtio_regs *regs = user;
 
 	regs->draining = false;
-	set_defaults(regs);
+	if (regs->reset_wanted)
+		set_defaults(regs);
+	else
+		for (unsigned i = 0; i < regs->dev->n_queues; i++)
+			vq_reset(&regs->queues[i]);
 	if (regs->idle)
 		regs->idle(regs->idle_user);
 }
@@ -241,10 +246,8 @@ static void reset_device(struct virtio_regs *regs)
 		regs->dev->ops->reset(regs->dev, on_drained, regs);
 }
 
-void virtio_regs_reset(struct virtio_regs *regs)
+static void stop(struct virtio_regs *regs)
 {
-	if (regs->draining)
-		return;
 	regs->draining = true;
 	if (!regs->dev->active) {
 		on_drained(regs);
@@ -252,6 +255,34 @@ void virtio_regs_reset(struct virtio_regs *regs)
 	}
 	regs->dev->active = false;
 	reset_device(regs);
+}
+
+void virtio_regs_reset(struct virtio_regs *regs)
+{
+	regs->reset_wanted = true;
+	if (!regs->draining)
+		stop(regs);
+}
+
+static bool uses_unplugged(const struct virtio_regs *regs)
+{
+	const struct virtio_dev *dev = regs->dev;
+
+	for (unsigned i = 0; i < dev->n_queues; i++)
+		if (vq_is_lost(&regs->queues[i]))
+			return true;
+	return dev->ops->writes_unplugged && dev->ops->writes_unplugged(dev, regs->queues[0].mem);
+}
+
+bool virtio_regs_memory_unplugged(struct virtio_regs *regs)
+{
+	if (!uses_unplugged(regs))
+		return false;
+	if (!regs->draining) {
+		virtio_dev_broken(regs->dev, "it uses memory that was unplugged");
+		stop(regs);
+	}
+	return regs->draining;
 }
 
 static void on_queue_drained(void *user)
@@ -409,10 +440,15 @@ void virtio_regs_write(struct virtio_regs *regs, uint64_t off, const void *data,
 {
 	uint64_t value = 0;
 
-	if (regs->draining || !range_fits(off, len, VIRTIO_REGS_LEN))
+	if (!range_fits(off, len, VIRTIO_REGS_LEN))
 		return;
 	memcpy(&value, data, len);
 	value = le64toh(value);
+	if (regs->draining) { /* the driver of what was withdrawn waits for a status of 0 */
+		if (off == OFFSET(device_status) && len == 1 && value == 0)
+			regs->reset_wanted = true;
+		return;
+	}
 	if (len == 1) {
 		write_8(regs, off, (uint8_t)value);
 	} else if (len == 2) {

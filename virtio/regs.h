@@ -36,6 +36,7 @@ struct virtio_regs {
 	uint8_t isr;	     /* bit 0: a queue, bit 1: the configuration */
 	bool config_pending; /* the configuration changed before DRIVER_OK */
 	bool draining;
+	bool reset_wanted; /* by the driver or the bus; else what drains was withdrawn */
 	unsigned n_queues_draining;
 	void (*idle)(void *user); /* a drain has ended; NULL: nobody waits */
 	void *idle_user;
@@ -67,6 +68,13 @@ void virtio_regs_kick(struct virtio_regs *regs, unsigned queue);
  * way still lands in guest memory.
  */
 void virtio_regs_set_master(struct virtio_regs *regs, bool on);
+
+/*
+ * To be called after memory was unplugged: a device with a ring there, or that is going to write
+ * there, is broken and stopped, until the driver resets it. A driver that unplugs memory its device
+ * uses has no other claim. Returns true while the device may still write there: ask again.
+ */
+bool virtio_regs_memory_unplugged(struct virtio_regs *regs);
 
 /* Starts a reset; regs->draining tells whether it is still going on. */
 void virtio_regs_reset(struct virtio_regs *regs);

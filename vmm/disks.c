@@ -50,6 +50,7 @@ static int plug(struct disks *disks, struct disk *disk, const struct spec_disk *
 		.direct = spec->direct,
 		.serial = spec->serial,
 		.n_queues = spec->n_queues ? spec->n_queues : disks->n_queues,
+		.queue_size = spec->queue_size,
 		.rate = spec->rate,
 	};
 	struct virtio_dev *dev;

@@ -3,11 +3,15 @@
 
 #include <errno.h>
 #include <linux/kvm.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
+#include "base/clock.h"
+#include "base/util.h"
 #include "vmm/config_pages.h"
 
 #define FIRST_SLOT MEM_REGIONS_MAX /* those below are what the zone boots with */
+#define SETTLE_NS  (100 * NS_PER_MS)
 
 static const struct mem_region *region_of(const struct hotplug_memory *hm)
 {
@@ -50,30 +54,73 @@ static int plug(void *user, unsigned block)
 	return r;
 }
 
+static void give_back(const struct hotplug_memory *hm, unsigned block)
+{
+	struct guest_memory *memory = hm->memory;
+
+	guest_memory_discard(memory, region_of(hm)->host + block * memory->block_size,
+			     memory->block_size);
+}
+
+/* What was plugged again meanwhile has contents again. */
+static void give_back_unsettled(const struct hotplug_memory *hm)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(hm->unsettled); i++)
+		for (uint64_t left = hm->unsettled[i] & ~hm->memory->plugged[i]; left;
+		     left &= left - 1)
+			give_back(hm, i * 64 + (unsigned)__builtin_ctzll(left));
+}
+
+/* At the end of the turn, and then now and again until no device can write there any more. */
+static void on_settle(struct loop_op *op, int res, uint32_t cqe_flags)
+{
+	struct hotplug_memory *hm = container_of(op, struct hotplug_memory, settle.op);
+	bool more = slots_memory_unplugged(hm->slots);
+
+	(void)res;
+	(void)cqe_flags;
+	give_back_unsettled(hm);
+	hm->settling = more;
+	if (!more)
+		memset(hm->unsettled, 0, sizeof(hm->unsettled));
+	else if (loop_timer_start(hm->slots->loop, &hm->settle, clock_now_ns() + SETTLE_NS) < 0)
+		loop_defer(hm->slots->loop, &hm->settle.op);
+}
+
+static void settle_soon(struct hotplug_memory *hm, unsigned block)
+{
+	hm->unsettled[block / 64] |= UINT64_C(1) << (block % 64);
+	if (hm->settling)
+		return;
+	hm->settling = true;
+	loop_defer(hm->slots->loop, &hm->settle.op);
+}
+
 /* The guest's way in goes first, then the contents: it cannot fill them again in between. */
 static int unplug(void *user, unsigned block)
 {
 	struct hotplug_memory *hm = user;
-	struct guest_memory *memory = hm->memory;
 	int r = set_slot(hm, block, 0);
 
 	if (r < 0)
 		return r;
-	mark(memory, block, false);
-	guest_memory_discard(memory, region_of(hm)->host + block * memory->block_size,
-			     memory->block_size);
+	mark(hm->memory, block, false);
+	give_back(hm, block);
+	settle_soon(hm, block);
 	return 0;
 }
 
 int hotplug_memory_new(struct virtio_dev **out, struct hotplug_memory *hm,
-		       struct guest_memory *memory, int vm_fd, struct error *err)
+		       struct guest_memory *memory, int vm_fd, struct slots *slots,
+		       struct error *err)
 {
 	const struct memdev_host host = {
 		.plug = plug, .unplug = unplug, .user = hm, .plugged = memory->plugged};
 	uint64_t n_blocks = memory->hotplug_len / memory->block_size;
 	int n_slots = ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS), r;
 
-	*hm = (struct hotplug_memory){.memory = memory, .vm_fd = vm_fd};
+	*hm = (struct hotplug_memory){
+		.memory = memory, .vm_fd = vm_fd, .slots = slots, .settle.op.done = on_settle};
 	if (n_slots < 0 || (uint64_t)n_slots < FIRST_SLOT + n_blocks + CONFIG_PAGES_SLOTS)
 		return error_set(err, -ENOTSUP,
 				 "KVM has %d memory slots, too few for memory that grows", n_slots);

@@ -48,7 +48,7 @@ static int add_memory_devices(struct machine *machine, const struct zone_spec *s
 	}
 	if (r == 0 && machine->memory.hotplug_len) {
 		r = hotplug_memory_new(&memdev, &machine->hotplug_memory, &machine->memory,
-				       machine->kvm.vm, err);
+				       machine->kvm.vm, &machine->slots, err);
 		if (r == 0)
 			r = slots_plug_fixed(&machine->slots, SLOT_MEMDEV, memdev);
 	}

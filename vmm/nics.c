@@ -56,8 +56,11 @@ static int check(struct nics *nics, const struct spec_nic *spec, struct error *e
 
 static int plug(struct nics *nics, struct nic *nic, const struct spec_nic *spec, bool hot)
 {
-	struct virtio_net_config config = {
-		.n_pairs = spec->n_taps, .mtu = spec->mtu, .rx = spec->rx, .tx = spec->tx};
+	struct virtio_net_config config = {.n_pairs = spec->n_taps,
+					   .mtu = spec->mtu,
+					   .queue_size = spec->queue_size,
+					   .rx = spec->rx,
+					   .tx = spec->tx};
 	struct virtio_dev *dev;
 	int r;
 

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "virtio/pci.h"
+#include "virtio/regs.h"
 #include "vmm/layout.h"
 
 #define ASK_AGAIN_NS NS_PER_S
@@ -274,6 +275,7 @@ void slots_abandon(struct slots *slots)
 			slot->state = SLOT_PLUGGED;
 		answer(slot, -ECANCELED);
 	}
+	memset(slots->at, 0, sizeof(slots->at));
 }
 
 bool slots_are_settled(const struct slots *slots)
@@ -282,4 +284,17 @@ bool slots_are_settled(const struct slots *slots)
 		if (slot->state == SLOT_LEAVING)
 			return false;
 	return true;
+}
+
+bool slots_memory_unplugged(struct slots *slots)
+{
+	bool more = false;
+
+	for (unsigned number = 0; number < PCI_SLOTS; number++)
+		if (slots->at[number])
+			more |= virtio_regs_memory_unplugged(slots->at[number]->transport);
+	for (struct slot *slot = slots->first; slot; slot = slot->next)
+		if (slot->state == SLOT_LEAVING && slot->dev)
+			more |= virtio_regs_memory_unplugged(slot->dev->transport);
+	return more;
 }

@@ -91,7 +91,12 @@ bool slot_is_leaving(const struct slot *slot);
 /* The guest ejected this function, which is off the bus already. */
 void slots_ejected(struct slots *slots, struct pci_dev *function);
 
-/* The machine ends: whoever waits for a detach is answered -ECANCELED. */
+/* Memory was unplugged: no function, those that drain included, goes on writing to it
+ * (virtio_regs_memory_unplugged()). Returns true while one may: ask again. */
+bool slots_memory_unplugged(struct slots *slots);
+
+/* The machine ends: whoever waits for a detach is answered -ECANCELED, and what is on the bus is
+ * its owner's to destroy. */
 void slots_abandon(struct slots *slots);
 
 /* Whether nothing that left the bus is still draining. */

@@ -34,8 +34,9 @@
 struct spec_disk {
 	int fd;
 	bool read_only;
-	bool direct;	   /* past the host's page cache */
-	unsigned n_queues; /* 0: as many as fit the zone */
+	bool direct;	     /* past the host's page cache */
+	unsigned n_queues;   /* 0: as many as fit the zone */
+	unsigned queue_size; /* 0: VIRTIO_QUEUE_SIZE */
 	struct rate rate;
 	char serial[SPEC_SERIAL_MAX + 1];
 };
@@ -46,6 +47,7 @@ struct spec_nic {
 	int taps[VIRTIO_NET_PAIRS_MAX];
 	uint8_t mac[6];
 	uint16_t mtu;
+	unsigned queue_size;
 	struct rate rx, tx; /* as the guest sees it */
 };
 

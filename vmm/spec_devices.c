@@ -62,22 +62,33 @@ static int take_serial(json_t *value, struct zone_spec *spec, struct spec_disk *
 	return r;
 }
 
+static int take_queue_size(json_t *value, unsigned *size, struct error *err)
+{
+	int r = spec_unsigned(value, "queue_size", VIRTIO_QUEUE_SIZE, VQ_SIZE_MAX, size, err);
+
+	if (r == 0 && virtio_queue_size(*size) == 0)
+		return error_set(err, -EINVAL, "queue_size must be a power of two");
+	return r;
+}
+
 static int parse_disk(json_t *value, struct zone_spec *spec, struct error *err)
 {
 	struct spec_disk *disk = &spec->disks[spec->n_disks];
-	json_t *file = NULL, *serial = NULL, *queues = NULL, *rate = NULL;
+	json_t *file = NULL, *serial = NULL, *queues = NULL, *size = NULL, *rate = NULL;
 	int read_only = 0, direct = 0, r;
 
-	if (json_unpack(value, "{s:o, s:o, s?b, s?b, s?o, s?o!}", "file", &file, "serial", &serial,
-			"readonly", &read_only, "direct", &direct, "queues", &queues, "rate",
-			&rate) < 0)
+	if (json_unpack(value, "{s:o, s:o, s?b, s?b, s?o, s?o, s?o!}", "file", &file, "serial",
+			&serial, "readonly", &read_only, "direct", &direct, "queues", &queues,
+			"queue_size", &size, "rate", &rate) < 0)
 		return error_set(err, -EINVAL,
 				 "a disk must have file, serial and maybe readonly, direct, "
-				 "queues, rate");
+				 "queues, queue_size, rate");
 	*disk = (struct spec_disk){.fd = -1, .read_only = read_only, .direct = direct};
 	r = take_serial(serial, spec, disk, err);
 	if (r == 0 && queues)
 		r = spec_unsigned(queues, "queues", 1, SPEC_QUEUES_MAX, &disk->n_queues, err);
+	if (r == 0 && size)
+		r = take_queue_size(size, &disk->queue_size, err);
 	if (r == 0 && rate)
 		r = spec_rate(rate, "rate", &disk->rate, err);
 	if (r == 0)
@@ -224,7 +235,7 @@ static int take_nic_name(json_t *value, struct zone_spec *spec, struct spec_nic 
 }
 
 struct nic_members {
-	json_t *file, *tap, *name, *mac, *mtu, *queues, *rx, *tx;
+	json_t *file, *tap, *name, *mac, *mtu, *queues, *size, *rx, *tx;
 };
 
 static int take_nic_values(const struct nic_members *members, struct zone_spec *spec,
@@ -240,6 +251,8 @@ static int take_nic_values(const struct nic_members *members, struct zone_spec *
 	if (r == 0 && members->queues)
 		r = spec_unsigned(members->queues, "queues", 1, VIRTIO_NET_PAIRS_MAX, n_queues,
 				  err);
+	if (r == 0 && members->size)
+		r = take_queue_size(members->size, &nic->queue_size, err);
 	if (r == 0 && members->rx)
 		r = spec_rate(members->rx, "rx", &nic->rx, err);
 	if (r == 0 && members->tx)
@@ -255,13 +268,14 @@ static int parse_nic(json_t *value, struct zone_spec *spec, struct error *err)
 	unsigned n_queues = 1;
 	int r;
 
-	if (json_unpack(value, "{s?o, s?o, s?o, s?o, s?o, s?o, s?o, s?o!}", "file", &m.file, "tap",
-			&m.tap, "name", &m.name, "mac", &m.mac, "mtu", &m.mtu, "queues", &m.queues,
-			"rx", &m.rx, "tx", &m.tx) < 0 ||
+	if (json_unpack(value, "{s?o, s?o, s?o, s?o, s?o, s?o, s?o, s?o, s?o!}", "file", &m.file,
+			"tap", &m.tap, "name", &m.name, "mac", &m.mac, "mtu", &m.mtu, "queues",
+			&m.queues, "queue_size", &m.size, "rx", &m.rx, "tx", &m.tx) < 0 ||
 	    !m.file == !m.tap || (m.queues && !m.tap))
-		return error_set(err, -EINVAL,
-				 "a NIC must have file or tap and maybe name, mac, mtu, rx, tx, "
-				 "and queues with a tap");
+		return error_set(
+			err, -EINVAL,
+			"a NIC must have file or tap and maybe name, mac, mtu, queue_size, rx, tx, "
+			"and queues with a tap");
 	*nic = (struct spec_nic){.n_taps = 0};
 	r = take_nic_values(&m, spec, nic, &n_queues, err);
 	if (r < 0)

@@ -123,7 +123,7 @@ static bool draw(uint64_t address)
 	return true;
 }
 
-/* Unplugs a block with a ring in it, which the device goes on looking at. */
+/* Unplugs a block with a ring in it: the device stops looking at it. */
 static void unplug_ring(uint32_t block)
 {
 	struct queue *ring = (struct queue *)at(block, 0);
@@ -145,6 +145,7 @@ static void unplug_ring(uint32_t block)
 	virtio_driver_ok(&rng);
 	CHECK(!(virtio_status(&rng) & STATUS_NEEDS_RESET), virtio_status(&rng));
 	CHECK(ask(UNPLUG, block, 1) == ACK, response.type);
+	CHECK(virtio_wait_broken(&rng), virtio_status(&rng));
 	for (unsigned i = 0; i < 8; i++)
 		write16(rng.notify, 0);
 	CHECK(draw((uint32_t)low_buffer), virtio_status(&rng));

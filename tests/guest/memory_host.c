@@ -102,7 +102,6 @@ static void test_memdev(void)
 	expect("SHRUNK", &before, -(int64_t)(2 * BLOCK));
 	CHECK(runner_status().used_memory_bytes == BOOT + 2 * BLOCK);
 	CHECK(set_memory(BOOT + 4 * BLOCK) == 0);
-	/* One page may come back to the ring that the guest left in unplugged memory. */
 	expect("PASS", &before, -(int64_t)(2 * BLOCK));
 	CHECK(runner_status().used_memory_bytes == BOOT);
 }

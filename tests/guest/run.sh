@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # run.sh ZONE_VMM GUEST STATUS [VCPUS]: boots one guest program under zone-vmm and checks that it prints PASS and ends with STATUS.
-# RUN_UNDER: a program that runs zone-vmm. EXPECT: a pattern that its console must show as well.
+# RUN_UNDER: a program that runs zone-vmm. DISK_MEMBERS: more of its disk's spec. EXPECT: a pattern that its console must show as well.
 set -euo pipefail
 vmm=$1 guest=$2 expected=$3 vcpus=${4:-1}
 if [ ! -w /dev/kvm ]; then
@@ -14,7 +14,7 @@ printf 'initrd' >"$dir/initrd"
 truncate -s 1M "$dir/disk"
 cat >"$dir/spec.json" <<SPEC
 {"memory_mib": 32, "vcpus": $vcpus, "kernel": {"path": "$guest"}, "initrd": {"path": "$dir/initrd"}, "cmdline": "one two=3",
- "disks": [{"file": {"path": "$dir/disk"}, "serial": "scratch0"}],
+ "disks": [{"file": {"path": "$dir/disk"}, "serial": "scratch0"${DISK_MEMBERS:-}}],
  "console": {"fd": 1}, "exit": {"path": "$dir/exit"}, "socket": {"path": "$dir/socket"}}
 SPEC
 status=0

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/util.h"
 #include "virtio/blk.h"
+#include "virtio/regs.h"
 
 UNIT_SUITE(virtio_blk_queues);
 
@@ -752,4 +753,36 @@ Test(virtio_blk_queues, block_device_with_large_blocks)
 Test(virtio_blk_queues, block_device_directly)
 {
 	use_block_device(4096, true);
+}
+
+/* A read that waits, into memory that is unplugged meanwhile: it never lands, and neither does its
+ * status. A write from there is only read. */
+Test(virtio_blk_queues, requests_in_unplugged_memory_end)
+{
+	struct disk disk;
+	uint64_t plugged = UINT64_MAX;
+	struct virtio_regs *regs;
+
+	for (unsigned writing = 0; writing < 2; writing++) {
+		start(&disk, &(struct virtio_blk_params){.rate = {.ops_per_s = 4, .burst_ops = 1}});
+		regs = disk.d.dev->transport;
+		disk.d.mem.regions[1].plugged = &plugged;
+		disk.d.mem.regions[1].block_shift = 16;
+		plugged = UINT64_MAX;
+		add(&disk, 0, VIRTIO_BLK_T_IN, 0, DATA, 512);
+		add(&disk, 0, writing ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN, 1,
+		    DRIVER_REGION_LEN + 4096, 512);
+		driver_kick(&disk.d, 0);
+		cr_assert(driver_wait_used(&disk.d, 0, NULL, NULL));
+		cr_assert_eq(counter(&disk, "in_flight"), 1);
+		cr_assert_not(virtio_regs_memory_unplugged(regs));
+		plugged &= ~UINT64_C(1);
+		virtio_regs_memory_unplugged(regs);
+		driver_run(&disk.d, 5);
+		cr_assert_not(virtio_regs_memory_unplugged(regs), "it was held by the limit only");
+		cr_assert_eq(!!(driver_status(&disk.d) & VIRTIO_CONFIG_S_NEEDS_RESET), !writing);
+		cr_assert_eq(counter(&disk, "in_flight"), writing);
+		cr_assert_eq(*(uint32_t *)driver_at(&disk.d, DRIVER_REGION_LEN + 4096), 0);
+		end(&disk);
+	}
 }

@@ -11,6 +11,7 @@
 #include <linux/virtio_config.h>
 
 #include "base/clock.h"
+#include "virtio/regs.h"
 
 UNIT_SUITE(virtio_net);
 
@@ -517,5 +518,33 @@ Test(virtio_net, tap_goes_away)
 	cr_assert(tx_done(&wire));
 	cr_assert_eq(wire_counter(&wire, "tx_errors"), 1);
 	cr_assert(driver_reset(&wire.d));
+	wire_close(&wire);
+}
+
+/* Buffers that are held for the next frame, in memory that is unplugged: nothing is written there.
+ */
+Test(virtio_net, held_buffers_in_unplugged_memory_are_let_go)
+{
+	struct wire wire;
+	uint64_t plugged = UINT64_MAX;
+	struct virtio_regs *regs;
+
+	start(&wire, &plain, WIRE_MERGE, 64);
+	regs = wire.d.dev->transport;
+	wire.d.mem.regions[0].plugged = wire.d.mem.regions[1].plugged = &plugged;
+	wire.d.mem.regions[0].block_shift = wire.d.mem.regions[1].block_shift = 20;
+	wire_give_buffers(&wire, 40, 4096, true);
+	cr_assert(wire_host_send(&wire, 9014, 1)); /* the next ones are read into buffers at once */
+	expect_received(&wire, 9014, 1, 3);
+	driver_run(&wire.d, 5);
+	cr_assert_not(virtio_regs_memory_unplugged(regs));
+	plugged &= ~UINT64_C(3) | 1; /* all but the rings */
+	virtio_regs_memory_unplugged(regs);
+	driver_run(&wire.d, 5);
+	cr_assert_not(virtio_regs_memory_unplugged(regs));
+	cr_assert(driver_status(&wire.d) & VIRTIO_CONFIG_S_NEEDS_RESET);
+	wire_host_send(&wire, 9014, 2);
+	driver_run(&wire.d, 5);
+	cr_assert_not(driver_take_used(&wire.d, WIRE_RX, NULL, NULL));
 	wire_close(&wire);
 }

@@ -11,6 +11,7 @@
 #include <linux/virtio_pci.h>
 
 #include "base/util.h"
+#include "virtio/regs.h"
 
 UNIT_SUITE(virtio_pci_reset);
 
@@ -330,5 +331,69 @@ Test(virtio_pci_reset, bus_mastering_after_the_notification)
 	cr_assert_eq(s.slow.n_served[2], 0);
 	set_command(&s, ALL_COMMANDS);
 	cr_assert(driver_wait_used(&s.d, 2, NULL, NULL));
+	end(&s);
+}
+
+#define BLOCK_SHIFT 16u /* of the first region: a block a queue's rings */
+
+/* Unplugs the rings of the first queue, of a device that drains slowly. */
+static void unplug_rings(struct setting *s, uint64_t *plugged)
+{
+	struct virtio_regs *regs;
+
+	begin(s, FEATURES);
+	regs = s->slow.dev.transport;
+	*plugged = UINT64_MAX;
+	s->d.mem.regions[0].plugged = plugged;
+	s->d.mem.regions[0].block_shift = BLOCK_SHIFT;
+	*plugged &= ~(UINT64_C(1) << 20); /* where no ring is */
+	cr_assert_not(virtio_regs_memory_unplugged(regs));
+	cr_assert_not(s->slow.dev.broken);
+	s->slow.hold = true;
+	*plugged &= ~(UINT64_C(1) << 1);
+	cr_assert(virtio_regs_memory_unplugged(regs));
+	cr_assert(driver_status(&s->d) & VIRTIO_CONFIG_S_NEEDS_RESET);
+	cr_assert_eq(s->slow.n_resets, 1);
+	cr_assert(virtio_regs_memory_unplugged(regs), "it may still write");
+	cr_assert_eq(s->slow.n_resets, 1);
+	cr_assert_not(s->slow.dev.active);
+}
+
+Test(virtio_pci_reset, a_device_with_rings_in_unplugged_memory_is_stopped)
+{
+	struct setting s;
+	uint64_t plugged;
+
+	unplug_rings(&s, &plugged);
+	s.slow.hold = false;
+	drain(&s.slow, N_QUEUES);
+	cr_assert_not(virtio_regs_memory_unplugged(s.slow.dev.transport));
+	cr_assert(driver_status(&s.d) & VIRTIO_CONFIG_S_NEEDS_RESET, "until the driver resets it");
+	cr_assert_eq(reg(&s, 0, VIRTIO_PCI_COMMON_Q_ENABLE), 0);
+	driver_setup_queue(&s.d, 0, 16);
+	cr_assert_eq(reg(&s, 0, VIRTIO_PCI_COMMON_Q_ENABLE), 0, "nothing else brings it back");
+	plugged = UINT64_MAX;
+	cr_assert(driver_reset(&s.d));
+	driver_start(&s.d, FEATURES, 16);
+	cr_assert_eq(driver_status(&s.d), 15);
+	end(&s);
+}
+
+/* Its driver resets it at once, and waits for that as for any other reset. */
+Test(virtio_pci_reset, while_it_is_stopped_it_may_be_reset)
+{
+	struct setting s;
+	uint64_t plugged;
+
+	unplug_rings(&s, &plugged);
+	driver_set_status(&s.d, 1);
+	driver_set_status(&s.d, 0);
+	cr_assert_neq(driver_status(&s.d), 0);
+	s.slow.hold = false;
+	drain(&s.slow, N_QUEUES);
+	cr_assert_eq(driver_status(&s.d), 0);
+	plugged = UINT64_MAX;
+	driver_start(&s.d, FEATURES, 16);
+	cr_assert_eq(driver_status(&s.d), 15);
 	end(&s);
 }

@@ -13,6 +13,7 @@
 #include <linux/virtio_mem.h>
 
 #include "base/util.h"
+#include "virtio/regs.h"
 #include "vmm/guest_memory.h"
 #include "vmm/hotplug_memory.h"
 #include "vmm/layout.h"
@@ -208,12 +209,85 @@ static void grow_and_shrink(struct driver *d, int vm, struct guest_memory *gm)
 	cr_assert_eq(resident(host + block, block), 0);
 }
 
+/* A device that goes on writing to a block until its reset has drained. */
+struct late {
+	struct virtio_dev dev;
+	uint8_t *page;
+	unsigned n_asked;
+	void (*drained)(void *user);
+	void *user;
+};
+
+static bool writes_late(const struct virtio_dev *dev, const struct mem *mem)
+{
+	struct late *late = container_of((struct virtio_dev *)(uintptr_t)dev, struct late, dev);
+
+	late->n_asked++;
+	if (mem_is_plugged(mem, late->page, 1) || (late->n_asked > 1 && !late->drained))
+		return false;
+	late->page[0] = 1;
+	return true;
+}
+
+static void reset_late(struct virtio_dev *dev, void (*drained)(void *user), void *user)
+{
+	struct late *late = container_of(dev, struct late, dev);
+
+	late->drained = drained;
+	late->user = user;
+}
+
+static void a_late_writer(struct driver *d, struct guest_memory *gm, struct slots *slots)
+{
+	static const struct virtio_ops ops = {
+		.name = "late", .reset = reset_late, .writes_unplugged = writes_late};
+	const uint64_t block = gm->block_size;
+	struct late late = {.dev = {.ops = &ops, .n_queues = 1, .active = true}};
+	struct virtio_regs regs;
+	struct msix msix = {.n_vectors = 0};
+	void (*drained)(void *user);
+
+	late.page = gm->mem.regions[gm->mem.n_regions - 1].host + 3 * block;
+	cr_assert_eq(virtio_regs_init(&regs, &late.dev, &gm->mem, &msix), 0);
+	late.dev.active = true;
+	slots->at[5] = &late.dev;
+	cr_assert_eq(ask(d, VIRTIO_MEM_REQ_PLUG, gm->hotplug_start, 4), VIRTIO_MEM_RESP_ACK);
+	cr_assert_eq(ask(d, VIRTIO_MEM_REQ_UNPLUG, gm->hotplug_start, 1), VIRTIO_MEM_RESP_ACK);
+	driver_run(d, 1);
+	cr_assert_eq(late.n_asked, 1);
+	cr_assert_not(late.dev.broken, "it writes to a block that is there");
+	late.n_asked = 0;
+	cr_assert_eq(ask(d, VIRTIO_MEM_REQ_UNPLUG, gm->hotplug_start + 3 * block, 1),
+		     VIRTIO_MEM_RESP_ACK);
+	driver_run(d, 250);
+	cr_assert(late.dev.broken);
+	cr_assert_geq(late.n_asked, 2, "%u", late.n_asked);
+	cr_assert_eq(resident(late.page, block), 0, "given back each time");
+	late.page[0] = 1;
+	drained = late.drained;
+	late.drained = NULL;
+	drained(late.user);
+	driver_run(d, 250);
+	cr_assert_eq(resident(late.page, block), 0, "and at the end");
+	/* Settled: no more looking. What is plugged again keeps what is in it. */
+	late.n_asked = 0;
+	cr_assert_eq(ask(d, VIRTIO_MEM_REQ_PLUG, gm->hotplug_start + 3 * block, 1),
+		     VIRTIO_MEM_RESP_ACK);
+	late.page[0] = 1;
+	driver_run(d, 250);
+	cr_assert_eq(late.n_asked, 0);
+	cr_assert_eq(late.page[0], 1);
+	slots->at[5] = NULL;
+	virtio_regs_deinit(&regs);
+}
+
 /* Under a real VM: the slots come and go, and with them the contents. */
 Test(guest_memory, unplugged_blocks_are_gone)
 {
 	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm;
 	struct guest_memory gm;
 	struct hotplug_memory hm;
+	struct slots slots = {.loop = NULL};
 	struct virtio_dev *dev;
 	struct error err = ERROR_NULL;
 	struct driver d;
@@ -223,12 +297,14 @@ Test(guest_memory, unplugged_blocks_are_gone)
 	vm = ioctl(kvm, KVM_CREATE_VM, 0);
 	cr_assert_geq(vm, 0);
 	begin(&gm, 64, 128);
-	cr_assert_eq(hotplug_memory_new(&dev, &hm, &gm, vm, &err), 0, "%s", err.text);
-	virtio_memdev_set_target(dev, 64 * MIB);
 	cr_assert_eq(driver_init(&d), 0);
+	slots.loop = d.loop;
+	cr_assert_eq(hotplug_memory_new(&dev, &hm, &gm, vm, &slots, &err), 0, "%s", err.text);
+	virtio_memdev_set_target(dev, 64 * MIB);
 	cr_assert_eq(driver_attach(&d, dev), 0);
 	driver_start(&d, DRIVER_COMMON_FEATURES | 1u << VIRTIO_MEM_F_UNPLUGGED_INACCESSIBLE, 16);
 	grow_and_shrink(&d, vm, &gm);
+	a_late_writer(&d, &gm, &slots);
 	driver_deinit(&d);
 	guest_memory_deinit(&gm);
 	close(vm);

@@ -128,15 +128,19 @@ Test(spec, disks_and_nics_with_everything)
 	cr_assert_eq(parse("{\"uuid\": \"11111111-2222-4333-8444-555555555555\","
 			   "\"kernel\": {\"path\": \"/dev/null\"},"
 			   "\"disks\": [{\"file\": {\"path\": \"/dev/null\"}, \"serial\": \"d\","
-			   "\"queues\": 4, \"direct\": true,"
+			   "\"queues\": 4, \"direct\": true, \"queue_size\": 1024,"
 			   "\"rate\": {\"bytes_per_s\": 1048576, \"burst_ops\": 7}}],"
 			   "\"nics\": [{\"file\": {\"fd\": 2}, \"mac\": \"02:00:5e:10:00:Fe\","
-			   "\"mtu\": 9000, \"rx\": {\"ops_per_s\": 10}, \"tx\": {}},"
+			   "\"mtu\": 9000, \"queue_size\": 512, \"rx\": {\"ops_per_s\": 10}, "
+			   "\"tx\": {}},"
 			   "{\"name\": \"two\", \"file\": [{\"fd\": 2}, {\"fd\": 2}]}]}",
 			   &spec, &err),
 		     0, "%s", err.text);
 	cr_assert_eq(spec.disks[0].n_queues, 4);
 	cr_assert(spec.disks[0].direct);
+	cr_assert_eq(spec.disks[0].queue_size, 1024);
+	cr_assert_eq(spec.nics[0].queue_size, 512);
+	cr_assert_eq(spec.nics[1].queue_size, 0);
 	cr_assert_eq(spec.disks[0].rate.bytes_per_s, 1048576);
 	cr_assert_eq(spec.disks[0].rate.burst_ops, 7);
 	cr_assert_eq(spec.n_nics, 2);
@@ -177,6 +181,14 @@ Test(spec, refuses_what_devices_cannot_be)
 		{"{" KERNEL "\"disks\": [{\"file\": {\"fd\": 2}, \"serial\": \"d\","
 		 "\"rate\": {\"ops_per_s\": 1099511627777}}]}",
 		 "ops_per_s"},
+		{"{" KERNEL
+		 "\"disks\": [{\"file\": {\"fd\": 2}, \"serial\": \"d\", \"queue_size\": 128}]}",
+		 "queue_size"},
+		{"{" KERNEL
+		 "\"disks\": [{\"file\": {\"fd\": 2}, \"serial\": \"d\", \"queue_size\": 768}]}",
+		 "power of two"},
+		{"{" KERNEL "\"nics\": [{\"file\": {\"fd\": 2}, \"queue_size\": 2048}]}",
+		 "queue_size"},
 		{"{" KERNEL "\"nics\": {}}", "nics must be an array"},
 		{"{" KERNEL "\"nics\": [{}]}", "a NIC must have"},
 		{"{" KERNEL "\"nics\": [{\"file\": {\"path\": \"/dev/null\"}}]}",
