@@ -24,6 +24,7 @@ int host_topology_run(const struct args *args, void *values);
 int host_hv_console_run(const struct args *args, void *values);
 int host_snoop_run(const struct args *args, void *values);
 int host_hv_debug_run(const struct args *args, void *values);
+int image_prune_run(const struct args *args, void *values);
 int zone_launch_run(const struct args *args, void *values);
 int zone_metrics_run(const struct args *args, void *values);
 int zone_top_run(const struct args *args, void *values);
@@ -36,6 +37,7 @@ int workload_start_run(const struct args *args, void *values);
 
 /* Options that stand in those files. */
 #define HOST_HV_DEBUG_N_OPTIONS 1
+#define IMAGE_PRUNE_N_OPTIONS	3
 #define ZONE_METRICS_N_OPTIONS	1
 #define ZONE_TOP_N_OPTIONS	5
 #define HOST_SNOOP_N_OPTIONS	2
@@ -47,6 +49,11 @@ struct attach_values {
 };
 extern const struct arg_option attach_options[ATTACH_N_OPTIONS];
 extern const struct arg_option start_options[START_N_OPTIONS]; /* of struct attach_values too */
+struct image_prune_values {
+	const char *output;
+	bool all, dry_run;
+};
+extern const struct arg_option image_prune_options[IMAGE_PRUNE_N_OPTIONS];
 extern const struct arg_option host_hv_debug_options[HOST_HV_DEBUG_N_OPTIONS];
 extern const struct arg_option zone_update_options[ZONE_UPDATE_N_OPTIONS];
 extern const struct arg_option zone_metrics_options[ZONE_METRICS_N_OPTIONS];

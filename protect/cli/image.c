@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* protect image: pull, import, list, remove. */
+/* protect image: pull, import, list, remove; prune is image_prune.c. */
 #include <stdio.h>
 
 #include "base/cleanup.h"
@@ -31,7 +31,7 @@ static int print_image(const ProtobufCMessage *message)
 }
 
 struct pull_options {
-	const char *username, *output;
+	const char *username, *platform, *output;
 	bool password_stdin;
 };
 
@@ -40,6 +40,8 @@ static const struct arg_option pull_options[] = {
 	 "log in as this user", 0, 0, NULL},
 	{0, "password-stdin", ARG_FLAG, offsetof(struct pull_options, password_stdin), NULL,
 	 "the user's password or token is on standard input", 0, 0, NULL},
+	{0, "platform", ARG_STRING, offsetof(struct pull_options, platform), "OS/ARCH[/VARIANT]",
+	 "which image of several (what runs here)", 0, 0, NULL},
 	OUTPUT_OPTION(struct pull_options),
 };
 
@@ -74,8 +76,9 @@ static int print_pulled(enum output_format format, const ProtobufCMessage *messa
 				    "size_bytes", (json_int_t)image->size_bytes));
 }
 
-static int pull_as(const char *ref, struct login *login, enum output_format format)
+static int pull_as(const char *ref, struct login *login, const struct pull_options *options)
 {
+	enum output_format format = output_format(options->output);
 	_cleanup_(connection_freep) struct connection *connection = connection_new();
 	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
 	Protect__Control__ImagePull pull = PROTECT__CONTROL__IMAGE_PULL__INIT;
@@ -88,6 +91,8 @@ static int pull_as(const char *ref, struct login *login, enum output_format form
 	pull.ref = (char *)(uintptr_t)ref;
 	pull.username = login->username;
 	pull.password = login->password;
+	if (options->platform)
+		pull.platform = (char *)(uintptr_t)options->platform;
 	message = connection_call(connection, METHOD(IMAGE_PULL), &pull.base,
 				  &protect__control__image__descriptor);
 	return print_pulled(format, message);
@@ -103,7 +108,7 @@ static int pull_run(const struct args *args, void *values)
 		return args_usage_error(args, "--username and --password-stdin belong together");
 	if (login_find(args->operands[0], options->username, &login) < 0)
 		return CLI_ERROR;
-	status = pull_as(args->operands[0], &login, output_format(options->output));
+	status = pull_as(args->operands[0], &login, options);
 	login_wipe(&login);
 	return status;
 }
@@ -175,7 +180,8 @@ static const struct command commands[] = {
 		 "names.\n"
 		 "The login is taken from the options or from ~/.docker/config.json (or the folder "
 		 "DOCKER_CONFIG). It is\nused for this pull, sent to that registry alone, and kept "
-		 "nowhere.\n\n"
+		 "nowhere.\n"
+		 "Zones run linux/amd64; its variants v2 to v4 need a processor that has them.\n\n"
 		 "Examples:\n  protect image pull docker.io/library/busybox:1.36\n"
 		 "  protect image pull -u me --password-stdin r.example.org/app:1 <token\n",
 	 OPTIONS(pull_options, struct pull_options),
@@ -208,7 +214,17 @@ static const struct command commands[] = {
 	 .operands_min = 1,
 	 .operands_max = 1000,
 	 .run = remove_command},
+	{.name = "prune",
+	 .usage = "[OPTION...]",
+	 .summary = "Remove all images that nothing runs from, and print which.",
+	 .details = "A workload that has ended still has its image, as it may be started again.\n\n"
+		    "Examples:\n  protect image prune --dry-run\n"
+		    "  protect image prune -a -o json | jq 'map(.size_bytes) | add'\n",
+	 .options = image_prune_options,
+	 .n_options = IMAGE_PRUNE_N_OPTIONS,
+	 .values_size = sizeof(struct image_prune_values),
+	 .run = image_prune_run},
 };
 
-const struct command_group image_group = {"image", "images: pull, import, list, remove", commands,
-					  ARRAY_SIZE(commands)};
+const struct command_group image_group = {"image", "images: pull, import, list, remove, prune",
+					  commands, ARRAY_SIZE(commands)};

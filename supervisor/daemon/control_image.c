@@ -304,6 +304,7 @@ void control_image_pull(struct daemon *d, struct ticket ticket, const void *mess
 
 	what.ref = pull->ref;
 	what.username = pull->username;
+	what.platform = pull->platform;
 	what.password = pull->password;
 	request.what_case = PROTECT__STORAGE__REQUEST__WHAT_PULL;
 	request.pull = &what;

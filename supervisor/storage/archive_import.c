@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "supervisor/storage/platform.h"
 
 #define CHUNK_SIZE (64u * 1024)
 #define LINKS_MAX  4
@@ -341,7 +342,8 @@ int archive_import_choose(struct archive_import *import, const char *tag,
 				 "'docker save' (manifest.json)");
 	r = read_member(import, index, &manifest->json, &manifest->len, err);
 	if (r == 0)
-		r = oci_select(manifest->json, manifest->len, tag, 1, &outer, err);
+		r = oci_select(manifest->json, manifest->len, tag, 1, PLATFORM_LEVEL_ANY, &outer,
+			       err);
 	if (r == 0 && ref_name)
 		*ref_name = oci_ref_name(manifest->json, manifest->len, &outer.digest);
 	if (r == 0)

@@ -120,7 +120,8 @@ int image_choose(struct image_source *source, struct image_manifest *manifest, c
 
 		if (r < 0 || kind == OCI_MANIFEST)
 			return r;
-		r = oci_select(manifest->json, manifest->len, tag, only, &chosen, err);
+		r = oci_select(manifest->json, manifest->len, tag, only, source->level, &chosen,
+			       err);
 		if (r < 0)
 			return r;
 		image_manifest_clear(manifest);

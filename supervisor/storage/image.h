@@ -18,6 +18,8 @@
 struct image_source {
 	/* How many threads may be in blob() at once; 0 = one. */
 	unsigned parallel;
+	/* Of x86-64, that the image is to have; see oci_select(). */
+	unsigned level;
 	/* Returns a descriptor (the caller's) of a file with exactly the bytes of `what`, or a
 	 * negative errno with *err set. */
 	int (*blob)(struct image_source *source, const struct oci_descriptor *what, struct job *job,

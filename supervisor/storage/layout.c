@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "supervisor/storage/platform.h"
 
 #define CHUNK_SIZE (64u * 1024)
 
@@ -98,7 +99,7 @@ int layout_choose(struct layout *layout, const char *tag, struct image_manifest 
 	if (r < 0)
 		return error_set_errno(err, r, "%s is not an OCI layout: cannot read index.json",
 				       layout->path);
-	r = oci_select(manifest->json, manifest->len, tag, 1, &outer, err);
+	r = oci_select(manifest->json, manifest->len, tag, 1, PLATFORM_LEVEL_ANY, &outer, err);
 	if (r == 0 && ref_name)
 		*ref_name = oci_ref_name(manifest->json, manifest->len, &outer.digest);
 	if (r == 0)

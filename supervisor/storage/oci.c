@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "supervisor/storage/platform.h"
 
 #define REF_NAME      "org.opencontainers.image.ref.name"
 #define MANIFEST_TYPE "application/vnd.oci.image.manifest.v1+json"
@@ -93,13 +94,18 @@ int oci_parse_manifest(const char *json, size_t len, struct oci_manifest *out, s
 	return r;
 }
 
-static int is_our_platform(const json_t *entry)
+/* The level of x86-64 that an entry of an index needs; 0 = it is none for linux/amd64. */
+static unsigned level_of(const json_t *entry)
 {
 	const json_t *platform = json_object_get(entry, "platform");
 	const char *os = json_string_value(json_object_get(platform, "os"));
 	const char *arch = json_string_value(json_object_get(platform, "architecture"));
 
-	return !platform || (os && arch && strcmp(os, "linux") == 0 && strcmp(arch, "amd64") == 0);
+	if (!platform)
+		return 1;
+	if (!os || !arch || strcmp(os, "linux") != 0 || strcmp(arch, "amd64") != 0)
+		return 0;
+	return platform_level_of(json_string_value(json_object_get(platform, "variant")));
 }
 
 static const char *ref_name(const json_t *entry)
@@ -120,36 +126,57 @@ static int has_tag(const char *name, const char *tag)
 	return name_len == tag_len || name[name_len - tag_len - 1] == ':';
 }
 
-int oci_select(const char *json, size_t len, const char *tag, int only, struct oci_descriptor *out,
-	       struct error *err)
+static int say_none(const char *tag, unsigned level, unsigned beyond, struct error *err)
+{
+	char variant[16] = "", with_tag[160] = "";
+
+	if (beyond)
+		return error_set(
+			err, -ENOTSUP,
+			"the image is for linux/amd64/v%u only, which cannot run here: this "
+			"host's processor has v%u",
+			beyond, platform_level_here());
+	if (level)
+		snprintf(variant, sizeof(variant), "/v%u", level);
+	if (tag)
+		snprintf(with_tag, sizeof(with_tag), " with the tag '%.128s'", tag);
+	return error_set(err, -ENOENT, "there is no image for linux/amd64%s%s", variant, with_tag);
+}
+
+int oci_select(const char *json, size_t len, const char *tag, int only, unsigned level,
+	       struct oci_descriptor *out, struct error *err)
 {
 	_cleanup_(json_decrefp) json_t *root = load(json, len, "index", err);
-	int found = 0, r;
+	unsigned here = platform_level_here(), found = 0, beyond = 0;
 	json_t *entry;
 	size_t i;
+	int r;
 
 	if (!root)
 		return -EBADMSG;
 	json_array_foreach(json_object_get(root, "manifests"), i, entry)
 	{
 		struct oci_descriptor candidate;
+		unsigned needs = level_of(entry);
 
-		if (!is_our_platform(entry) || (tag && !has_tag(ref_name(entry), tag)))
+		if (!needs || (level && needs != level) || (tag && !has_tag(ref_name(entry), tag)))
 			continue;
+		if (needs > here) {
+			beyond = needs;
+			continue;
+		}
 		r = parse_descriptor(entry, &candidate, err);
 		if (r < 0)
 			return r;
-		if (found && only && !digest_equal(&candidate.digest, &out->digest))
+		if (found == needs && only && !digest_equal(&candidate.digest, &out->digest))
 			return error_set(err, -EINVAL,
 					 "there are several images; say which one by its tag");
-		if (!found)
+		if (!found || needs < found) {
 			*out = candidate;
-		found = 1;
+			found = needs;
+		}
 	}
-	if (!found && tag)
-		return error_set(err, -ENOENT,
-				 "there is no image for linux/amd64 with the tag '%.128s'", tag);
-	return found ? 0 : error_set(err, -ENOENT, "there is no image for linux/amd64");
+	return found ? 0 : say_none(tag, level, beyond, err);
 }
 
 char *oci_ref_name(const char *json, size_t len, const struct digest *digest)
@@ -174,10 +201,16 @@ static int check_platform(const json_t *root, struct error *err)
 {
 	const char *os = json_string_value(json_object_get(root, "os"));
 	const char *arch = json_string_value(json_object_get(root, "architecture"));
+	unsigned level = platform_level_of(json_string_value(json_object_get(root, "variant")));
 
 	if ((os && strcmp(os, "linux") != 0) || (arch && strcmp(arch, "amd64") != 0))
 		return error_set(err, -ENOTSUP, "the image is for %.32s/%.32s, not for linux/amd64",
 				 os ? os : "linux", arch ? arch : "amd64");
+	if (level > platform_level_here())
+		return error_set(err, -ENOTSUP,
+				 "the image is for linux/amd64/v%u, which cannot run here: this "
+				 "host's processor has v%u",
+				 level, platform_level_here());
 	return 0;
 }
 

@@ -45,14 +45,14 @@ int oci_kind_of(const char *json, size_t len, enum oci_kind *kind, struct error 
 int oci_parse_manifest(const char *json, size_t len, struct oci_manifest *out, struct error *err);
 
 /*
- * Picks the linux/amd64 image of an index; entries without a platform count as that. With a tag
- * (NULL = any), only entries whose annotation org.opencontainers.image.ref.name is the tag, or ends
- * in ":tag". Without, several different images are an error if `only` is set, as for an archive,
- * and the first is taken otherwise, as for a registry. Returns 0, -ENOENT, -EBADMSG … with *err
- * set.
+ * Picks the linux/amd64 image of an index; entries without a platform count as that. level is that
+ * of x86-64 which it is to have (platform.h), or PLATFORM_LEVEL_ANY. With a tag (NULL = any), only
+ * entries whose annotation org.opencontainers.image.ref.name is the tag, or ends in ":tag".
+ * Without, several different images are an error if `only` is set, as for an archive, and the first
+ * is taken otherwise, as for a registry. Returns 0, -ENOENT, -EBADMSG … with *err set.
  */
-int oci_select(const char *json, size_t len, const char *tag, int only, struct oci_descriptor *out,
-	       struct error *err);
+int oci_select(const char *json, size_t len, const char *tag, int only, unsigned level,
+	       struct oci_descriptor *out, struct error *err);
 
 /* The annotation org.opencontainers.image.ref.name of an index's entry with this digest, or NULL.
  * The caller frees it. */

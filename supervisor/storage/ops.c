@@ -18,6 +18,7 @@
 #include "supervisor/storage/archive_import.h"
 #include "supervisor/storage/layout.h"
 #include "supervisor/storage/oci.h"
+#include "supervisor/storage/platform.h"
 #include "supervisor/storage/registry.h"
 #include "supervisor/storage/volume_ops.h"
 
@@ -36,19 +37,25 @@ struct outcome {
 	unsigned n_fds;
 };
 
-int ops_pull(struct storage *storage, const char *ref, const struct registry_login *login,
-	     struct job *job, struct store_image *image, struct error *err)
+int ops_pull(struct storage *storage, const char *ref, const char *platform,
+	     const struct registry_login *login, struct job *job, struct store_image *image,
+	     struct error *err)
 {
 	_cleanup_(image_manifest_clear) struct image_manifest manifest = {.json = NULL};
 	_cleanup_(registry_close) struct registry registry = {.n_endpoints = 0};
 	struct reference reference;
+	unsigned level;
 	int r = reference_parse(ref, &reference, err);
 
 	if (r == 0)
+		r = platform_parse(platform, &level, err);
+	if (r == 0)
 		r = registry_open(&registry, storage->store, storage->settings, &reference, login,
 				  job, err);
-	if (r == 0)
+	if (r == 0) {
+		registry.source.level = level;
 		r = registry_choose(&registry, &manifest, job, err);
+	}
 	if (r == 0)
 		r = image_install(storage->store, &registry.source, &manifest, reference.canonical,
 				  job, image, err);
@@ -351,8 +358,8 @@ static int serve_pull(struct storage *storage, const Protect__Storage__Pull *pul
 {
 	const struct registry_login login = {.username = pull->username,
 					     .password = pull->password};
-	int r = ops_pull(storage, pull->ref, *pull->username ? &login : NULL, job, &outcome->image,
-			 &outcome->err);
+	int r = ops_pull(storage, pull->ref, pull->platform, *pull->username ? &login : NULL, job,
+			 &outcome->image, &outcome->err);
 
 	/* It was for this pull alone. */
 	explicit_bzero(pull->password, strlen(pull->password));

@@ -35,10 +35,11 @@ void ops_serve(struct storage *storage, int socket);
  * it. */
 void ops_refuse(int socket, int error, const char *text);
 
-/* Pulls an image from a registry, with a login or NULL. Returns 0 or a negative errno with *err
- * set. */
-int ops_pull(struct storage *storage, const char *ref, const struct registry_login *login,
-	     struct job *job, struct store_image *image, struct error *err);
+/* Pulls an image from a registry, for a platform (see platform_parse()), with a login or NULL.
+ * Returns 0 or a negative errno with *err set. */
+int ops_pull(struct storage *storage, const char *ref, const char *platform,
+	     const struct registry_login *login, struct job *job, struct store_image *image,
+	     struct error *err);
 
 /* Imports an archive from a descriptor (borrowed; file or pipe). name empty = what the archive
  * says, tag empty = its only image. */

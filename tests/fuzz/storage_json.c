@@ -25,9 +25,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			abort();
 		free(text);
 	}
-	if (oci_select(json, len, NULL, 0, &chosen, NULL) == 0)
+	if (oci_select(json, len, NULL, 0, 0, &chosen, NULL) == 0)
 		free(oci_ref_name(json, len, &chosen.digest));
-	oci_select(json, len, "t", 1, &chosen, NULL);
+	oci_select(json, len, "t", 1, 0, &chosen, NULL);
 	oci_parse_rootfs(json, len, &rootfs, NULL);
 	if (oci_parse_config(json, len, &config, NULL) == 0) {
 		if (protect__storage__image_config__get_packed_size(config) > 60 * KIB)

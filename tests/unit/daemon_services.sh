@@ -651,6 +651,32 @@ host() { # host FIELD
 	protect host status -o json | jq ".$1"
 }
 
+# What runs, or may run again, keeps its image, and so does the default kernel.
+images_are_pruned() {
+	local pruned="$work/pruned"
+	make_image "$work/spare" "$work/tree" '{"Cmd": ["/bin/echo", "spare"]}'
+	make_image "$work/other" "$work/kernel-tree" '{"Cmd": ["other"]}'
+	for name in spare:1 spare:2; do
+		protect image import --name $name "oci:$work/spare" >/dev/null
+	done
+	protect image import --name other:1 "oci:$work/other" >/dev/null
+	protect image import --name used:1 "oci:$work/box" >/dev/null
+	protect zone launch --name prunes --max-memory 128 --wait >/dev/null
+	protect workload launch --zone prunes --name ended --attach used:1 >/dev/null
+	protect image prune --dry-run -o json >"$pruned"
+	jq -e 'length == 1 and .[0].names == ["spare:1", "spare:2"] and .[0].size_bytes > 0 and (.[0].kernel | not)' "$pruned" >/dev/null ||
+		fail "$(cat "$pruned")"
+	expect 'spare:1 spare:2' bash -c "'$bin/protect' image prune --dry-run -a -o json | jq -r '[.[] | select(.kernel | not)][0].names | join(\" \")'"
+	protect image prune | grep -Eq '^spare:1[, ]+spare:2 +sha256:[0-9a-f]{64} +[0-9]+$' || fail 'no table'
+	expect '[]' bash -c "'$bin/protect' image prune -o json | jq -c ."
+	expect_error "image 'spare:1' is not in the store" protect image remove spare:1
+	expect other:1 bash -c "'$bin/protect' image prune --all -o jsonl | jq -r '.names[]'"
+	protect workload destroy -W ended
+	expect used:1 bash -c "'$bin/protect' image prune -o json | jq -r '.[].names | map(select(startswith(\"used\")))[]'"
+	expect localhost/zone-kernel:default bash -c "'$bin/protect' image list -o json | jq -r '.[].name'"
+	protect zone destroy -W prunes
+}
+
 metrics=127.0.0.1:$((20000 + $$ % 10000))
 pressure_is 5.00
 make_images
@@ -673,6 +699,7 @@ elif [ "$cases" = idm ]; then
 	. "$here/daemon_idm.bash"
 	start_services
 	idm
+	images_are_pruned
 else
 	no_services_yet
 	start_services

@@ -75,6 +75,12 @@ def special(kind, port):
         return platform("linux", "arm64", "v8")
     if kind == "windows":
         return platform("windows", "amd64")
+    if kind in ("variants", "v9"):  # the one that fits is the last but one; the others are nowhere
+        blobs[digest(manifest())] = manifest()
+        given = ["v4", "v3", None, "v2"] if kind == "variants" else ["v9"]
+        return json.dumps({"schemaVersion": 2, "manifests": [descriptor(
+            manifest() if variant is None else str(variant).encode(), MANIFEST,
+            platform={"os": "linux", "architecture": "amd64", "variant": variant}) for variant in given]}).encode()
     if kind == "confused":
         return manifest()[:-1] + b',"manifests":[]}'
     if kind == "duplicate":
@@ -203,6 +209,8 @@ class Registry(http.server.BaseHTTPRequestHandler):
             for _ in range(100):
                 self.wfile.write(b" " * (1 << 20))
             return None
+        if kind == "variants" and name.startswith("sha256:") and name not in blobs:
+            return self.answer(404)
         if kind == "mirrored" and "127.0.0.1" in self.headers["Host"]:
             return self.answer(503)
         data = blobs.get(name) or special(kind, self.port())

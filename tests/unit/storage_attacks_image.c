@@ -243,11 +243,11 @@ Test(storage_attacks_image, platforms)
 	char text[512];
 
 	snprintf(text, sizeof(text), entry, "");
-	cr_expect_eq(oci_select(text, strlen(text), NULL, 0, &chosen, NULL), 0);
+	cr_expect_eq(oci_select(text, strlen(text), NULL, 0, 0, &chosen, NULL), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 		snprintf(text, sizeof(text), entry, others[i]);
-		cr_expect_eq(oci_select(text, strlen(text), NULL, 0, &chosen, NULL), -ENOENT, "%s",
-			     text);
+		cr_expect_eq(oci_select(text, strlen(text), NULL, 0, 0, &chosen, NULL), -ENOENT,
+			     "%s", text);
 	}
 	snprintf(text, sizeof(text), rootfs, "");
 	cr_expect_eq(oci_parse_rootfs(text, strlen(text), parsed, NULL), 0);

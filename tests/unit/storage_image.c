@@ -348,17 +348,17 @@ Test(storage_image, index_choice)
 	struct error err = ERROR_NULL;
 	char *name;
 
-	cr_expect_eq(oci_select(index, strlen(index), NULL, 0, &chosen, &err), 0);
+	cr_expect_eq(oci_select(index, strlen(index), NULL, 0, 0, &chosen, &err), 0);
 	cr_expect_eq(chosen.size_bytes, 2);
-	cr_expect_eq(oci_select(index, strlen(index), "one", 1, &chosen, &err), 0);
+	cr_expect_eq(oci_select(index, strlen(index), "one", 1, 0, &chosen, &err), 0);
 	cr_expect_eq(chosen.size_bytes, 2);
 	name = oci_ref_name(index, strlen(index), &chosen.digest);
 	cr_expect_str_eq(name, "r.io/a:one");
 	free(name);
-	cr_expect_eq(oci_select(index, strlen(index), "two", 1, &chosen, &err), 0);
+	cr_expect_eq(oci_select(index, strlen(index), "two", 1, 0, &chosen, &err), 0);
 	cr_expect_eq(chosen.size_bytes, 3);
-	cr_expect_eq(oci_select(index, strlen(index), NULL, 1, &chosen, &err), -EINVAL);
-	cr_expect_eq(oci_select(index, strlen(index), "wo", 1, &chosen, NULL), -ENOENT);
+	cr_expect_eq(oci_select(index, strlen(index), NULL, 1, 0, &chosen, &err), -EINVAL);
+	cr_expect_eq(oci_select(index, strlen(index), "wo", 1, 0, &chosen, NULL), -ENOENT);
 	fixture_close(&fixture);
 }
 

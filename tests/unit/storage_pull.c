@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/config.h"
 #include "base/io.h"
+#include "supervisor/storage/platform.h"
 #include "tests/unit/harness.h"
 
 static struct fixture fixture;
@@ -57,7 +58,7 @@ static int pull_as(const char *kind, const char *host, const struct registry_log
 
 	*err = (struct error)ERROR_NULL;
 	snprintf(ref, sizeof(ref), "%s:%d/%s/app", host, port, kind);
-	return ops_pull(&fixture.storage, ref, login, &job, &image, err);
+	return ops_pull(&fixture.storage, ref, "", login, &job, &image, err);
 }
 
 static void expect_pulled(const char *kind, const struct registry_login *login)
@@ -177,6 +178,43 @@ Test(storage_pull, manifests_that_are_not_what_they_seem)
 	expect_refused("negative", NULL, -EBADMSG, "descriptor");
 	expect_refused("json", NULL, -EFBIG, "more bytes than");
 	expect_refused("loop", NULL, -ELOOP, "redirects more than");
+	tear_down();
+}
+
+static void expect_platform(const char *platform, int code, const char *text)
+{
+	struct store_image image;
+	struct error err = ERROR_NULL;
+	struct job job = JOB_NONE;
+	char ref[128];
+
+	snprintf(ref, sizeof(ref), "127.0.0.1:%d/variants/app", port);
+	cr_expect_eq(ops_pull(&fixture.storage, ref, platform, NULL, &job, &image, &err), code,
+		     "%s: %s", platform, err.text);
+	cr_expect_not_null(strstr(err.text, text), "%s: %s", platform, err.text);
+}
+
+Test(storage_pull, platforms)
+{
+	static const char *const none[] = {"linux",	   "linux/",	   "/amd64",
+					   "linux//amd64", "linux/amd64/", "linux/amd64/v3/x",
+					   "Linux/amd64",  "linux/amd64 ", "linux/amd64/\x1b[2J"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++)
+		expect_platform(none[i], -EINVAL, "is no platform");
+	expect_platform("linux/arm64", -ENOTSUP, "zones of this host run linux/amd64");
+	expect_platform("linux/arm/v7", -ENOTSUP, "zones of this host run linux/amd64");
+	expect_platform("windows/amd64", -ENOTSUP, "images for windows/amd64 cannot run here");
+	expect_platform("linux/amd64-v2", -ENOTSUP, "cannot run here");
+	expect_platform("linux/amd64/v5", -EINVAL, "v1 to v4");
+	expect_platform("linux/amd64/v1", 0, "");
+	expect_platform("linux/amd64", 0, "");
+	expect_pulled("variants", NULL);
+	if (platform_level_here() >= 2) /* it is asked for, and the registry lacks it */
+		expect_platform("linux/amd64/v2", -ENOENT, "does not have its manifest");
+	if (platform_level_here() < 4)
+		expect_platform("linux/amd64/v4", -ENOTSUP, "this host's processor has v");
+	expect_refused("v9", NULL, -ENOENT, "no image for linux/amd64");
 	tear_down();
 }
 

@@ -115,7 +115,7 @@ static int pull(const char *format, const char *suffix, struct store_image *imag
 	char ref[256];
 
 	snprintf(ref, sizeof(ref), "127.0.0.1:%d/%s%s", port, format, suffix);
-	return ops_pull(&fixture.storage, ref, NULL, &job, image, err);
+	return ops_pull(&fixture.storage, ref, "", NULL, &job, image, err);
 }
 
 Test(storage_registry, pulls_by_tag_and_digest)
