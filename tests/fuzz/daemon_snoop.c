@@ -61,7 +61,7 @@ static void show_with_secret(const struct wire_packet *wire)
 	for (size_t i = 0; i < name_len; i++)
 		if (text[i] == '\0' || text[i] == '=')
 			text[i] = '.';
-	strcpy(text + name_len, "=" SECRET);
+	memcpy(text + name_len, "=" SECRET, sizeof("=" SECRET));
 	message.env = env;
 	message.n_env = 1;
 	if (memmem(text, name_len, "hunter2", 7))

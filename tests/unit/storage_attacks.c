@@ -139,7 +139,7 @@ static char *deep_path(unsigned depth, const char *name)
 
 	for (unsigned i = 0; i < depth; i++)
 		at += sprintf(at, "%s/", name);
-	strcpy(at, "f");
+	*at = 'f';
 	return path;
 }
 
