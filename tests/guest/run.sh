@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # run.sh ZONE_VMM GUEST STATUS [VCPUS]: boots one guest program under zone-vmm and checks that it prints PASS and ends with STATUS.
 # RUN_UNDER: a program that runs zone-vmm. DISK_MEMBERS: more of its disk's spec. EXPECT: a pattern that its console must show as well.
+# BOOTS: how often, with one disk.
 set -euo pipefail
 vmm=$1 guest=$2 expected=$3 vcpus=${4:-1}
 if [ ! -w /dev/kvm ]; then
@@ -17,13 +18,16 @@ cat >"$dir/spec.json" <<SPEC
  "disks": [{"file": {"path": "$dir/disk"}, "serial": "scratch0"${DISK_MEMBERS:-}}],
  "console": {"fd": 1}, "exit": {"path": "$dir/exit"}, "socket": {"path": "$dir/socket"}}
 SPEC
-status=0
-timeout 60 ${RUN_UNDER:+"$RUN_UNDER"} "$vmm" --spec "$dir/spec.json" >"$dir/console" 2>"$dir/log" || status=$?
-if [ "$status" != "$expected" ] || ! grep -q '^PASS' "$dir/console" || ! grep -q "${EXPECT:-}" "$dir/console"; then
-	echo "FAIL: status $status, expected $expected"
-	cat "$dir/console" "$dir/log"
-	exit 1
-fi
+for ((boot = 0; boot < ${BOOTS:-1}; boot++)); do
+	status=0
+	timeout 60 ${RUN_UNDER:+"$RUN_UNDER"} "$vmm" --spec "$dir/spec.json" >"$dir/console" 2>"$dir/log" || status=$?
+	if [ "$status" != "$expected" ] || ! grep -q '^PASS' "$dir/console" || ! grep -q "${EXPECT:-}" "$dir/console"; then
+		echo "FAIL: status $status, expected $expected, boot $boot"
+		cat "$dir/console" "$dir/log"
+		exit 1
+	fi
+	rm -f "$dir/socket"
+done
 # A guest may make its device speak, but not fill the log.
 [ "$(wc -c <"$dir/log")" -lt 65536 ] || { echo "FAIL: the log grew to $(wc -c <"$dir/log") bytes"; exit 1; }
 echo "ok: $(cat "$dir/exit")"
