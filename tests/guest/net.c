@@ -2,7 +2,9 @@
 /*
  * virtio-net with a host that sends every frame back (net_host.c): frames of any length come over
  * merged buffers; frames that come while the guest has no buffer wait for one; commands are
- * answered; chains that are no frames end in NEEDS_RESET, after which the device works again.
+ * answered; chains that are no frames end in NEEDS_RESET, after which the device works again. The
+ * receive queue is reset by itself while frames come, and with a frame half in its buffers: nothing
+ * is written there any more, num_buffers neither (CVE-2021-3748).
  */
 #include "virtio.h"
 
@@ -14,6 +16,8 @@
 #define FEATURES     (1u << 5 | 1u << 15 | 1u << 16 | 1u << 17 | 1u << 18) /* MAC … CTRL_RX */
 #define STARVED	     40u
 #define STALE_FRAMES 64u
+#define RING_RESET   (1u << (40 - 32))
+#define RESETS	     12u
 
 static struct queue rx, tx, ctrl;
 static struct device net;
@@ -28,7 +32,7 @@ static void give_buffer(uint16_t head)
 
 static void start(bool buffers)
 {
-	virtio_start_with(&net, FEATURES, 1);
+	virtio_start_with(&net, FEATURES, 1 | RING_RESET);
 	virtio_queue(&net, &rx, 0);
 	virtio_queue(&net, &tx, 1);
 	virtio_queue(&net, &ctrl, 2);
@@ -151,6 +155,52 @@ static void break_it(struct queue *queue, struct desc desc)
 	expect_echo(60);
 }
 
+static void reset_rx(void)
+{
+	write16(net.common + COMMON_QUEUE_SELECT, 0);
+	write16(net.common + COMMON_QUEUE_RESET, 1);
+	while (read16(net.common + COMMON_QUEUE_RESET))
+		;
+	CHECK(read16(net.common + COMMON_QUEUE_ENABLE) == 0, 0);
+}
+
+static uint32_t sum_buffers(void)
+{
+	uint32_t sum = rx.used_idx;
+
+	for (unsigned i = 0; i < QUEUE_SIZE; i++)
+		for (unsigned at = 0; at < BUFFER; at += 4)
+			sum = sum * 31 + *(volatile uint32_t *)&in[i][at];
+	return sum;
+}
+
+/* Frames of three buffers each, on their way when the queue goes; in every other round there are
+ * only two of them. */
+static void echo_over_resets(void)
+{
+	start(true);
+	for (unsigned round = 0; round < RESETS; round++) {
+		uint32_t sum;
+
+		for (unsigned i = 0; i < 4; i++)
+			send(1514);
+		reset_rx();
+		sum = sum_buffers();
+		write16(rx.doorbell, 0);
+		for (unsigned i = 0; i < 4; i++)
+			send(1514);
+		CHECK(sum_buffers() == sum, round);
+		virtio_queue(&net, &rx, 0);
+		for (uint16_t i = 0; i < (round % 2 ? QUEUE_SIZE : 2u); i++)
+			give_buffer(i);
+		if (round % 2 == 0)
+			continue;
+		send(1514);
+		expect_echo(1514);
+	}
+	CHECK(!(virtio_status(&net) & STATUS_NEEDS_RESET), virtio_status(&net));
+}
+
 void guest_main(const struct start_info *info)
 {
 	(void)info;
@@ -163,6 +213,7 @@ void guest_main(const struct start_info *info)
 	CHECK(run_command(0, 2) == 1, command[3]);
 	CHECK(run_command(99, 0) == 1, command[3]);
 	echo_without_buffers();
+	echo_over_resets();
 	break_it(&tx, (struct desc){(uint32_t)out, HEADER - 1, 0, 0});
 	break_it(&tx, (struct desc){(uint32_t)out, HEADER + 60, DESC_WRITE, 0});
 	break_it(&tx, (struct desc){0xfffff000u, HEADER + 60, 0, 0});
