@@ -8,10 +8,10 @@
 
 #define SECTOR	 512u
 #define SECTORS	 64u
-#define PER_DOT	 8u
+#define PER_DOT	 1u
 #define BLK_IN	 0u
 #define BLK_OUT	 1u
-#define READY_AT 4u /* dots, until everything that is touched was touched */
+#define READY_AT 32u /* dots, until everything that is touched was touched */
 
 static struct queue disk_queue, rng_queue;
 static struct device disk, rng;
