@@ -35,6 +35,14 @@ enum runner_kind {
 	 * answer within 10 s: the connection is closed without a byte. Each half ends apart. Many
 	 * at once are allowed. */
 	RUNNER_VSOCK = 4,
+	/* One connection of the zone's to a port of the host's (vsock CID 2): a struct
+	 * runner_vsock_hello, then, once something in the zone connects there, the bytes of that;
+	 * until then it waits in line, at most 16 of them for all ports, and is closed at once
+	 * where there is no room. A zone's connections wait 1.5 s for somebody in line, 8 a port,
+	 * while the port is served: somebody is in line or connected there. So a server that keeps
+	 * one more in line than it is busy with misses nothing. IDM_PORT is not to be had. Each
+	 * half ends apart. */
+	RUNNER_SERVE = 5,
 };
 
 struct runner_hello {

@@ -20,6 +20,7 @@
 #include "base/io.h"
 #include "base/util.h"
 #include "virtio/vsock_conn.h"
+#include "virtio/vsock_line.h"
 
 #define QUEUE_RX     0u
 #define QUEUE_TX     1u
@@ -53,6 +54,7 @@ struct vsock {
 	uint64_t guest_cid;
 	unsigned n_ports;
 	struct port ports[PORTS_MAX];
+	struct vsock_line line;
 	struct vsock_conn *conns[VSOCK_CONNECTIONS_MAX];
 	unsigned next_conn; /* whose turn it is */
 	uint32_t n_calls;   /* since the start; the host's next port */
@@ -219,6 +221,54 @@ int virtio_vsock_offer(struct virtio_dev *dev, uint32_t number, int fd)
 	return 0;
 }
 
+/* Who waits at a port for longest; NULL: nobody. */
+static struct vsock_conn *first_waiting(struct vsock *vsock, uint32_t host_port)
+{
+	struct vsock_conn *first = NULL;
+
+	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
+		struct vsock_conn *conn = vsock->conns[i];
+
+		if (conn && conn->state == VSOCK_CONN_WAITING && conn->host_port == host_port &&
+		    (!first || conn->deadline_ns < first->deadline_ns))
+			first = conn;
+	}
+	return first;
+}
+
+static int wait_in_line(struct vsock *vsock, uint32_t number, int fd)
+{
+	struct vsock_conn *conn = first_waiting(vsock, number);
+	int r;
+
+	if (number >= VSOCK_CALL_PORT_MIN)
+		return -EINVAL;
+	if (find_port(vsock, number))
+		return -EADDRINUSE;
+	r = io_set_nonblock(fd, 0);
+	if (r < 0)
+		return r;
+	if (!conn)
+		return vsock_line_add(&vsock->line, number, fd);
+	opened(vsock, conn, vsock_conn_join(conn, fd));
+	return 0;
+}
+
+static void close_shut(int fd)
+{
+	shutdown(fd, SHUT_RDWR); /* or a ring that still knows it would keep it open */
+	close(fd);
+}
+
+int virtio_vsock_serve(struct virtio_dev *dev, uint32_t number, int fd)
+{
+	int r = wait_in_line(from_dev(dev), number, fd);
+
+	if (r < 0)
+		close_shut(fd);
+	return r;
+}
+
 static struct vsock_conn *add_conn(struct vsock *vsock, uint32_t guest_port, uint32_t host_port)
 {
 	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
@@ -287,10 +337,8 @@ int virtio_vsock_connect(struct virtio_dev *dev, uint32_t guest_port, int fd)
 {
 	int r = start_call(from_dev(dev), guest_port, fd);
 
-	if (r < 0) {
-		shutdown(fd, SHUT_RDWR); /* or a ring that still knows it would keep it open */
-		close(fd);
-	}
+	if (r < 0)
+		close_shut(fd);
 	return r;
 }
 
@@ -319,27 +367,67 @@ static void forget_old(struct vsock *vsock, uint32_t guest_port, uint32_t host_p
 	}
 }
 
+/* A connection that the guest asked for meets fd, or (-1) waits for somebody. */
+static void meet(struct vsock *vsock, struct vsock_conn *conn, int fd)
+{
+	if (fd >= 0)
+		opened(vsock, conn, vsock_conn_join(conn, fd));
+	else
+		wait_until(vsock, conn, clock_now_ns() + WAIT_NS);
+}
+
+/* At a rendezvous: the newest is who it is for. */
+static struct vsock_conn *request_rendezvous(struct vsock *vsock, const struct port *port,
+					     uint32_t guest_port)
+{
+	struct vsock_conn *older = find_by_port(vsock, port->number, VSOCK_CONN_WAITING);
+	struct vsock_conn *conn = add_conn(vsock, guest_port, port->number);
+
+	if (conn && older)
+		vsock_conn_kill(older, true);
+	return conn;
+}
+
+/* At a port in line: NULL where nobody serves, or too many are there. */
+static struct vsock_conn *request_in_line(struct vsock *vsock, uint32_t guest_port,
+					  uint32_t host_port)
+{
+	bool somebody = vsock_line_has(&vsock->line, host_port), served = somebody;
+	unsigned n_served = 0, n_waiting = 0;
+
+	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
+		const struct vsock_conn *conn = vsock->conns[i];
+
+		if (!conn || conn->host_port >= VSOCK_CALL_PORT_MIN ||
+		    find_port(vsock, conn->host_port))
+			continue;
+		n_served++;
+		if (conn->host_port != host_port || conn->state == VSOCK_CONN_DEAD)
+			continue;
+		served = true;
+		n_waiting += conn->state == VSOCK_CONN_WAITING;
+	}
+	if (!served || n_served >= VSOCK_SERVED_MAX ||
+	    (!somebody && n_waiting >= VSOCK_BACKLOG_MAX))
+		return NULL;
+	return add_conn(vsock, guest_port, host_port);
+}
+
 static void on_request(struct vsock *vsock, const struct virtio_vsock_hdr *header)
 {
 	uint32_t guest_port = le32toh(header->src_port), host_port = le32toh(header->dst_port);
 	struct port *port = find_port(vsock, host_port);
-	struct vsock_conn *conn, *older;
+	struct vsock_conn *conn;
 
 	forget_old(vsock, guest_port, host_port);
-	older = find_by_port(vsock, host_port, VSOCK_CONN_WAITING);
-	conn = port ? add_conn(vsock, guest_port, host_port) : NULL;
+	conn = port ? request_rendezvous(vsock, port, guest_port)
+		    : request_in_line(vsock, guest_port, host_port);
 	if (!conn) {
 		refuse(vsock, guest_port, host_port);
 		return;
 	}
 	vsock_conn_set_credit(conn, le32toh(header->buf_alloc), le32toh(header->fwd_cnt));
-	if (older)
-		vsock_conn_kill(older, true);
-	if (port->fd >= 0) {
-		opened(vsock, conn, vsock_conn_join(conn, steal_fd(&port->fd)));
-	} else {
-		wait_until(vsock, conn, clock_now_ns() + WAIT_NS);
-	}
+	meet(vsock, conn, port ? steal_fd(&port->fd) : vsock_line_take(&vsock->line, host_port));
 }
 
 /* The guest answers a call, by anything but RST. */
@@ -648,6 +736,7 @@ static unsigned counters(const struct virtio_dev *dev, struct virtio_counter *ou
 		{"rx_bytes", vsock->rx_bytes}, {"tx_bytes", vsock->tx_bytes},
 		{"opened", vsock->n_opened},   {"open", n_open},
 		{"called", vsock->n_calls},    {"refused", vsock->n_refused},
+		{"in_line", vsock->line.n},
 	};
 	return virtio_counters_copy(all, ARRAY_SIZE(all), out, max);
 }
@@ -658,6 +747,7 @@ static void destroy(struct virtio_dev *dev)
 
 	for (unsigned i = 0; i < vsock->n_ports; i++)
 		close_fdp(&vsock->ports[i].fd);
+	vsock_line_close(&vsock->line);
 	free(vsock);
 }
 

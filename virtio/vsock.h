@@ -6,7 +6,8 @@
  * which something in the guest listens. Bytes are moved, never parsed. Credits both ways: what the
  * guest may send is bounded by a buffer a connection, what it was sent by its own credit; a reader
  * on either side that stops holds up only its connection. At most VSOCK_CONNECTIONS_MAX
- * connections, of which the host's can never take those that served ports need.
+ * connections, of which neither the host's nor those to ports in line can ever take those that a
+ * rendezvous needs.
  */
 #pragma once
 
@@ -15,6 +16,8 @@
 
 #define VSOCK_CONNECTIONS_MAX	64
 #define VSOCK_CALLS_MAX		48 /* of these, the host's */
+#define VSOCK_SERVED_MAX	12 /* and the guest's to ports that virtio_vsock_serve() serves */
+#define VSOCK_BACKLOG_MAX	8  /* of these, as wait at one port */
 #define VSOCK_CONNECTION_BUFFER (64u * 1024)
 
 int virtio_vsock_new(struct virtio_dev **out, struct loop *loop, uint64_t guest_cid);
@@ -37,6 +40,17 @@ int virtio_vsock_offer(struct virtio_dev *dev, uint32_t port, int fd);
 int virtio_vsock_listen(struct virtio_dev *dev, uint32_t port);
 
 #define VSOCK_CALL_PORT_MIN 0x40000000u
+
+/*
+ * fd (a connected unix stream socket, owned from here on; also on failure) waits in line at host
+ * port `port` and meets one connection of the guest's, which are taken in the order they come; any
+ * number may be open at a port. The guest's requests wait as for a rendezvous, VSOCK_BACKLOG_MAX a
+ * port, while somebody is in line there or a connection to it is left; else they are refused.
+ * Whoever closes his end while waiting is passed over. Returns 0, -EINVAL (as above), -EADDRINUSE
+ * (the port is a rendezvous), -EUSERS (VSOCK_LINE_MAX wait), or another negative errno; then fd is
+ * shut and closed.
+ */
+int virtio_vsock_serve(struct virtio_dev *dev, uint32_t port, int fd);
 
 /*
  * Connects fd (a connected unix stream socket, owned from here on; also on failure) to the guest's

@@ -113,10 +113,18 @@ static void start_kind(struct runner_client *client)
 	case RUNNER_VSOCK:
 		virtio_vsock_connect(machine->vsock, client->hello.port, hand_over(client));
 		break;
+	case RUNNER_SERVE:
+		virtio_vsock_serve(machine->vsock, client->hello.port, hand_over(client));
+		break;
 	default:
 		drop(client);
 		break;
 	}
+}
+
+static bool names_port(const struct runner_client *client)
+{
+	return kind_of(client) == RUNNER_VSOCK || kind_of(client) == RUNNER_SERVE;
 }
 
 /* How much of the hello is missing: the kind tells its length. */
@@ -124,7 +132,7 @@ static uint32_t hello_missing(const struct runner_client *client)
 {
 	size_t len = sizeof(client->hello.hello);
 
-	if (client->received >= len && kind_of(client) == RUNNER_VSOCK)
+	if (client->received >= len && names_port(client))
 		len = sizeof(client->hello);
 	return (uint32_t)len - client->received;
 }

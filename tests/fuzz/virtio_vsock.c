@@ -15,6 +15,7 @@
 
 #define GUEST_CID 3
 #define PORT	  1024u
+#define SERVED	  1025u
 #define RX_LEN	  2048u
 #define STEPS_MAX 300
 #define TX_GPA	  0x200000u
@@ -38,7 +39,9 @@ struct fuzz {
 
 static void send_packet(struct fuzz *f, const struct step *step)
 {
-	uint32_t port = step->guest_port & 4 ? VSOCK_CALL_PORT_MIN + (step->guest_port >> 3) : PORT;
+	uint32_t served = step->guest_port & 128 ? SERVED : PORT;
+	uint32_t port =
+		step->guest_port & 4 ? VSOCK_CALL_PORT_MIN + (step->guest_port >> 3) : served;
 	struct virtio_vsock_hdr header = {.src_cid = step->odd & 1 ? step->value : GUEST_CID,
 					  .dst_cid = step->odd & 2 ? step->value : 2,
 					  .src_port = step->guest_port % 4,
@@ -72,6 +75,8 @@ static void come(struct fuzz *f, const struct step *step)
 	fcntl(*end, F_SETFL, O_NONBLOCK);
 	if (step->odd & 2)
 		virtio_vsock_connect(f->d.dev, step->guest_port % 4, pair[0]);
+	else if (step->odd & 4)
+		virtio_vsock_serve(f->d.dev, SERVED, pair[0]);
 	else
 		virtio_vsock_offer(f->d.dev, step->odd & 1 ? step->value : PORT, pair[0]);
 }

@@ -30,6 +30,10 @@ enum {
 	VSOCK_PORT_DONE
 };
 
+/* What vsock_served.c connects to, and how many of the host's are there at first. */
+#define VSOCK_PORT_SERVED 7000u
+#define VSOCK_SERVERS	  3u
+
 struct __attribute__((packed)) vsock_header {
 	uint64_t src_cid, dst_cid;
 	uint32_t src_port, dst_port, len;

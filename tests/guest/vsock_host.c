@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * vsock_host ZONE_VMM GUEST: connects to what listens in the guest (vsock_listen.c), as whoever has
- * the runner's socket may: bytes both ways, many at once, halves that end apart, refusals.
+ * vsock_host ZONE_VMM GUEST TEST, as whoever has the runner's socket may: "listen" connects to what
+ * listens in the guest (vsock_listen.c): bytes both ways, many at once, halves that end apart,
+ * refusals; "served" serves a port that the guest connects to (vsock_served.c).
  */
 #include "hotplug_runner.h"
 
@@ -22,12 +23,17 @@
 #define PATIENCE_MS   20000
 #define NO_ANSWER_MIN (9 * NS_PER_S)
 
-static int call(uint32_t port)
+static int hello_to(uint32_t port, enum runner_kind kind)
 {
-	const struct runner_vsock_hello hello = {
-		.hello = {.magic = RUNNER_MAGIC, .kind = RUNNER_VSOCK}, .port = port};
+	const struct runner_vsock_hello hello = {.hello = {.magic = RUNNER_MAGIC, .kind = kind},
+						 .port = port};
 
 	return runner_connect(&hello, sizeof(hello));
+}
+
+static int call(uint32_t port)
+{
+	return hello_to(port, RUNNER_VSOCK);
 }
 
 static ssize_t read_some(int fd, void *to, size_t len)
@@ -121,12 +127,8 @@ static void test_refusals(void)
 	CHECK(clock_now_ns() - start_ns > NO_ANSWER_MIN);
 }
 
-int main(int argc, char **argv)
+static void test_listen(void)
 {
-	if (argc != 3)
-		return EXIT_FAILURE;
-	runner_need_kvm();
-	runner_start(argv[1], argv[2], "", "");
 	CHECK(runner_console_says("READY", 1));
 	test_echo();
 	test_many();
@@ -134,6 +136,42 @@ int main(int argc, char **argv)
 	test_refusals();
 	test_echo();
 	is_closed(call(VSOCK_PORT_DONE));
+}
+
+static void answer(int fd)
+{
+	uint8_t byte;
+
+	read_all(fd, &byte, 1);
+	byte++;
+	CHECK(io_write_full(fd, &byte, 1) == 0);
+}
+
+static void test_served(void)
+{
+	int fds[VSOCK_SERVERS + 1];
+
+	is_closed(hello_to(IDM_PORT, RUNNER_SERVE));
+	close(hello_to(VSOCK_PORT_SERVED, RUNNER_SERVE)); /* who left is passed over */
+	for (unsigned i = 0; i < VSOCK_SERVERS; i++)
+		fds[i] = hello_to(VSOCK_PORT_SERVED, RUNNER_SERVE);
+	for (unsigned i = VSOCK_SERVERS; i-- > 0;)
+		answer(fds[i]);
+	CHECK(runner_console_says("WAITING", 1));
+	fds[VSOCK_SERVERS] = hello_to(VSOCK_PORT_SERVED, RUNNER_SERVE);
+	answer(fds[VSOCK_SERVERS]);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 4)
+		return EXIT_FAILURE;
+	runner_need_kvm();
+	runner_start(argv[1], argv[2], "", "");
+	if (strcmp(argv[3], "listen") == 0)
+		test_listen();
+	else
+		test_served();
 	CHECK(runner_console_says("PASS", 1));
 	runner_kill();
 	puts("PASS");

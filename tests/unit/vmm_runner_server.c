@@ -200,6 +200,34 @@ Test(runner_server, a_vsock_hello_has_a_port)
 	finish(&f);
 }
 
+/* Who serves a port waits in line for the zone; the agent's port is not to be had. */
+Test(runner_server, a_port_is_served)
+{
+	struct runner_vsock_hello hello = {.hello = {.magic = RUNNER_MAGIC, .kind = RUNNER_SERVE},
+					   .port = 7000};
+	struct virtio_counter counters[VIRTIO_COUNTERS_MAX];
+	struct fixture f;
+	int fd, agent;
+	unsigned n;
+
+	make(&f);
+	cr_assert_eq(virtio_vsock_listen(f.machine->vsock, IDM_PORT), 0);
+	fd = connect_to(&f);
+	cr_assert_eq(io_write_full(fd, &hello, sizeof(hello)), 0);
+	agent = connect_to(&f);
+	hello.port = IDM_PORT;
+	cr_assert_eq(io_write_full(agent, &hello, sizeof(hello)), 0);
+	run(&f, 10);
+	cr_assert(!is_over(fd));
+	cr_assert(is_over(agent));
+	n = f.machine->vsock->ops->counters(f.machine->vsock, counters, VIRTIO_COUNTERS_MAX);
+	cr_assert_str_eq(counters[n - 1].name, "in_line");
+	cr_assert_eq(counters[n - 1].value, 1);
+	close(fd);
+	close(agent);
+	finish(&f);
+}
+
 Test(runner_server, what_breaks_the_protocol_is_cut_off)
 {
 	const uint8_t bad[][12] = {{0, 0, 0, 0}, {0xff, 0xff, 0xff, 0xff}, {0, 0x80, 0, 0}};
