@@ -201,6 +201,9 @@ int links_attach(struct links *links, const struct nic *nic, unsigned queues, in
 	if (!link)
 		return error_set(err, -ENOMEM, "out of memory");
 	r = hold_ports(&link->hold, nic, err);
+	/* What was left of whoever had its addresses before. */
+	if (r == 0)
+		flows_forget(links->flows, nic);
 	if (r == 0)
 		r = tap_make(nic->name, queues, fds, err);
 	if (r < 0) {
@@ -236,6 +239,7 @@ int links_detach(struct links *links, uint32_t slot, uint32_t index, struct erro
 		return error_set(err, -ENOMEM, "out of memory");
 	rules_write_removal(script.out, &nic);
 	r = write_rules(links, &script, err);
+	flows_forget(links->flows, &nic);
 	save(links);
 	return r;
 }

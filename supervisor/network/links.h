@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 
+#include "supervisor/network/flows.h"
 #include "supervisor/network/hold.h"
 #include "supervisor/network/nft.h"
 #include "supervisor/network/nic.h"
@@ -26,6 +27,7 @@ struct links {
 	const struct settings *settings;
 	struct nft *nft;
 	struct route *route;
+	struct flows *flows;
 	const char *state_path;
 	struct link *first;
 	unsigned n;

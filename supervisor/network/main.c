@@ -57,6 +57,8 @@ static int prepare_host(struct links *links, struct settings *settings, struct e
 	if (r == 0)
 		r = route_open(&links->route, err);
 	if (r == 0)
+		r = flows_open(&links->flows, err);
+	if (r == 0)
 		r = nft_open(&links->nft, err);
 	if (r == 0)
 		r = route_find_conflict(links->route, settings, err);
@@ -132,6 +134,7 @@ int main(int argc, char **argv)
 		log_error("err=\"%s\"", err.code ? err.text : strerror(-r));
 	links_deinit(&links);
 	nft_close(links.nft);
+	flows_close(links.flows);
 	route_close(links.route);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

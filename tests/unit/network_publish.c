@@ -151,6 +151,56 @@ Test(network_publish, zone_to_public_and_zone)
 	world_close(&w);
 }
 
+/* How many connections the kernel tracks from or to an address. */
+static int tracked(const struct world *w, const char *address)
+{
+	char command[128];
+	_cleanup_(freep) char *text = NULL;
+
+	snprintf(command, sizeof(command), "grep -cE '(src|dst)=%s ' /proc/net/nf_conntrack",
+		 address);
+	text = output_of(w, HOST, command);
+	return atoi(text);
+}
+
+/* Who gets an address next gets nothing of the one before. */
+Test(network_publish, connections_end_with_their_link)
+{
+	static const char long_ipv6[] = "fdd4:1476:6c7e:0000:0000:0000:0000:0002";
+	Protect__Network__Publish publish[2], *pointers[2] = {&publish[0], &publish[1]};
+	struct world w;
+	int tcp, udp, web;
+
+	world_open(&w, "");
+	if (run_in(&w, HOST, "test -e /proc/net/nf_conntrack") != 0) {
+		fprintf(stderr, "SKIP: this kernel has no /proc/net/nf_conntrack to look at\n");
+		world_close(&w);
+		return;
+	}
+	publish_init(&publish[0], NULL, 8080, 80, false);
+	publish_init(&publish[1], NULL, 8080, 80, true);
+	zone_open(&w, &w.b, NULL, 0);
+	zone_open(&w, &w.a, pointers, 2);
+	tcp = serve_in(&w, ZONE_A, SOCK_STREAM, 80);
+	udp = serve_in(&w, ZONE_A, SOCK_DGRAM, 80);
+	web = serve_in(&w, PUBLIC, SOCK_STREAM, 80);
+	cr_expect(reaches(&w, PUBLIC, HOST_IPV4, 8080, SOCK_STREAM, tcp, NULL));
+	cr_expect(reaches(&w, PUBLIC, HOST_IPV4, 8080, SOCK_DGRAM, udp, NULL));
+	cr_expect(reaches(&w, PUBLIC, HOST_IPV6, 8080, SOCK_DGRAM, udp, NULL));
+	cr_expect(reaches(&w, ZONE_A, PUBLIC_IPV4, 80, SOCK_STREAM, web, NULL));
+	cr_expect(reaches(&w, ZONE_B, PUBLIC_IPV4, 80, SOCK_STREAM, web, NULL));
+	cr_expect_geq(tracked(&w, w.a.ipv4), 3);
+	cr_expect_geq(tracked(&w, long_ipv6), 1);
+	zone_close(&w, &w.a);
+	cr_expect_eq(tracked(&w, w.a.ipv4), 0);
+	cr_expect_eq(tracked(&w, long_ipv6), 0);
+	cr_expect_geq(tracked(&w, w.b.ipv4), 1);
+	close(tcp);
+	close(udp);
+	close(web);
+	world_close(&w);
+}
+
 /* How many of n flows that zone A begins at once come to the public. */
 static unsigned flows_that_come(struct world *w, unsigned n)
 {
