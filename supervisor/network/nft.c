@@ -105,6 +105,25 @@ int nft_check_tables(struct nft *nft, struct error *err)
 	return 0;
 }
 
+bool nft_finds_dropper(struct nft *nft, char *table, size_t size)
+{
+	int r = nft_run_cmd_from_buffer(nft->context, "list chains");
+	const char *listed = nft_ctx_get_output_buffer(nft->context);
+	_cleanup_(freep) char *text = r == 0 && listed ? strdup(listed) : NULL;
+	char *save = NULL;
+
+	nft_ctx_get_error_buffer(nft->context);
+	table[0] = '\0';
+	for (char *line = text ? strtok_r(text, "\n", &save) : NULL; line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		if (strncmp(line, "table ", 6) == 0)
+			snprintf(table, size, "%.*s", (int)strcspn(line + 6, "{") - 1, line + 6);
+		if (strstr(line, "hook forward") && strstr(line, "policy drop"))
+			return true;
+	}
+	return false;
+}
+
 int nft_check_kernel(struct nft *nft, struct error *err)
 {
 	static const struct {

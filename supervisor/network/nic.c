@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/config.h"
+
 int nic_name(uint32_t slot, uint32_t index, char name[IF_NAMESIZE], struct error *err)
 {
 	if (slot > NIC_SLOT_MAX || index > NIC_INDEX_MAX)
@@ -16,12 +18,15 @@ int nic_name(uint32_t slot, uint32_t index, char name[IF_NAMESIZE], struct error
 
 bool nic_parse_name(const char *name, uint32_t *slot, uint32_t *index)
 {
-	char made[IF_NAMESIZE];
-	char rest;
+	char digits[IF_NAMESIZE], made[IF_NAMESIZE];
+	const char *n = strchr(name, 'n');
 
-	if (sscanf(name, NIC_NAME_FORMAT "%c", slot, index, &rest) != 2)
+	if (strncmp(name, "pz", 2) != 0 || !n)
 		return false;
-	return nic_name(*slot, *index, made, NULL) == 0 && strcmp(made, name) == 0;
+	snprintf(digits, sizeof(digits), "%.*s", (int)(n - name) - 2, name + 2);
+	return config_number(digits, 0, NIC_SLOT_MAX, slot) == 0 &&
+	       config_number(n + 1, 0, NIC_INDEX_MAX, index) == 0 &&
+	       nic_name(*slot, *index, made, NULL) == 0 && strcmp(made, name) == 0;
 }
 
 bool publish_collides(const struct publish *a, const struct publish *b)

@@ -2,6 +2,7 @@
 #include "supervisor/network/ops.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,7 +108,8 @@ static void pack_status(struct ops *ops, struct answer *answer)
 	char no_servers[] =
 		"no nameserver that zones can reach was found: give one with nameserver "
 		"in the section [network] of protect.conf";
-	char *warnings[2];
+	char table[64], dropper[192];
+	char *warnings[3];
 
 	subnet_format(&settings->ipv4, ipv4);
 	subnet_format(&settings->ipv6, ipv6);
@@ -120,6 +122,14 @@ static void pack_status(struct ops *ops, struct answer *answer)
 		warnings[status.n_warnings++] = no_ipv6;
 	if (!settings->n_nameservers)
 		warnings[status.n_warnings++] = no_servers;
+	if (nft_finds_dropper(ops->links->nft, table, sizeof(table))) {
+		snprintf(
+			dropper, sizeof(dropper),
+			"the table '%s' of nftables drops forwarded packets that it does not name: "
+			"allow those from and to pz* there, or zones reach nobody",
+			table);
+		warnings[status.n_warnings++] = dropper;
+	}
 	reply.status = &status;
 	pack(answer, &reply);
 }

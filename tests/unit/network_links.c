@@ -405,6 +405,41 @@ Test(network_links, only_the_daemon_is_heard)
 	world_close(&w);
 }
 
+/* The warnings of STATUS, a line each; to be freed. */
+static char *warnings(const struct world *w)
+{
+	Protect__Network__Request request = PROTECT__NETWORK__REQUEST__INIT;
+	Protect__Network__Status status = PROTECT__NETWORK__STATUS__INIT;
+	Protect__Network__Reply *reply;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	request.what_case = PROTECT__NETWORK__REQUEST__WHAT_STATUS;
+	request.status = &status;
+	reply = ask(w, &request, NULL, NULL);
+	cr_assert(reply && reply->status);
+	for (size_t i = 0; i < reply->status->n_warnings; i++)
+		fprintf(out, "%s\n", reply->status->warnings[i]);
+	fclose(out);
+	protect__network__reply__free_unpacked(reply, NULL);
+	return text;
+}
+
+static void expect_warning(const struct world *w, const char *text)
+{
+	_cleanup_(freep) char *said = warnings(w);
+
+	cr_expect(strstr(said, text), "'%s' has no '%s'", said, text);
+}
+
+static void expect_no_warning(const struct world *w)
+{
+	_cleanup_(freep) char *said = warnings(w);
+
+	cr_expect_str_eq(said, "");
+}
+
 static void expect_refuses(struct world *w, const char *make, const char *unmake, const char *text)
 {
 	cr_assert_eq(run_in(w, HOST, "%s", make), 0, "%s", make);
@@ -422,6 +457,12 @@ Test(network_links, conflicts_are_found_at_the_start)
 	cr_assert_eq(run_in(&w, HOST, "nft add table inet other && nft add chain inet other c"), 0);
 	world_start_service(&w);
 	cr_expect_eq(run_in(&w, HOST, "nft list chain inet other c >/dev/null"), 0);
+	expect_no_warning(&w);
+	cr_assert_eq(run_in(&w, HOST,
+			    "nft add table ip filter && nft add chain ip filter FORWARD "
+			    "'{ type filter hook forward priority 0; policy drop; }'"),
+		     0);
+	expect_warning(&w, "the table 'ip filter' of nftables drops forwarded packets");
 	world_kill_service(&w, SIGTERM);
 
 	expect_refuses(&w, "ip addr add 10.75.3.1/24 dev up0", "ip addr del 10.75.3.1/24 dev up0",
