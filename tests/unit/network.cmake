@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+protect_unit_test(network_parts SOURCES network_parts.c LIBS network)
 foreach(name reach forged publish links)
 	protect_unit_test(network_${name} SOURCES network_${name}.c network_frames.c network_world.c LIBS base proto TIMEOUT_S 120)
 	target_compile_definitions(unit_network_${name} PRIVATE PROTECT_NETWORK="$<TARGET_FILE:protect-network>")
