@@ -21,6 +21,8 @@ int idm_pump_init(struct idm_pump *pump, int fd, struct idm *idm)
 	pump->fd = fd;
 	pump->idm = idm;
 	pump->out_start = pump->out_end = 0;
+	pump->takes_fds = false;
+	pump->n_fds = 0;
 	return io_set_nonblock(fd, 1);
 }
 
@@ -61,18 +63,60 @@ int idm_pump_flush(struct idm_pump *pump)
 	}
 }
 
+int idm_pump_flush_fds(struct idm_pump *pump, const int *fds, unsigned n_fds)
+{
+	ssize_t n;
+
+	if (pump->out_start == pump->out_end) {
+		pump->out_start = 0;
+		pump->out_end = (uint32_t)idm_output(pump->idm, pump->out, sizeof(pump->out));
+	}
+	n = io_send_fds(pump->fd, pump->out + pump->out_start, pump->out_end - pump->out_start, fds,
+			n_fds, 0);
+	if (n < 0)
+		return (int)n;
+	pump->out_start += (uint32_t)n;
+	return idm_pump_flush(pump);
+}
+
+/* What is more than it keeps is closed: a peer cannot make us hold any number. */
+static void keep_fds(struct idm_pump *pump, const int *fds, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (pump->n_fds < IDM_PUMP_FDS)
+			pump->fds[pump->n_fds++] = fds[i];
+		else
+			close(fds[i]);
+}
+
+static ssize_t receive(struct idm_pump *pump, void *buf, size_t size)
+{
+	int fds[IO_FDS_MAX];
+	unsigned n_fds = IO_FDS_MAX;
+	ssize_t n;
+
+	if (!pump->takes_fds) {
+		n = recv(pump->fd, buf, size, 0);
+		return n < 0 ? -errno : n;
+	}
+	n = io_recv_fds(pump->fd, buf, size, fds, &n_fds, 0);
+	if (n >= 0)
+		keep_fds(pump, fds, n_fds);
+	return n;
+}
+
 static int read_and_feed(struct idm_pump *pump, uint64_t now_ns)
 {
 	uint8_t buf[READ_SIZE];
 
 	for (unsigned i = 0; i < READS_MAX; i++) {
-		ssize_t n = recv(pump->fd, buf, sizeof(buf), 0);
+		ssize_t n = receive(pump, buf, sizeof(buf));
 		int r;
 
-		if (n < 0 && errno == EINTR)
+		if (n == -EINTR)
 			continue;
 		if (n < 0)
-			return errno == EAGAIN ? 0 : -errno;
+			return n == -EAGAIN ? 0 : (int)n;
 		if (!n)
 			return -ECONNRESET;
 		r = idm_feed(pump->idm, buf, (size_t)n, now_ns);

@@ -13,6 +13,7 @@ extern const struct command_group zone_group;
 extern const struct command_group workload_group;
 extern const struct command_group image_group;
 extern const struct command_group volume_group;
+extern const struct command_group network_group;
 extern const struct command_group completion_group;
 
 /* All groups, up to NULL. */

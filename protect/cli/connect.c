@@ -246,10 +246,24 @@ ProtobufCMessage *connection_call(struct connection *connection, uint32_t method
 				  const ProtobufCMessage *message,
 				  const ProtobufCMessageDescriptor *type)
 {
+	return connection_call_fds(connection, method, message, NULL, 0, type);
+}
+
+ProtobufCMessage *connection_call_fds(struct connection *connection, uint32_t method,
+				      const ProtobufCMessage *message, const int *fds,
+				      unsigned n_fds, const ProtobufCMessageDescriptor *type)
+{
 	_cleanup_(reply_deinit) struct reply reply = {0};
+	int r;
 
 	if (connection_start(connection, method, message, &reply, NULL) < 0)
 		return NULL;
+	r = n_fds ? idm_pump_flush_fds(&connection->pump, fds, n_fds) : 0;
+	if (r < 0) {
+		idm_call_forget(connection->idm, connection->call_id);
+		output_error("the descriptors cannot be sent to the daemon: %s", strerror(-r));
+		return NULL;
+	}
 	connection_wait(connection, &reply);
 	return reply_unpack(&reply, type);
 }

@@ -82,6 +82,11 @@ ProtobufCMessage *connection_call(struct connection *connection, uint32_t method
 				  const ProtobufCMessage *message,
 				  const ProtobufCMessageDescriptor *type);
 
+/* The same with descriptors (borrowed), which nothing that was asked before may be waiting for. */
+ProtobufCMessage *connection_call_fds(struct connection *connection, uint32_t method,
+				      const ProtobufCMessage *message, const int *fds,
+				      unsigned n_fds, const ProtobufCMessageDescriptor *type);
+
 /* As connection_call() on a connection of its own. */
 ProtobufCMessage *connection_ask(uint32_t method, const ProtobufCMessage *message,
 				 const ProtobufCMessageDescriptor *type);

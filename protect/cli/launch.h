@@ -6,9 +6,10 @@
 #include "proto/control.pb-c.h"
 #include "protect/cli/exec.h"
 #include "protect/cli/limits.h"
+#include "protect/cli/network_option.h"
 #include "protect/cli/settings.h"
 
-#define ZONE_LAUNCH_N_OPTIONS	  (11 + LIMIT_N_OPTIONS)
+#define ZONE_LAUNCH_N_OPTIONS	  (11 + LIMIT_N_OPTIONS + NETWORK_N_OPTIONS)
 #define WORKLOAD_LAUNCH_N_OPTIONS (15 + SETTINGS_N_OPTIONS)
 #define ZONE_MEMORY_MAX_MIB	  (16u << 20) /* the daemon knows better */
 #define ZONE_CPUS_MAX		  65535u
@@ -20,6 +21,7 @@ struct zone_launch_values {
 	const char *policy;
 	uint64_t max_cpus, target_cpus;
 	struct limit_values limits;
+	struct network_values network;
 	struct arg_list env;
 	bool wait;
 };
@@ -60,7 +62,8 @@ extern const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS
 	"  protect zone launch --name a --wait\n"                                                  \
 	"  protect zone launch -n b --max-memory 2048 --target-memory 512 -C 4 -c 2\n"             \
 	"  protect zone launch --kernel oci:./build/zone-kernel:default\n"                         \
-	"  protect zone launch --kernel-variant zone\n"                                            \
+	"  protect zone launch --kernel-variant zone\n"                                             \
+	"  protect zone launch -n web -p 8080:80 -p 127.0.0.1:5353:53/udp\n"                       \
 	"  protect zone launch --max-memory 4096 --target-memory 512 "                             \
 	"--resource-adjustment-policy dynamic\n\n"                                                 \
 	"Of two zones that want the same processor one with --cpu-weight 300 gets three times "    \

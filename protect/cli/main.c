@@ -32,7 +32,7 @@ static void print_group_help(const struct command_group *group)
 	printf("usage: protect %s COMMAND [OPTION...] [ARGUMENT...]\n\n%s\n\nCommands:\n",
 	       group->name, group->summary);
 	for (size_t i = 0; i < group->n_commands; i++)
-		printf("  %-14s %s\n", group->commands[i].name, group->commands[i].summary);
+		printf("  %-20s %s\n", group->commands[i].name, group->commands[i].summary);
 	printf("\n'protect %s COMMAND --help' tells more.\n", group->name);
 }
 
@@ -49,6 +49,31 @@ static const struct command_group *find_group(const char *name)
 	return NULL;
 }
 
+/* How many words of argv are the command's name; 0 if it is another. */
+static int words_of(const struct command *command, int argc, char **argv)
+{
+	size_t len = strcspn(command->name, " ");
+
+	if (strlen(argv[0]) != len || strncmp(command->name, argv[0], len) != 0)
+		return 0;
+	if (!command->name[len])
+		return 1;
+	return argc > 1 && strcmp(command->name + len + 1, argv[1]) == 0 ? 2 : 0;
+}
+
+/* Whether word is the first of two of a command's name. */
+static bool is_first_word(const struct command_group *group, const char *word)
+{
+	for (size_t i = 0; i < group->n_commands; i++) {
+		size_t len = strcspn(group->commands[i].name, " ");
+
+		if (group->commands[i].name[len] && strlen(word) == len &&
+		    strncmp(group->commands[i].name, word, len) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int run_group(const struct command_group *group, int argc, char **argv)
 {
 	if (argc < 2) {
@@ -59,11 +84,23 @@ static int run_group(const struct command_group *group, int argc, char **argv)
 		print_group_help(group);
 		return output_flush();
 	}
-	for (size_t i = 0; i < group->n_commands; i++)
-		if (strcmp(group->commands[i].name, argv[1]) == 0)
-			return args_run(group->name, &group->commands[i], argc - 1, argv + 1);
-	output_error("unknown command '%s %s'; see 'protect %s --help'", group->name, argv[1],
-		     group->name);
+	for (size_t i = 0; i < group->n_commands; i++) {
+		int words = words_of(&group->commands[i], argc - 1, argv + 1);
+
+		if (words)
+			return args_run(group->name, &group->commands[i], argc - words,
+					argv + words);
+	}
+	if (is_first_word(group, argv[1]) && argc > 2 && is_help(argv[2])) {
+		print_group_help(group);
+		return output_flush();
+	}
+	if (is_first_word(group, argv[1]))
+		output_error("'%s %s' is not the whole of a command; see 'protect %s --help'",
+			     group->name, argv[1], group->name);
+	else
+		output_error("unknown command '%s %s'; see 'protect %s --help'", group->name, argv[1],
+			     group->name);
 	return CLI_USAGE;
 }
 

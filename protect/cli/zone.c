@@ -2,6 +2,7 @@
 /* protect zone: the commands but launch. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/util.h"
@@ -43,11 +44,54 @@ static json_t *io_json(const Protect__Control__IoLimits *io)
 		  : json_null();
 }
 
+static json_t *texts_json(char *const *texts, size_t n)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(array, output_text(texts[i]));
+	return array;
+}
+
+static json_t *link_json(const Protect__Control__NetworkLink *link)
+{
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "name", output_text(link->name),
+			 "mac", output_text(link->mac), "addresses",
+			 texts_json(link->addresses, link->n_addresses), "gateways",
+			 texts_json(link->gateways, link->n_gateways), "routes",
+			 texts_json(link->routes, link->n_routes), "mtu", (int)link->mtu,
+			 "reservation", output_text(link->reservation));
+}
+
+static json_t *network_json(const Protect__Control__Network *network)
+{
+	json_t *links = json_array(), *ports = json_array();
+	unsigned backend = (unsigned)network->backend;
+
+	for (size_t i = 0; i < network->n_links; i++)
+		json_array_append_new(links, link_json(network->links[i]));
+	for (size_t i = 0; i < network->n_ports; i++) {
+		const Protect__Control__Publish *port = network->ports[i];
+
+		json_array_append_new(
+			ports, json_pack("{s:o, s:i, s:i, s:s}", "address",
+					 output_text(port->host_address), "host_port",
+					 (int)port->host_port, "zone_port", (int)port->zone_port,
+					 "protocol", port->udp ? "udp" : "tcp"));
+	}
+	return json_pack("{s:s, s:o, s:o, s:o}", "backend",
+			 backend <= PROTECT__CONTROL__NETWORK_BACKEND__NETWORK_PASSTHROUGH
+				 ? network_backend_words[backend]
+				 : "unknown",
+			 "links", links, "nameservers",
+			 texts_json(network->nameservers, network->n_nameservers), "ports", ports);
+}
+
 static json_t *zone_json(const Protect__Control__Zone *zone)
 {
 	return json_pack(
 		"{s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:i, s:i, s:I, s:I, s:I, "
-		"s:i, s:i, s:o, s:o}",
+		"s:i, s:i, s:o, s:o, s:o}",
 		"uuid", output_text(zone->uuid), "name", output_text(zone->name), "state",
 		state_word(zone->state), "paused", zone->paused, "reason",
 		output_text(zone->reason), "kernel", output_text(zone->kernel), "kernel_release",
@@ -58,7 +102,21 @@ static json_t *zone_json(const Protect__Control__Zone *zone)
 		(int)zone->max_cpus, "target_cpus", (int)zone->target_cpus, "created_unix_ms",
 		(json_int_t)zone->created_unix_ms, "create_ms", (json_int_t)zone->create_ms,
 		"ready_ms", (json_int_t)zone->ready_ms, "pid", (int)zone->pid, "workloads",
-		(int)zone->workloads, "cpu", cpu_json(zone->cpu), "io", io_json(zone->io));
+		(int)zone->workloads, "cpu", cpu_json(zone->cpu), "io", io_json(zone->io),
+		"network", zone->network ? network_json(zone->network) : json_null());
+}
+
+/* The first address of the first link, without its prefix. */
+static json_t *first_address(const Protect__Control__Zone *zone)
+{
+	const Protect__Control__Network *network = zone->network;
+	char text[64] = "";
+
+	if (network && network->n_links && network->links[0]->n_addresses)
+		snprintf(text, sizeof(text), "%.*s",
+			 (int)strcspn(network->links[0]->addresses[0], "/"),
+			 network->links[0]->addresses[0]);
+	return output_text(text);
 }
 
 /* The table shows what JSON has in several members: "paused" for a ready zone that is, and a target
@@ -77,6 +135,7 @@ static json_t *zone_row(const Protect__Control__Zone *zone)
 	if (zone->target_memory_mib != zone->max_memory_mib)
 		json_object_set_new(row, "target_memory_mib", json_string(text));
 	snprintf(text, sizeof(text), "%u/%u", zone->target_cpus, zone->max_cpus);
+	json_object_set_new(row, "address", first_address(zone));
 	if (zone->target_cpus != zone->max_cpus)
 		json_object_set_new(row, "target_cpus", json_string(text));
 	return row;
@@ -88,8 +147,8 @@ static int list_run(const struct args *args, void *values)
 		{"UUID", "uuid"},	  {"NAME", "name"},
 		{"STATE", "state"},	  {"MEMORY-MIB", "target_memory_mib"},
 		{"CPUS", "target_cpus"},  {"WORKLOADS", "workloads"},
-		{"READY-MS", "ready_ms"}, {"KERNEL", "kernel_release"},
-		{"REASON", "reason"},
+		{"ADDRESS", "address"},	  {"READY-MS", "ready_ms"},
+		{"KERNEL", "kernel_release"}, {"REASON", "reason"},
 	};
 	enum output_format format = output_format(((const struct list_options *)values)->output);
 	Protect__Control__Empty empty = PROTECT__CONTROL__EMPTY__INIT;

@@ -34,6 +34,7 @@ const struct arg_option zone_launch_options[ZONE_LAUNCH_N_OPTIONS] = {
 	{'c', "target-cpus", ARG_NUMBER, AT(target_cpus), "N",
 	 "processors it starts with (default: all)", 1, ZONE_CPUS_MAX, NULL},
 	LIMIT_OPTIONS(AT(limits)),
+	NETWORK_OPTIONS(AT(network)),
 	{'e', "env", ARG_LIST, AT(env), "KEY=VALUE", "environment of all that runs in it", 0, 0,
 	 NULL},
 };
@@ -72,11 +73,14 @@ int zone_launch_run(const struct args *args, void *given)
 	Protect__Control__IoLimits io = PROTECT__CONTROL__IO_LIMITS__INIT;
 	_cleanup_(connection_freep) struct connection *connection = NULL;
 	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
+	_cleanup_(network_option_deinit) struct network_option network = {0};
 	_cleanup_(freep) char *kernel = NULL;
 	int status = check(args, values);
 
 	if (!status)
 		status = limits_apply(args, &values->limits, &cpu, &io);
+	if (!status)
+		status = network_option_parse(args, &values->network, &network);
 	if (status)
 		return status;
 	connection = connection_new();
@@ -101,8 +105,9 @@ int zone_launch_run(const struct args *args, void *given)
 	launch.env = values->env.items;
 	launch.n_env = values->env.n;
 	launch.wait = values->wait;
-	message = connection_call(connection, METHOD(ZONE_LAUNCH), &launch.base,
-				  &protect__control__zone__descriptor);
+	launch.network = network.given ? &network.message : NULL;
+	message = connection_call_fds(connection, METHOD(ZONE_LAUNCH), &launch.base, network.taps,
+				      network.n_taps, &protect__control__zone__descriptor);
 	if (!message)
 		return CLI_ERROR;
 	puts(((const Protect__Control__Zone *)message)->uuid);

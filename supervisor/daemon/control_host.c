@@ -6,13 +6,14 @@
 #include <unistd.h>
 
 #include "supervisor/daemon/launch_client.h"
+#include "supervisor/daemon/network.h"
 #include "supervisor/daemon/server.h"
 #include "supervisor/daemon/storage_client.h"
 #include "supervisor/daemon/zone.h"
 
-#define N_SERVICES 2u
+#define N_SERVICES 3u
 
-enum service { SERVICE_STORAGE, SERVICE_LAUNCH };
+enum service { SERVICE_STORAGE, SERVICE_LAUNCH, SERVICE_NETWORK };
 
 struct status_op {
 	struct daemon *daemon;
@@ -43,11 +44,12 @@ static void answer(struct status_op *op)
 	Protect__Control__Service services[N_SERVICES];
 	Protect__Control__Service *pointers[N_SERVICES];
 	char version[] = PROTECT_VERSION, hypervisor[] = "kvm",
-	     names[N_SERVICES][8] = {"storage", "launch"};
+	     names[N_SERVICES][8] = {"storage", "launch", "network"};
+	unsigned n = N_SERVICES - !network_has_service(op->daemon->network);
 
 	if (--op->pending)
 		return;
-	for (unsigned i = 0; i < N_SERVICES; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		protect__control__service__init(&services[i]);
 		services[i].name = names[i];
 		services[i].ok = op->ok[i];
@@ -58,7 +60,7 @@ static void answer(struct status_op *op)
 	status.hypervisor = hypervisor;
 	status.cgroups = op->cgroups;
 	status.services = pointers;
-	status.n_services = N_SERVICES;
+	status.n_services = n;
 	fill(op->daemon, &status);
 	server_reply(op->daemon, op->ticket, &status.base);
 	free(op);
@@ -89,6 +91,34 @@ static void launch_answered(void *user, const struct launch_reply *reply, int pi
 	answer(op);
 }
 
+/* What this host lacks stands behind a service that works all the same. */
+static void network_answered(void *user, const Protect__Network__Reply *reply, const int *fds,
+			     unsigned n_fds)
+{
+	struct status_op *op = user;
+	const Protect__Network__StatusReply *status = reply->status;
+
+	(void)fds;
+	(void)n_fds;
+	op->ok[SERVICE_NETWORK] = reply->error == 0 && status;
+	daemon_copy_text(op->detail[SERVICE_NETWORK], ERROR_TEXT_MAX,
+			 status && status->n_warnings ? status->warnings[0] : reply->text);
+	answer(op);
+}
+
+static void ask_network(struct status_op *op)
+{
+	Protect__Network__Request request = PROTECT__NETWORK__REQUEST__INIT;
+	Protect__Network__Status status = PROTECT__NETWORK__STATUS__INIT;
+	struct network *network = op->daemon->network;
+
+	request.what_case = PROTECT__NETWORK__REQUEST__WHAT_STATUS;
+	request.status = &status;
+	if (!network_has_service(network) ||
+	    network_call(&network->client, &request, network_answered, op) < 0)
+		op->pending--;
+}
+
 void control_host_status(struct daemon *d, struct ticket ticket, const void *message)
 {
 	const struct launch_request how = {.op = LAUNCH_STATUS};
@@ -110,5 +140,6 @@ void control_host_status(struct daemon *d, struct ticket ticket, const void *mes
 		op->pending--;
 	if (!launch_call(&d->hub, d->options.launch_socket, &how, NULL, 0, launch_answered, op))
 		op->pending--;
+	ask_network(op);
 	answer(op);
 }

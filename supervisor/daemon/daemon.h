@@ -26,6 +26,7 @@ struct hv_debug;
 struct hv_reader;
 struct image_op;
 struct metrics;
+struct network;
 struct snooper;
 struct volume_op;
 struct workload;
@@ -40,6 +41,7 @@ struct zone;
 
 struct daemon_options {
 	const char *socket, *state_dir, *run_dir, *launch_socket, *storage_socket;
+	const char *network_socket; /* "off": zones have no network of ours */
 	const char *metrics;	    /* where /metrics is: ADDRESS:PORT, or "off" */
 	const char *pressure_file;  /* as PRESSURE_FILE */
 	const char *overcommit;	    /* of memory: a factor, as text */
@@ -68,6 +70,7 @@ struct daemon {
 	struct state *state;
 	struct ledger ledger;
 	uint8_t *slots; /* uid slots in use, one byte each */
+	struct network *network; /* network.h */
 	struct zone *zones;
 	unsigned n_zones; /* in the list */
 	struct workload *workloads;

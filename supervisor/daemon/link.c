@@ -88,6 +88,24 @@ struct idm *link_idm(const struct link *link)
 	return link->idm;
 }
 
+void link_accept_fds(struct link *link)
+{
+	link->pump.takes_fds = true;
+}
+
+unsigned link_take_fds(struct link *link, int *fds, unsigned max)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < link->pump.n_fds; i++)
+		if (n < max)
+			fds[n++] = link->pump.fds[i];
+		else
+			close(link->pump.fds[i]);
+	link->pump.n_fds = 0;
+	return n;
+}
+
 void link_close(struct link *link)
 {
 	link_fail(link, 0);
@@ -142,6 +160,7 @@ void links_sweep(struct hub *hub)
 		link->watch = watch_free(link->watch);
 		link->idm = idm_free(link->idm);
 		close_fdp(&link->fd);
+		link_take_fds(link, NULL, 0);
 		if (link->closed)
 			link->closed(link->user, link->error);
 		free(link);

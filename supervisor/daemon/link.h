@@ -25,6 +25,12 @@ int link_new(struct hub *hub, int fd, enum idm_role role, const struct idm_handl
 /* The session, alive until closed() returns. */
 struct idm *link_idm(const struct link *link);
 
+/* From now on its peer may send descriptors with its bytes. */
+void link_accept_fds(struct link *link);
+
+/* Hands over those that came so far, at most max; further ones are closed. Returns how many. */
+unsigned link_take_fds(struct link *link, int *fds, unsigned max);
+
 /* Ends the connection at the next sweep. */
 void link_close(struct link *link);
 

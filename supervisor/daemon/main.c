@@ -44,6 +44,9 @@ static const struct option_entry option_table[] = {
 	 "protect-launch (" LAUNCH_SOCKET ")", 0, 0},
 	{"storage-socket", OPTION_TEXT, AT(options.storage_socket), "PATH",
 	 "protect-storage (/run/protect-storage/storage.sock)", 0, 0},
+	{"network-socket", OPTION_TEXT, AT(options.network_socket), "PATH",
+	 "protect-network (/run/protect-network/network.sock), or off: zones have no network", 0,
+	 0},
 	{"default-memory", OPTION_U64, AT(options.default_memory_mib), "MIB",
 	 "of a zone that asks for none (256)", 1, INT32_MAX},
 	{"default-cpus", OPTION_U32, AT(options.default_cpus), "N",
@@ -149,8 +152,12 @@ static int load_state(struct daemon *d, struct error *err)
 	r = state_each_zone(d->state, load_zone, d);
 	if (r == 0)
 		r = state_each_workload(d->state, load_workload, d);
+	if (r == 0)
+		r = network_new(d, &d->network);
 	if (r < 0)
 		return error_set_errno(err, r, "%s cannot be read", path);
+	for (struct zone *z = d->zones; z; z = z->next)
+		zone_network_show(z);
 	for (struct zone *z = d->zones, *next; z; z = next) {
 		next = z->next;
 		if (z->row.slot == SLOT_NONE)
@@ -236,6 +243,7 @@ static void stop(struct daemon *d)
 	/* Twice: what ends in the first sweep may have written to others. */
 	links_sweep(&d->hub);
 	links_sweep(&d->hub);
+	d->network = network_free(d->network);
 	d->state = state_close(d->state);
 	free(d->slots);
 }
@@ -247,6 +255,8 @@ int main(int argc, char **argv)
 					      .run_dir = "/run/protect",
 					      .launch_socket = LAUNCH_SOCKET,
 					      .storage_socket = "/run/protect-storage/storage.sock",
+					      .network_socket =
+						      "/run/protect-network/network.sock",
 					      .metrics = METRICS_ADDRESS,
 					      .pressure_file = PRESSURE_FILE,
 					      .overcommit = "1",
@@ -291,6 +301,7 @@ int main(int argc, char **argv)
 		zones_trim_logs(&d);
 		memory_high_look(&d);
 		policy_start(&d);
+		network_start(d.network);
 		log_info("socket=%s memory_mib=%llu vcpus=%u ready", d.options.socket,
 			 (unsigned long long)d.ledger.memory_total_mib, d.ledger.vcpus_total);
 		r = filters_confine_running();

@@ -12,6 +12,12 @@
 #include "base/clock.h"
 #include "base/io.h"
 
+struct piece {
+	struct piece *next;
+	size_t len;
+	uint8_t packet[];
+};
+
 struct pcall {
 	struct hub *hub;
 	struct watch *watch;
@@ -21,6 +27,7 @@ struct pcall {
 	void *user;
 	int fd, error;
 	bool sent;
+	struct piece *pieces; /* that could not go yet */
 };
 
 struct pcall *pcall_cancel(struct pcall *call)
@@ -30,6 +37,12 @@ struct pcall *pcall_cancel(struct pcall *call)
 	timer_stop(&call->timeout);
 	call->watch = watch_free(call->watch);
 	close_fdp(&call->fd);
+	while (call->pieces) {
+		struct piece *piece = call->pieces;
+
+		call->pieces = piece->next;
+		free(piece);
+	}
 	free(call);
 	return NULL;
 }
@@ -57,6 +70,40 @@ static void set_timeout(struct pcall *call)
 			  call);
 }
 
+/* An error shows again when the answer is read. */
+static void send_pieces(struct pcall *call)
+{
+	while (call->pieces) {
+		struct piece *piece = call->pieces;
+
+		if (io_send_fds(call->fd, piece->packet, piece->len, NULL, 0, MSG_DONTWAIT) ==
+		    -EAGAIN)
+			break;
+		call->pieces = piece->next;
+		free(piece);
+	}
+	watch_set(call->watch, call->pieces ? POLLIN | POLLOUT : POLLIN);
+}
+
+int pcall_send_more(struct pcall *call, const void *packet, size_t len)
+{
+	struct piece **place = &call->pieces;
+
+	if (call->error < 0)
+		return 0; /* its owner is about to be told */
+	if (len > PCALL_PACKET_MAX)
+		return -EMSGSIZE;
+	while (*place)
+		place = &(*place)->next;
+	*place = calloc(1, sizeof(**place) + len);
+	if (!*place)
+		return -ENOMEM;
+	(*place)->len = len;
+	memcpy((*place)->packet, packet, len);
+	send_pieces(call);
+	return 0;
+}
+
 static void readable(void *user, uint32_t events)
 {
 	_cleanup_(freep) uint8_t *packet = malloc(PCALL_PACKET_MAX);
@@ -66,7 +113,10 @@ static void readable(void *user, uint32_t events)
 	ssize_t n = -ENOMEM;
 	bool more = false;
 
-	(void)events;
+	if (events == POLLOUT) {
+		send_pieces(call);
+		return;
+	}
 	if (packet)
 		n = io_recv_fds(call->fd, packet, PCALL_PACKET_MAX, fds, &n_fds, MSG_DONTWAIT);
 	if (n == -EAGAIN)

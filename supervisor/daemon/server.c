@@ -87,6 +87,10 @@ static const struct method methods[] = {
 	[PROTECT__CONTROL__METHOD__METHOD_VOLUME_REMOVE] = {REF, control_volume_remove},
 	[PROTECT__CONTROL__METHOD__METHOD_HOST_IDM_SNOOP] = {&protect__control__snoop__descriptor,
 							     control_host_idm_snoop},
+	[PROTECT__CONTROL__METHOD__METHOD_RESERVATION_CREATE] =
+		{&protect__control__reservation_create__descriptor, control_reservation_create},
+	[PROTECT__CONTROL__METHOD__METHOD_RESERVATION_LIST] = {EMPTY, control_reservation_list},
+	[PROTECT__CONTROL__METHOD__METHOD_RESERVATION_DESTROY] = {REF, control_reservation_destroy},
 	[PROTECT__CONTROL__METHOD__METHOD_EXEC_RESIZE] =
 		{&protect__control__exec_resize__descriptor, control_exec_resize},
 	[PROTECT__CONTROL__METHOD__METHOD_EXEC_SIGNAL] =
@@ -131,6 +135,13 @@ uid_t server_client_uid(struct daemon *d, uint64_t client)
 	const struct client *c = find_client(d, client);
 
 	return c ? c->uid : (uid_t)-1;
+}
+
+unsigned server_take_fds(struct daemon *d, uint64_t client, int *fds, unsigned max)
+{
+	struct client *c = find_client(d, client);
+
+	return c ? link_take_fds(c->link, fds, max) : 0;
 }
 
 struct idm *server_session(struct daemon *d, uint64_t client)
@@ -232,6 +243,7 @@ static void add_client(struct daemon *d, int fd)
 		free(client);
 		return;
 	}
+	link_accept_fds(client->link);
 	client->next = d->clients;
 	d->clients = client;
 	d->n_clients++;

@@ -26,6 +26,10 @@ struct idm *server_session(struct daemon *d, uint64_t client);
 /* The user of a client; (uid_t)-1 if it has gone. */
 uid_t server_client_uid(struct daemon *d, uint64_t client);
 
+/* Takes what descriptors a client sent before its present request, at most max: they are the
+ * caller's. What is more is closed. Returns how many. */
+unsigned server_take_fds(struct daemon *d, uint64_t client, int *fds, unsigned max);
+
 /* Answer a ticket, once. A client that has gone is not an error. */
 void server_reply(struct daemon *d, struct ticket ticket, const ProtobufCMessage *message);
 void server_reply_empty(struct daemon *d, struct ticket ticket);
@@ -86,6 +90,11 @@ void control_volume_create(struct daemon *d, struct ticket ticket, const void *m
 void control_volume_list(struct daemon *d, struct ticket ticket, const void *message);
 void control_volume_resize(struct daemon *d, struct ticket ticket, const void *message);
 void control_volume_remove(struct daemon *d, struct ticket ticket, const void *message);
+void control_reservation_create(struct daemon *d, struct ticket ticket, const void *message);
+void control_reservation_list(struct daemon *d, struct ticket ticket, const void *message);
+void control_reservation_destroy(struct daemon *d, struct ticket ticket, const void *message);
+void control_network_attach(struct daemon *d, struct ticket ticket, const void *message);
+void control_network_detach(struct daemon *d, struct ticket ticket, const void *message);
 void control_exec_resize(struct daemon *d, struct ticket ticket, const void *message);
 void control_exec_signal(struct daemon *d, struct ticket ticket, const void *message);
 

@@ -40,6 +40,18 @@ static json_t *disks(const struct spec *spec)
 	return list;
 }
 
+static json_t *nics(const struct spec_nic *nic)
+{
+	json_t *taps = json_array(), *value;
+
+	for (unsigned i = 0; i < nic->n_fds; i++)
+		json_array_append_new(taps, file(nic->first_fd + (int)i));
+	value = json_pack("{s:s, s:s, s:o}", "name", "eth0", "mac", nic->mac, "file", taps);
+	if (value && nic->mtu)
+		json_object_set_new(value, "mtu", json_integer(nic->mtu));
+	return json_pack("[o]", value);
+}
+
 static char *to_text(const struct spec *spec)
 {
 	json_t *root =
@@ -56,6 +68,8 @@ static char *to_text(const struct spec *spec)
 				    json_integer((json_int_t)spec->max_memory_mib));
 	if (root && spec->max_vcpus > spec->vcpus)
 		json_object_set_new(root, "max_vcpus", json_integer(spec->max_vcpus));
+	if (root && spec->nic.n_fds)
+		json_object_set_new(root, "nics", nics(&spec->nic));
 	text = root ? json_dumps(root, JSON_COMPACT) : NULL;
 
 	json_decref(root);

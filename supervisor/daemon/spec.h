@@ -15,6 +15,13 @@ struct spec_disk {
 	const char *serial;
 };
 
+struct spec_nic {
+	const char *mac;
+	uint32_t mtu;	   /* 0 = the default */
+	int first_fd;	   /* of a tap, one a queue pair */
+	unsigned n_fds;	   /* 0: there is no NIC */
+};
+
 struct spec {
 	const char *uuid, *name, *cmdline;
 	uint64_t memory_mib, max_memory_mib; /* at the start, and what it may grow to */
@@ -22,6 +29,7 @@ struct spec {
 	int kernel_fd, initrd_fd, socket_fd, exit_fd;
 	unsigned n_disks; /* all read-only */
 	struct spec_disk disks[SPEC_DISKS_MAX];
+	struct spec_nic nic; /* eth0 */
 };
 
 /* The kernel command line of every zone, and then extra (NULL or "" = nothing more). The caller

@@ -8,16 +8,20 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
-#include "base/util.h"
+#include "supervisor/daemon/state_migrations.h"
 
 enum statement {
 	PUT_ZONE,
 	PUT_WORKLOAD,
+	PUT_RESERVATION,
 	DELETE_ZONE,
 	DELETE_WORKLOAD,
+	DELETE_RESERVATION,
 	EACH_ZONE,
 	EACH_WORKLOAD,
+	EACH_RESERVATION,
 	N_STATEMENTS,
 };
 
@@ -25,88 +29,25 @@ enum statement {
 	"uuid, name, state, reason, kernel, kernel_digest, memory_mib, vcpus, slot, env, "         \
 	"kernel_release, created_unix_ms, create_ms, ready_ms, target_memory_mib, target_vcpus, "  \
 	"policy, min_memory_mib, squeezed, cgroup, cpu_weight, cpu_percent, cpus, "                \
-	"io_read_bps, io_write_bps, io_read_iops, io_write_iops, pid"
+	"io_read_bps, io_write_bps, io_read_iops, io_write_iops, pid, network"
 #define WORKLOAD_COLUMNS                                                                           \
 	"uuid, name, zone, state, reason, image, image_digest, stop_signal, terminal, exit_code, " \
 	"created_unix_ms, restart, restart_max, restarts, quick_ends, run, stop_wanted, "          \
 	"stdin_open, oom_killed, stop_timeout_ms, started_unix_ms, ended_unix_ms, volumes"
-
-/* From nothing to version 1, from 1 to 2 …: whatever ran before, the last one is what we know. */
-static const char *const migrations[] = {
-	"BEGIN IMMEDIATE;"
-	"CREATE TABLE IF NOT EXISTS zones (uuid TEXT PRIMARY KEY, name TEXT NOT NULL, state "
-	"INTEGER NOT NULL,"
-	" reason TEXT NOT NULL, kernel TEXT NOT NULL, kernel_digest TEXT NOT NULL, memory_mib "
-	"INTEGER NOT NULL,"
-	" vcpus INTEGER NOT NULL, slot INTEGER UNIQUE, env TEXT, kernel_release TEXT NOT NULL,"
-	" created_unix_ms INTEGER NOT NULL, create_ms INTEGER NOT NULL, ready_ms INTEGER NOT NULL) "
-	"STRICT;"
-	"CREATE TABLE IF NOT EXISTS workloads (uuid TEXT PRIMARY KEY, name TEXT NOT NULL, zone "
-	"TEXT NOT NULL,"
-	" state INTEGER NOT NULL, reason TEXT NOT NULL, image TEXT NOT NULL, image_digest TEXT NOT "
-	"NULL,"
-	" stop_signal TEXT NOT NULL, terminal INTEGER NOT NULL, exit_code INTEGER,"
-	" created_unix_ms INTEGER NOT NULL) STRICT;"
-	"PRAGMA user_version = 1;"
-	"COMMIT;",
-	"BEGIN IMMEDIATE;"
-	"ALTER TABLE zones ADD COLUMN target_memory_mib INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE zones ADD COLUMN target_vcpus INTEGER NOT NULL DEFAULT 0;"
-	"UPDATE zones SET target_memory_mib = memory_mib, target_vcpus = vcpus;"
-	"PRAGMA user_version = 2;"
-	"COMMIT;",
-	"BEGIN IMMEDIATE;"
-	"ALTER TABLE zones ADD COLUMN policy INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE zones ADD COLUMN min_memory_mib INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE zones ADD COLUMN squeezed INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE zones ADD COLUMN cgroup TEXT NOT NULL DEFAULT '';"
-	"PRAGMA user_version = 3;"
-	"COMMIT;",
-	"BEGIN IMMEDIATE;"
-	"ALTER TABLE zones ADD COLUMN cpu_weight INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE zones ADD COLUMN cpu_percent INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE zones ADD COLUMN cpus TEXT NOT NULL DEFAULT '';"
-	"ALTER TABLE zones ADD COLUMN io_read_bps INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE zones ADD COLUMN io_write_bps INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE zones ADD COLUMN io_read_iops INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE zones ADD COLUMN io_write_iops INTEGER NOT NULL DEFAULT 0;"
-	"PRAGMA user_version = 4;"
-	"COMMIT;",
-	"BEGIN IMMEDIATE;"
-	"ALTER TABLE zones ADD COLUMN pid INTEGER NOT NULL DEFAULT 0;"
-	"PRAGMA user_version = 5;"
-	"COMMIT;",
-	"BEGIN IMMEDIATE;"
-	"ALTER TABLE workloads ADD COLUMN restart INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE workloads ADD COLUMN restart_max INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE workloads ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE workloads ADD COLUMN quick_ends INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE workloads ADD COLUMN run INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE workloads ADD COLUMN stop_wanted INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE workloads ADD COLUMN stdin_open INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE workloads ADD COLUMN oom_killed INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE workloads ADD COLUMN stop_timeout_ms INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE workloads ADD COLUMN started_unix_ms INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE workloads ADD COLUMN ended_unix_ms INTEGER NOT NULL DEFAULT 0;"
-	"PRAGMA user_version = 6;"
-	"COMMIT;",
-	"BEGIN IMMEDIATE;"
-	"ALTER TABLE workloads ADD COLUMN volumes TEXT NOT NULL DEFAULT '';"
-	"PRAGMA user_version = 7;"
-	"COMMIT;",
-};
+#define RESERVATION_COLUMNS "uuid, name, zone, link, mac, ipv4, ipv6, created_unix_ms"
 
 static const char *const sql[N_STATEMENTS] = {
 	[PUT_ZONE] =
 		"INSERT INTO zones (" ZONE_COLUMNS
 		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,"
-		"?21,?22,?23,?24,?25,?26,?27,?28)"
+		"?21,?22,?23,?24,?25,?26,?27,?28,?29)"
 		" ON CONFLICT (uuid) DO UPDATE SET name=?2, state=?3, reason=?4, kernel=?5,"
 		" kernel_digest=?6, memory_mib=?7, vcpus=?8, slot=?9, env=?10, kernel_release=?11,"
 		" created_unix_ms=?12, create_ms=?13, ready_ms=?14,"
 		" target_memory_mib=?15, target_vcpus=?16, policy=?17, min_memory_mib=?18,"
 		" squeezed=?19, cgroup=?20, cpu_weight=?21, cpu_percent=?22, cpus=?23,"
-		" io_read_bps=?24, io_write_bps=?25, io_read_iops=?26, io_write_iops=?27, pid=?28",
+		" io_read_bps=?24, io_write_bps=?25, io_read_iops=?26, io_write_iops=?27, pid=?28,"
+		" network=?29",
 	[PUT_WORKLOAD] =
 		"INSERT INTO workloads (" WORKLOAD_COLUMNS
 		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,"
@@ -116,10 +57,17 @@ static const char *const sql[N_STATEMENTS] = {
 		" restart=?12, restart_max=?13, restarts=?14, quick_ends=?15, run=?16,"
 		" stop_wanted=?17, stdin_open=?18, oom_killed=?19, stop_timeout_ms=?20,"
 		" started_unix_ms=?21, ended_unix_ms=?22, volumes=?23",
+	[PUT_RESERVATION] =
+		"INSERT INTO reservations (" RESERVATION_COLUMNS
+		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8)"
+		" ON CONFLICT (uuid) DO UPDATE SET name=?2, zone=?3, link=?4, mac=?5, ipv4=?6,"
+		" ipv6=?7, created_unix_ms=?8",
 	[DELETE_ZONE] = "DELETE FROM zones WHERE uuid = ?1",
 	[DELETE_WORKLOAD] = "DELETE FROM workloads WHERE uuid = ?1",
+	[DELETE_RESERVATION] = "DELETE FROM reservations WHERE uuid = ?1",
 	[EACH_ZONE] = "SELECT " ZONE_COLUMNS " FROM zones ORDER BY rowid",
 	[EACH_WORKLOAD] = "SELECT " WORKLOAD_COLUMNS " FROM workloads ORDER BY rowid",
+	[EACH_RESERVATION] = "SELECT " RESERVATION_COLUMNS " FROM reservations ORDER BY rowid",
 };
 
 /* What the file did not take yet. */
@@ -129,7 +77,8 @@ struct change {
 	union {
 		struct zone_row zone; /* env_json is its own */
 		struct workload_row workload;
-		char uuid[UUID_TEXT_SIZE]; /* of all three: a row begins with it */
+		struct reservation_row reservation;
+		char uuid[UUID_TEXT_SIZE]; /* of all four: a row begins with it */
 	};
 };
 
@@ -201,13 +150,13 @@ static int prepare(struct state *state)
 	int version = 0, r;
 
 	r = sqlite3_exec(state->db, "PRAGMA user_version", read_version, &version, NULL);
-	if (r == SQLITE_OK && (version < 0 || (unsigned)version > ARRAY_SIZE(migrations)))
+	if (r == SQLITE_OK && (version < 0 || (unsigned)version > STATE_VERSION))
 		return -EPROTONOSUPPORT;
 	if (r == SQLITE_OK)
 		r = sqlite3_exec(state->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
 				 NULL, NULL, NULL);
-	for (; r == SQLITE_OK && (unsigned)version < ARRAY_SIZE(migrations); version++)
-		r = sqlite3_exec(state->db, migrations[version], NULL, NULL, NULL);
+	for (; r == SQLITE_OK && (unsigned)version < STATE_VERSION; version++)
+		r = sqlite3_exec(state->db, state_migrations[version], NULL, NULL, NULL);
 	for (unsigned i = 0; r == SQLITE_OK && i < N_STATEMENTS; i++)
 		r = sqlite3_prepare_v3(state->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
 				       &state->statements[i], NULL);
@@ -304,8 +253,11 @@ static void bind_limits(sqlite3_stmt *s, const struct zone_limits *limits)
 
 static int put_zone(struct state *state, const struct zone_row *row)
 {
+	_cleanup_(freep) char *network = zone_network_print(&row->network);
 	sqlite3_stmt *s = state->statements[PUT_ZONE];
 
+	if (!network)
+		return -ENOMEM;
 	bind_text(s, 1, row->uuid);
 	bind_text(s, 2, row->name);
 	sqlite3_bind_int64(s, 3, row->state);
@@ -330,6 +282,7 @@ static int put_zone(struct state *state, const struct zone_row *row)
 	bind_text(s, 20, row->cgroup);
 	bind_limits(s, &row->limits);
 	sqlite3_bind_int64(s, 28, row->pid);
+	bind_text(s, 29, network);
 	return run(state, s);
 }
 
@@ -371,6 +324,21 @@ static int put_workload(struct state *state, const struct workload_row *row)
 	return run(state, s);
 }
 
+static int put_reservation(struct state *state, const struct reservation_row *row)
+{
+	sqlite3_stmt *s = state->statements[PUT_RESERVATION];
+
+	bind_text(s, 1, row->uuid);
+	bind_text(s, 2, row->name);
+	bind_text(s, 3, row->zone);
+	sqlite3_bind_int64(s, 4, row->link);
+	bind_text(s, 5, row->mac);
+	bind_text(s, 6, row->ipv4);
+	bind_text(s, 7, row->ipv6);
+	sqlite3_bind_int64(s, 8, (sqlite3_int64)row->created_unix_ms);
+	return run(state, s);
+}
+
 static int delete_row(struct state *state, enum statement statement, const char *uuid)
 {
 	sqlite3_stmt *s = state->statements[statement];
@@ -385,6 +353,8 @@ static int apply(struct state *state, enum statement statement, const void *row)
 		return put_zone(state, row);
 	if (statement == PUT_WORKLOAD)
 		return put_workload(state, row);
+	if (statement == PUT_RESERVATION)
+		return put_reservation(state, row);
 	return delete_row(state, statement, row);
 }
 
@@ -413,6 +383,8 @@ static struct change *change_new(enum statement statement, const void *row)
 	change->statement = statement;
 	if (statement == PUT_WORKLOAD)
 		change->workload = *(const struct workload_row *)row;
+	else if (statement == PUT_RESERVATION)
+		change->reservation = *(const struct reservation_row *)row;
 	else if (statement != PUT_ZONE)
 		snprintf(change->uuid, sizeof(change->uuid), "%s", (const char *)row);
 	else
@@ -488,6 +460,11 @@ int state_add_workload(struct state *state, const struct workload_row *row, stru
 	return add_row(state, PUT_WORKLOAD, row, err);
 }
 
+int state_add_reservation(struct state *state, const struct reservation_row *row, struct error *err)
+{
+	return add_row(state, PUT_RESERVATION, row, err);
+}
+
 int state_put_zone(struct state *state, const struct zone_row *row)
 {
 	return change_row(state, PUT_ZONE, row);
@@ -498,6 +475,11 @@ int state_put_workload(struct state *state, const struct workload_row *row)
 	return change_row(state, PUT_WORKLOAD, row);
 }
 
+int state_put_reservation(struct state *state, const struct reservation_row *row)
+{
+	return change_row(state, PUT_RESERVATION, row);
+}
+
 int state_delete_zone(struct state *state, const char *uuid)
 {
 	return change_row(state, DELETE_ZONE, uuid);
@@ -506,6 +488,11 @@ int state_delete_zone(struct state *state, const char *uuid)
 int state_delete_workload(struct state *state, const char *uuid)
 {
 	return change_row(state, DELETE_WORKLOAD, uuid);
+}
+
+int state_delete_reservation(struct state *state, const char *uuid)
+{
+	return change_row(state, DELETE_RESERVATION, uuid);
 }
 
 static void get_text(sqlite3_stmt *s, int place, char *out, size_t size)
@@ -553,6 +540,7 @@ static void read_zone(sqlite3_stmt *s, struct zone_row *row)
 	row->limits.io.read_ops_per_s = get_u64(s, 25);
 	row->limits.io.write_ops_per_s = get_u64(s, 26);
 	row->pid = (int32_t)sqlite3_column_int64(s, 27);
+	zone_network_parse((const char *)sqlite3_column_text(s, 28), &row->network);
 }
 
 static void read_runs(sqlite3_stmt *s, struct workload_row *row)
@@ -587,6 +575,18 @@ static void read_workload(sqlite3_stmt *s, struct workload_row *row)
 	row->created_unix_ms = get_u64(s, 10);
 	read_runs(s, row);
 	volume_mounts_parse((const char *)sqlite3_column_text(s, 22), &row->volumes);
+}
+
+static void read_reservation(sqlite3_stmt *s, struct reservation_row *row)
+{
+	*row = (struct reservation_row){.link = (uint32_t)get_u64(s, 3),
+					.created_unix_ms = get_u64(s, 7)};
+	get_text(s, 0, row->uuid, sizeof(row->uuid));
+	get_text(s, 1, row->name, sizeof(row->name));
+	get_text(s, 2, row->zone, sizeof(row->zone));
+	get_text(s, 4, row->mac, sizeof(row->mac));
+	get_text(s, 5, row->ipv4, sizeof(row->ipv4));
+	get_text(s, 6, row->ipv6, sizeof(row->ipv6));
 }
 
 static int finish_each(struct state *state, sqlite3_stmt *s, int step, int r)
@@ -624,6 +624,21 @@ int state_each_workload(struct state *state, int (*fn)(void *user, struct worklo
 		struct workload_row row;
 
 		read_workload(s, &row);
+		r = fn(user, &row);
+	}
+	return finish_each(state, s, step, r);
+}
+
+int state_each_reservation(struct state *state, int (*fn)(void *user, struct reservation_row *row),
+			   void *user)
+{
+	sqlite3_stmt *s = state->statements[EACH_RESERVATION];
+	int step, r = 0;
+
+	while ((step = sqlite3_step(s)) == SQLITE_ROW && r >= 0) {
+		struct reservation_row row;
+
+		read_reservation(s, &row);
 		r = fn(user, &row);
 	}
 	return finish_each(state, s, step, r);

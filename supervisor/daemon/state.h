@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What must outlive the daemon: one row a zone, one row a workload, in SQLite (write-ahead log,
+ * What must outlive the daemon: one row a zone, a workload, a reservation, in SQLite (write-ahead log,
  * synchronous=FULL), so that a row that was put is there after any kill. Every put writes the whole
  * row, in one transaction. One thread. The file is ours alone: one of an older daemon is brought up
  * to date, one of a newer daemon or a damaged one is refused rather than believed, and left alone.
@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/uuid.h"
+#include "supervisor/daemon/state_network.h"
 #include "supervisor/daemon/state_volumes.h"
 #include "supervisor/launch/launch.h"
 
@@ -54,6 +55,7 @@ struct zone_row {
 	char *env_json;		  /* array of K=V; owned by whoever has the row; NULL = none */
 	char kernel_release[RELEASE_SIZE];
 	uint64_t created_unix_ms, create_ms, ready_ms;
+	struct zone_network network;
 };
 
 struct workload_row {
@@ -82,6 +84,18 @@ struct workload_row {
 	struct volume_mounts volumes;
 };
 
+/* Addresses that one link of a zone has, or will have. */
+struct reservation_row {
+	char uuid[UUID_TEXT_SIZE];
+	char name[NAME_SIZE];	   /* empty: it was made for its zone, and goes with it */
+	char zone[UUID_TEXT_SIZE]; /* that has it; empty = none */
+	uint32_t link;		   /* which of the zone's */
+	char mac[NETWORK_MAC_SIZE];
+	char ipv4[NETWORK_ADDRESS_SIZE]; /* empty = none, as the other */
+	char ipv6[NETWORK_ADDRESS_SIZE];
+	uint64_t created_unix_ms;
+};
+
 struct state;
 
 /* Whether nothing was ever written to the file, or it is not there. */
@@ -100,14 +114,19 @@ void state_watch(struct state *state, state_behind_fn *behind, void *user);
 int state_add_zone(struct state *state, const struct zone_row *row, struct error *err);
 int state_add_workload(struct state *state, const struct workload_row *row, struct error *err);
 
+int state_add_reservation(struct state *state, const struct reservation_row *row,
+			  struct error *err);
+
 /* Replace a row. Return 0, or a negative errno that says why it is kept for later; the caller goes
  * on, memory is right. */
 int state_put_zone(struct state *state, const struct zone_row *row);
 int state_put_workload(struct state *state, const struct workload_row *row);
+int state_put_reservation(struct state *state, const struct reservation_row *row);
 
 /* Delete a row, if there is one. Same returns. */
 int state_delete_zone(struct state *state, const char *uuid);
 int state_delete_workload(struct state *state, const char *uuid);
+int state_delete_reservation(struct state *state, const char *uuid);
 
 /* Writes what was kept. Returns 0 when nothing is left of it, else a negative errno. */
 int state_retry(struct state *state);
@@ -119,3 +138,5 @@ int state_retry(struct state *state);
 int state_each_zone(struct state *state, int (*fn)(void *user, struct zone_row *row), void *user);
 int state_each_workload(struct state *state, int (*fn)(void *user, struct workload_row *row),
 			void *user);
+int state_each_reservation(struct state *state, int (*fn)(void *user, struct reservation_row *row),
+			   void *user);

@@ -37,6 +37,7 @@ struct zone *zone_new(struct daemon *d, const struct zone_row *row)
 	zone->daemon = d;
 	zone->row = *row;
 	zone->pidfd = zone->console_fd = -1;
+	memset(zone->kernel_fds, 0xff, sizeof(zone->kernel_fds));
 	limits_show(zone);
 	while (*place)
 		place = &(*place)->next;
@@ -133,6 +134,7 @@ void zone_message(const struct zone *zone, Protect__Control__Zone *out)
 	out->kernel_release = (char *)(uintptr_t)row->kernel_release;
 	out->cpu = (Protect__Control__CpuLimits *)(uintptr_t)&zone->shown.cpu;
 	out->io = (Protect__Control__IoLimits *)(uintptr_t)&zone->shown.io;
+	out->network = (Protect__Control__Network *)(uintptr_t)&zone->network_shown.network;
 	out->max_memory_mib = row->memory_mib;
 	out->target_memory_mib = row->target_memory_mib;
 	out->max_cpus = row->vcpus;
@@ -292,6 +294,8 @@ void zones_free(struct daemon *d)
 		d->zones = zone->next;
 		zone->storage = storage_cancel(zone->storage);
 		zone->launch = launch_cancel(zone->launch);
+		network_forget(&d->network->client, zone);
+		zone_launch_close(zone);
 		zone_disconnect(zone);
 		zone->death = watch_free(zone->death);
 		close_fdp(&zone->pidfd);

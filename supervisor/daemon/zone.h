@@ -23,9 +23,13 @@
 #include "supervisor/daemon/runner_client.h"
 #include "supervisor/daemon/server.h"
 #include "supervisor/daemon/storage_client.h"
+#include "supervisor/daemon/zone_network.h"
+
+#define ZONE_KERNEL_FDS 3u /* kernel, initrd, addons: the order of OpenKernel's descriptors */
+#define ZONE_TAPS_MAX	8u
 
 enum zone_phase {
-	ZONE_PHASE_KERNEL, /* storage is asked for the kernel; there is no runner */
+	ZONE_PHASE_KERNEL, /* storage and protect-network are asked; there is no runner */
 	ZONE_PHASE_SPAWN,  /* launch is asked for a runner */
 	ZONE_PHASE_BOOT,   /* the runner runs, its zone has not reported ready */
 	ZONE_PHASE_READY,
@@ -52,6 +56,14 @@ struct zone {
 	char kernel_variant[NAME_SIZE]; /* that was asked for; empty = none */
 	struct zone_op *ops;		/* that the runner has not answered */
 	struct error failure;		/* why we ended it, if we did */
+
+	/* For the runner, while there is none: what came from storage and protect-network. */
+	int kernel_fds[ZONE_KERNEL_FDS];
+	bool kernel_ready, network_ready;
+	int taps[ZONE_TAPS_MAX]; /* one a queue pair */
+	unsigned n_taps;
+	char reservation[NAME_SIZE]; /* that was asked for; empty = none */
+	struct zone_network_shown network_shown;
 
 	struct storage_call *storage;
 	struct launch_call *launch;
@@ -140,6 +152,12 @@ void zones_free(struct daemon *d);
 /* The request METHOD_ZONE_LAUNCH. Answers the ticket, now or later. */
 void zone_launch(struct daemon *d, struct ticket ticket,
 		 const Protect__Control__ZoneLaunch *request);
+
+/* Spawns the runner once kernel and network are both there. */
+void zone_launch_go_on(struct zone *zone);
+
+/* Closes what the runner was to get. */
+void zone_launch_close(struct zone *zone);
 
 /* The zone reported ready. */
 void zone_ready(struct zone *zone, const char *kernel_release);

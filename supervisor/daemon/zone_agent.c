@@ -165,6 +165,7 @@ static int send_bootstrap(struct zone *zone, Protect__Agent__Bootstrap *message)
 static int bootstrap(struct zone *zone)
 {
 	Protect__Agent__Bootstrap message = PROTECT__AGENT__BOOTSTRAP__INIT;
+	struct zone_links links;
 	json_t *env = zone->row.env_json ? json_loads(zone->row.env_json, 0, NULL) : NULL;
 	_cleanup_(freep) char **strings = env_strings(env, &message.n_env);
 	char addons[] = SPEC_ADDONS_SERIAL;
@@ -179,6 +180,11 @@ static int bootstrap(struct zone *zone)
 	message.entropy.len = sizeof(entropy);
 	message.time_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 	message.env = strings;
+	zone_links_fill(zone, &links);
+	message.links = links.pointers;
+	message.n_links = links.n_links;
+	message.nameservers = links.nameservers;
+	message.n_nameservers = links.n_nameservers;
 	if (!zone->no_addons)
 		message.addons_serial = addons;
 	if (strings && getrandom(entropy, sizeof(entropy), 0) == (ssize_t)sizeof(entropy))

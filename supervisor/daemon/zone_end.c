@@ -34,6 +34,7 @@ static void release(struct zone *zone)
 
 	if (zone->row.slot == SLOT_NONE)
 		return;
+	zone_network_end(zone);
 	ledger_release(&d->ledger, zone->row.memory_mib, zone->row.vcpus);
 	zone_slot_release(d, zone->row.slot);
 	zone->row.slot = SLOT_NONE;
@@ -41,6 +42,8 @@ static void release(struct zone *zone)
 
 void zone_undo(struct zone *zone)
 {
+	zone->storage = storage_cancel(zone->storage);
+	zone_launch_close(zone);
 	release(zone);
 	zone->phase = ZONE_PHASE_ENDED;
 	log_warning("zone=%s name=%s err=\"%s\" not launched", zone->row.uuid, zone->row.name,
@@ -294,7 +297,6 @@ static void end(struct zone *zone)
 {
 	switch (zone->phase) {
 	case ZONE_PHASE_KERNEL:
-		zone->storage = storage_cancel(zone->storage);
 		zone_undo(zone);
 		return;
 	case ZONE_PHASE_BOOT:

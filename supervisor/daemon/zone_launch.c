@@ -27,7 +27,6 @@
 #include "supervisor/daemon/zone.h"
 
 #define ENV_BYTES_MAX (32u * 1024)
-#define KERNEL_FDS    3u /* kernel, initrd, addons: the order of OpenKernel's descriptors */
 
 static int check_env(const Protect__Control__ZoneLaunch *request, char **json, struct error *err)
 {
@@ -122,7 +121,7 @@ static int check_kernel(const Protect__Control__ZoneLaunch *request, struct zone
 }
 
 static int prepare_row(struct daemon *d, const Protect__Control__ZoneLaunch *request,
-		       struct zone_row *row, struct error *err)
+		       unsigned n_taps, struct zone_row *row, struct error *err)
 {
 	struct uuid uuid;
 	int r = uuid_generate(&uuid);
@@ -145,6 +144,8 @@ static int prepare_row(struct daemon *d, const Protect__Control__ZoneLaunch *req
 		r = check_kernel(request, row, err);
 	if (r == 0)
 		r = check_env(request, &row->env_json, err);
+	if (r == 0)
+		r = zone_network_take(d, request->network, n_taps, row, err);
 	if (r == 0)
 		r = ledger_reserve(&d->ledger, row->memory_mib, row->vcpus, err);
 	if (r < 0)
@@ -281,6 +282,10 @@ static int make_spec(const struct zone *zone, struct error *err)
 		.initrd_fd = LAUNCH_FD_FILES + 1,
 		.n_disks = zone->no_addons ? 0 : 1,
 		.disks = {{.fd = LAUNCH_FD_FILES + 2, .serial = SPEC_ADDONS_SERIAL}},
+		.nic = {.mac = zone->row.network.links[0].mac,
+			.mtu = zone->row.network.links[0].mtu,
+			.first_fd = LAUNCH_FD_FILES + (zone->no_addons ? 2 : 3),
+			.n_fds = zone->n_taps},
 	};
 
 	return cmdline ? spec_write(&spec, err)
@@ -289,7 +294,7 @@ static int make_spec(const struct zone *zone, struct error *err)
 
 static void spawned(void *user, const struct launch_reply *reply, int pidfd);
 
-static int spawn(struct zone *zone, const int *kernel_fds, struct error *err)
+static int spawn(struct zone *zone, struct error *err)
 {
 	_cleanup_(files_close) struct zone_files files = {-1, -1, -1, -1};
 	struct launch_request request = {
@@ -297,14 +302,14 @@ static int spawn(struct zone *zone, const int *kernel_fds, struct error *err)
 		.limits = limits_of(&zone->row),
 		.slot = zone->row.slot,
 	};
-	int fds[LAUNCH_PLACE_FILES + KERNEL_FDS];
+	int fds[LAUNCH_PLACE_FILES + ZONE_KERNEL_FDS + ZONE_TAPS_MAX];
 	int r = make_files(zone, &files, err);
 	struct stat addons;
 	unsigned n_fds;
 
 	if (r < 0)
 		return r;
-	zone->no_addons = fstat(kernel_fds[KERNEL_FDS - 1], &addons) == 0 && addons.st_size == 0;
+	zone->no_addons = fstat(zone->kernel_fds[ZONE_KERNEL_FDS - 1], &addons) == 0 && addons.st_size == 0;
 	files.spec = make_spec(zone, err);
 	if (files.spec < 0)
 		return files.spec;
@@ -312,15 +317,45 @@ static int spawn(struct zone *zone, const int *kernel_fds, struct error *err)
 	fds[LAUNCH_PLACE_SOCKET] = files.socket;
 	fds[LAUNCH_PLACE_EXIT] = files.exit;
 	fds[LAUNCH_PLACE_LOG] = files.log;
-	memcpy(&fds[LAUNCH_PLACE_FILES], kernel_fds, KERNEL_FDS * sizeof(int));
-	/* The addons come last; a runner refuses what its spec does not name. */
-	n_fds = (unsigned)ARRAY_SIZE(fds) - (zone->no_addons ? 1 : 0);
+	/* A runner refuses what its spec does not name: without addons the taps follow at once. */
+	n_fds = ZONE_KERNEL_FDS - (zone->no_addons ? 1 : 0);
+	memcpy(&fds[LAUNCH_PLACE_FILES], zone->kernel_fds, n_fds * sizeof(int));
+	n_fds += LAUNCH_PLACE_FILES;
+	memcpy(&fds[n_fds], zone->taps, zone->n_taps * sizeof(int));
+	n_fds += zone->n_taps;
 	uuid_parse(zone->row.uuid, &request.uuid);
 	zone->launch = launch_call(&zone->daemon->hub, zone->daemon->options.launch_socket,
 				   &request, fds, n_fds, spawned, zone);
 	if (!zone->launch)
 		return error_set(err, -ENOMEM, "protect-daemon is out of memory");
 	zone->phase = ZONE_PHASE_SPAWN;
+	zone_launch_close(zone);
+	return 0;
+}
+
+void zone_launch_go_on(struct zone *zone)
+{
+	if (!zone->kernel_ready || !zone->network_ready)
+		return;
+	if (spawn(zone, &zone->failure) < 0)
+		zone_undo(zone);
+}
+
+void zone_launch_close(struct zone *zone)
+{
+	for (unsigned i = 0; i < ZONE_KERNEL_FDS; i++)
+		close_fdp(&zone->kernel_fds[i]);
+	zone_network_close(zone);
+}
+
+static int keep_kernel(struct zone *zone, const int *fds, struct error *err)
+{
+	for (unsigned i = 0; i < ZONE_KERNEL_FDS; i++) {
+		zone->kernel_fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
+		if (zone->kernel_fds[i] < 0)
+			return error_set_errno(err, -errno, "no descriptor is left for a kernel");
+	}
+	zone->kernel_ready = true;
 	return 0;
 }
 
@@ -346,16 +381,18 @@ static void kernel_opened(void *user, const Protect__Storage__Reply *reply, cons
 	}
 	if (reply->error)
 		error_set(&zone->failure, -(int)reply->error, "%s", reply->text);
-	else if (n_fds != KERNEL_FDS)
+	else if (n_fds != ZONE_KERNEL_FDS)
 		error_set(&zone->failure, -EPROTO,
 			  "protect-storage sent %u files for kernel '%s', not %u", n_fds,
-			  zone->row.kernel, KERNEL_FDS);
+			  zone->row.kernel, ZONE_KERNEL_FDS);
 	else
-		spawn(zone, fds, &zone->failure);
+		keep_kernel(zone, fds, &zone->failure);
 	if (reply->image)
 		take_image(zone, reply->image);
 	if (zone->failure.code)
 		zone_undo(zone);
+	else
+		zone_launch_go_on(zone);
 }
 
 static void watch_death(void *user, uint32_t events)
@@ -458,14 +495,27 @@ void zone_ready(struct zone *zone, const char *kernel_release)
 	workloads_zone_ready(zone);
 }
 
+struct handed {
+	int fds[ZONE_TAPS_MAX];
+	unsigned n;
+};
+
+static void handed_close(struct handed *handed)
+{
+	while (handed->n)
+		close_fdp(&handed->fds[--handed->n]);
+}
+
 void zone_launch(struct daemon *d, struct ticket ticket,
 		 const Protect__Control__ZoneLaunch *request)
 {
+	_cleanup_(handed_close) struct handed handed = {
+		.n = server_take_fds(d, ticket.client, handed.fds, ZONE_TAPS_MAX)};
 	struct error err = ERROR_NULL;
 	struct zone_row row;
 	struct zone *zone;
 
-	if (prepare_row(d, request, &row, &err) < 0) {
+	if (prepare_row(d, request, handed.n, &row, &err) < 0) {
 		free(row.env_json);
 		server_fail_error(d, ticket, &err);
 		return;
@@ -491,5 +541,12 @@ void zone_launch(struct daemon *d, struct ticket ticket,
 	snprintf(zone->kernel_variant, sizeof(zone->kernel_variant), "%s", request->kernel_variant);
 	log_info("zone=%s name=%s memory_mib=%llu vcpus=%u slot=%u creating", row.uuid, row.name,
 		 (unsigned long long)row.memory_mib, row.vcpus, row.slot);
-	open_kernel(zone);
+	memcpy(zone->taps, handed.fds, sizeof(zone->taps));
+	zone->n_taps = handed.n;
+	handed.n = 0;
+	/* Both services at once. */
+	if (zone_network_start(zone, request->network ? request->network->reservation : "") < 0)
+		zone_undo(zone);
+	else
+		open_kernel(zone);
 }

@@ -2,6 +2,8 @@
 pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3)
 add_executable(daemon_fake_zones daemon_fake_zones.c)
 target_link_libraries(daemon_fake_zones PRIVATE zone_guest launch)
+add_executable(daemon_fake_network daemon_fake_network.c)
+target_link_libraries(daemon_fake_network PRIVATE base proto)
 protect_unit_test(base_options SOURCES base_options.c LIBS base)
 protect_unit_test(daemon_parts SOURCES daemon_parts.c LIBS daemon PkgConfig::jansson PkgConfig::sqlite3)
 protect_unit_test(daemon_splice SOURCES daemon_splice.c LIBS daemon)
@@ -24,3 +26,6 @@ set_tests_properties(unit_daemon_policies PROPERTIES LABELS "unit;services" TIME
 add_test(NAME unit_daemon_services_volumes
 	COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/daemon_services.sh $<TARGET_FILE_DIR:protect-daemon> volumes)
 set_tests_properties(unit_daemon_services_volumes PROPERTIES LABELS "unit;services" TIMEOUT 240 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+add_test(NAME unit_daemon_services_networks
+	COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/daemon_services.sh $<TARGET_FILE_DIR:protect-daemon> networks)
+set_tests_properties(unit_daemon_services_networks PROPERTIES LABELS "unit;services" TIMEOUT 240 SKIP_RETURN_CODE 77 RUN_SERIAL ON)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # daemon_services — the three services and `protect`, all real, on zones without a hypervisor (daemon_fake_zones.c).
 #
-# usage: daemon_services.sh BIN-FOLDER [policies|survival|idm]     exits with 77 where it cannot run (needs root, loop devices, busybox, jq)
+# usage: daemon_services.sh BIN-FOLDER [policies|survival|idm|volumes|networks]     exits with 77 where it cannot run (needs root, loop devices, busybox, jq)
 set -euo pipefail
 readonly bin=$1 cases=${2:-all} skip=77
 readonly uid_base=$((300000 + $$ % 8192 * 8)) # others may run this at the same time
@@ -21,7 +21,7 @@ mkdir "$work/run" "$work/state" "$work/store"
 cp "$bin/daemon_fake_zones" "$work/runner"
 cp "$bin/protect" "$work/cli"
 export PROTECT_SOCKET=$work/run/daemon.sock
-daemon='' pids=() lookers=()
+daemon='' pids=() lookers=() network=off
 
 clean_up() {
 	local status=$?
@@ -145,7 +145,7 @@ make_images() {
 
 start_daemon() { # start_daemon [OPTION…]
 	"$bin/protect-daemon" --socket "$PROTECT_SOCKET" --state "$work/state" --run "$work/run" \
-		--launch-socket "$work/launch.sock" --storage-socket "$work/storage.sock" --uid-count 8 \
+		--launch-socket "$work/launch.sock" --storage-socket "$work/storage.sock" --network-socket "$network" --uid-count 8 \
 		--memory-budget 1024 --vcpu-budget 8 --metrics "$metrics" --pressure-file "$work/pressure" "$@" 2>>"$work/daemon.log" &
 	daemon=$!
 	wait_until protect host status
@@ -694,6 +694,10 @@ elif [ "$cases" = volumes ]; then
 	# shellcheck source=tests/unit/daemon_volumes.bash
 	. "$here/daemon_volumes.bash"
 	volumes
+elif [ "$cases" = networks ]; then
+	# shellcheck source=tests/unit/daemon_network.bash
+	. "$here/daemon_network.bash"
+	networks
 elif [ "$cases" = idm ]; then
 	# shellcheck source=tests/unit/daemon_idm.bash
 	. "$here/daemon_idm.bash"
