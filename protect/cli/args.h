@@ -42,7 +42,7 @@ struct arg_option {
 struct args;
 
 struct command {
-	const char *name; /* one word, or two: "reservation list" */
+	const char *name;  /* one word, or two: "reservation list" */
 	const char *usage; /* what follows the name: "[OPTION…] ZONE" */
 	const char *summary;
 	const char *details; /* paragraphs and examples; may be NULL */

@@ -19,12 +19,8 @@ static const char *names_of(const char *group)
 {
 	static const struct {
 		const char *group, *names;
-	} table[] = {{"host", "zone"},
-		     {"zone", "zone"},
-		     {"workload", "workload"},
-		     {"image", "image"},
-		     {"volume", "volume"},
-		     {"network", "zone"}};
+	} table[] = {{"host", "zone"},	 {"zone", "zone"},     {"workload", "workload"},
+		     {"image", "image"}, {"volume", "volume"}, {"network", "zone"}};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
 		if (strcmp(table[i].group, group) == 0)
@@ -151,6 +147,6 @@ static const struct command commands[] = {
 const struct command_group completion_group = {"completion", "completion scripts for shells",
 					       commands, ARRAY_SIZE(commands)};
 
-const struct command_group *const cli_groups[] = {&host_group,	&zone_group,   &workload_group,
-						  &image_group, &volume_group, &network_group, &completion_group,
-						  NULL};
+const struct command_group *const cli_groups[] = {&host_group,	     &zone_group,   &workload_group,
+						  &image_group,	     &volume_group, &network_group,
+						  &completion_group, NULL};

@@ -62,7 +62,7 @@ extern const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS
 	"  protect zone launch --name a --wait\n"                                                  \
 	"  protect zone launch -n b --max-memory 2048 --target-memory 512 -C 4 -c 2\n"             \
 	"  protect zone launch --kernel oci:./build/zone-kernel:default\n"                         \
-	"  protect zone launch --kernel-variant zone\n"                                             \
+	"  protect zone launch --kernel-variant zone\n"                                            \
 	"  protect zone launch -n web -p 8080:80 -p 127.0.0.1:5353:53/udp\n"                       \
 	"  protect zone launch --max-memory 4096 --target-memory 512 "                             \
 	"--resource-adjustment-policy dynamic\n\n"                                                 \

@@ -99,8 +99,8 @@ static int run_group(const struct command_group *group, int argc, char **argv)
 		output_error("'%s %s' is not the whole of a command; see 'protect %s --help'",
 			     group->name, argv[1], group->name);
 	else
-		output_error("unknown command '%s %s'; see 'protect %s --help'", group->name, argv[1],
-			     group->name);
+		output_error("unknown command '%s %s'; see 'protect %s --help'", group->name,
+			     argv[1], group->name);
 	return CLI_USAGE;
 }
 

@@ -185,6 +185,6 @@ static const struct command commands[] = {
 	 .run = detach_run},
 };
 
-const struct command_group network_group = {
-	"network", "networks: reserved addresses, NICs that come and go", commands,
-	ARRAY_SIZE(commands)};
+const struct command_group network_group = {"network",
+					    "networks: reserved addresses, NICs that come and go",
+					    commands, ARRAY_SIZE(commands)};

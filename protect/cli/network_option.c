@@ -186,8 +186,9 @@ static int take_descriptors(const struct args *args, const char *list, struct ne
 			fd = fcntl((int)number, F_DUPFD_CLOEXEC, 3);
 		if (fd < 0)
 			return args_usage_error(
-				args, "--tap: '%.*s' is no open descriptor, or there are more "
-				      "than 8",
+				args,
+				"--tap: '%.*s' is no open descriptor, or there are more "
+				"than 8",
 				(int)len, list);
 		out->taps[out->n_taps++] = fd;
 		list += len + (list[len] == ',');

@@ -36,14 +36,10 @@ extern const char *const network_backend_words[];
 		 0,                                                                                \
 		 0,                                                                                \
 		 network_backend_words},                                                           \
-		{0,                                                                                \
-		 "reservation",                                                                    \
-		 ARG_STRING,                                                                       \
-		 NETWORK_AT(at, reservation),                                                      \
-		 "NAME",                                                                           \
-		 "addresses reserved before ('protect network reservation create')",               \
-		 0,                                                                                \
-		 0,                                                                                \
+		{0,	     "reservation",                                                        \
+		 ARG_STRING, NETWORK_AT(at, reservation),                                          \
+		 "NAME",     "addresses reserved before ('protect network reservation create')",   \
+		 0,	     0,                                                                    \
 		 NULL},                                                                            \
 		{0,                                                                                \
 		 "tap",                                                                            \
@@ -54,23 +50,15 @@ extern const char *const network_backend_words[];
 		 0,                                                                                \
 		 0,                                                                                \
 		 NULL},                                                                            \
-		{0,                                                                                \
-		 "tap-queues",                                                                     \
-		 ARG_NUMBER,                                                                       \
-		 NETWORK_AT(at, queues),                                                           \
-		 "N",                                                                              \
-		 "how many queues of the tap NAME to use (default 1)",                             \
-		 1,                                                                                \
-		 8,                                                                                \
+		{0,	     "tap-queues",                                                         \
+		 ARG_NUMBER, NETWORK_AT(at, queues),                                               \
+		 "N",	     "how many queues of the tap NAME to use (default 1)",                 \
+		 1,	     8,                                                                    \
 		 NULL},                                                                            \
-		{0,                                                                                \
-		 "mac",                                                                            \
-		 ARG_STRING,                                                                       \
-		 NETWORK_AT(at, mac),                                                              \
-		 "ADDR",                                                                           \
-		 "external, passthrough: the NIC's address",                                       \
-		 0,                                                                                \
-		 0,                                                                                \
+		{0,	     "mac",                                                                \
+		 ARG_STRING, NETWORK_AT(at, mac),                                                  \
+		 "ADDR",     "external, passthrough: the NIC's address",                           \
+		 0,	     0,                                                                    \
 		 NULL},                                                                            \
 		{0,                                                                                \
 		 "address",                                                                        \
@@ -81,14 +69,10 @@ extern const char *const network_backend_words[];
 		 0,                                                                                \
 		 0,                                                                                \
 		 NULL},                                                                            \
-		{0,                                                                                \
-		 "gateway",                                                                        \
-		 ARG_LIST,                                                                         \
-		 NETWORK_AT(at, gateways),                                                         \
-		 "ADDR",                                                                           \
-		 "external: where its default route goes",                                         \
-		 0,                                                                                \
-		 0,                                                                                \
+		{0,	   "gateway",                                                              \
+		 ARG_LIST, NETWORK_AT(at, gateways),                                               \
+		 "ADDR",   "external: where its default route goes",                               \
+		 0,	   0,                                                                      \
 		 NULL},                                                                            \
 		{0,                                                                                \
 		 "route",                                                                          \
@@ -99,14 +83,10 @@ extern const char *const network_backend_words[];
 		 0,                                                                                \
 		 0,                                                                                \
 		 NULL},                                                                            \
-		{0,                                                                                \
-		 "nameserver",                                                                     \
-		 ARG_LIST,                                                                         \
-		 NETWORK_AT(at, nameservers),                                                      \
-		 "ADDR",                                                                           \
-		 "external: whom it asks for names",                                               \
-		 0,                                                                                \
-		 0,                                                                                \
+		{0,	   "nameserver",                                                           \
+		 ARG_LIST, NETWORK_AT(at, nameservers),                                            \
+		 "ADDR",   "external: whom it asks for names",                                     \
+		 0,	   0,                                                                      \
 		 NULL},                                                                            \
 	{                                                                                          \
 		0, "mtu", ARG_NUMBER, NETWORK_AT(at, mtu), "BYTES",                                \

@@ -73,11 +73,11 @@ static json_t *network_json(const Protect__Control__Network *network)
 	for (size_t i = 0; i < network->n_ports; i++) {
 		const Protect__Control__Publish *port = network->ports[i];
 
-		json_array_append_new(
-			ports, json_pack("{s:o, s:i, s:i, s:s}", "address",
-					 output_text(port->host_address), "host_port",
-					 (int)port->host_port, "zone_port", (int)port->zone_port,
-					 "protocol", port->udp ? "udp" : "tcp"));
+		json_array_append_new(ports, json_pack("{s:o, s:i, s:i, s:s}", "address",
+						       output_text(port->host_address), "host_port",
+						       (int)port->host_port, "zone_port",
+						       (int)port->zone_port, "protocol",
+						       port->udp ? "udp" : "tcp"));
 	}
 	return json_pack("{s:s, s:o, s:o, s:o}", "backend",
 			 backend <= PROTECT__CONTROL__NETWORK_BACKEND__NETWORK_PASSTHROUGH
@@ -144,11 +144,16 @@ static json_t *zone_row(const Protect__Control__Zone *zone)
 static int list_run(const struct args *args, void *values)
 {
 	static const struct output_column columns[] = {
-		{"UUID", "uuid"},	  {"NAME", "name"},
-		{"STATE", "state"},	  {"MEMORY-MIB", "target_memory_mib"},
-		{"CPUS", "target_cpus"},  {"WORKLOADS", "workloads"},
-		{"ADDRESS", "address"},	  {"READY-MS", "ready_ms"},
-		{"KERNEL", "kernel_release"}, {"REASON", "reason"},
+		{"UUID", "uuid"},
+		{"NAME", "name"},
+		{"STATE", "state"},
+		{"MEMORY-MIB", "target_memory_mib"},
+		{"CPUS", "target_cpus"},
+		{"WORKLOADS", "workloads"},
+		{"ADDRESS", "address"},
+		{"READY-MS", "ready_ms"},
+		{"KERNEL", "kernel_release"},
+		{"REASON", "reason"},
 	};
 	enum output_format format = output_format(((const struct list_options *)values)->output);
 	Protect__Control__Empty empty = PROTECT__CONTROL__EMPTY__INIT;

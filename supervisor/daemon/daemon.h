@@ -69,7 +69,7 @@ struct daemon {
 	struct daemon_options options;
 	struct state *state;
 	struct ledger ledger;
-	uint8_t *slots; /* uid slots in use, one byte each */
+	uint8_t *slots;		 /* uid slots in use, one byte each */
 	struct network *network; /* network.h */
 	struct zone *zones;
 	unsigned n_zones; /* in the list */

@@ -255,8 +255,7 @@ int main(int argc, char **argv)
 					      .run_dir = "/run/protect",
 					      .launch_socket = LAUNCH_SOCKET,
 					      .storage_socket = "/run/protect-storage/storage.sock",
-					      .network_socket =
-						      "/run/protect-network/network.sock",
+					      .network_socket = "/run/protect-network/network.sock",
 					      .metrics = METRICS_ADDRESS,
 					      .pressure_file = PRESSURE_FILE,
 					      .overcommit = "1",

@@ -381,8 +381,10 @@ static int send_part(struct network *network, Protect__Network__Nic **nics, size
 	reconcile.more = more;
 	request.what_case = PROTECT__NETWORK__REQUEST__WHAT_RECONCILE;
 	request.reconcile = &reconcile;
-	return first ? network_call(&network->client, &request, reconciled, network)
-		     : network_call_more(&network->client, &request);
+	if (!first)
+		return network_call_more(&network->client, &request);
+	network->reconciling = network_call(&network->client, &request, reconciled, network) == 0;
+	return network->reconciling ? 0 : -ENOMEM;
 }
 
 /* The links of all zones, in as many packets as they take. */
@@ -411,12 +413,7 @@ void network_reconcile(struct network *network)
 {
 	_cleanup_(freep) struct zone_nic *nics = calloc(PART_NICS, sizeof(*nics));
 
-	network->behind = false;
-	network->reconciling = true;
-	if (nics && send_links(network, nics) == 0)
-		return;
-	network->behind = true;
-	network->reconciling = network->client.first;
+	network->behind = !nics || send_links(network, nics) < 0;
 }
 
 void network_learn(struct network *network, const Protect__Network__StatusReply *status)

@@ -26,10 +26,10 @@ struct network {
 	struct network_client client;
 	struct reservation *reservations; /* in the order of their creation */
 	unsigned n_reservations;
-	struct subnet ipv4, ipv6;	 /* as the service said last */
-	struct address last4, last6;	 /* given last: the search goes on behind them */
-	uint64_t instance;		 /* of the service, that had our list; 0 = none */
-	uint64_t asked_instance;	 /* that is given our list just now */
+	struct subnet ipv4, ipv6;	  /* as the service said last */
+	struct address last4, last6;	  /* given last: the search goes on behind them */
+	uint64_t instance;		  /* of the service, that had our list; 0 = none */
+	uint64_t asked_instance;	  /* that is given our list just now */
 	bool asking, reconciling, behind; /* behind: it did not take what it was told */
 	struct timer tick;
 	struct log_limit complaints;
@@ -53,12 +53,10 @@ void network_learn(struct network *network, const Protect__Network__StatusReply 
 void network_lags(struct network *network);
 
 /* By name or by an address. NULL with text. */
-struct reservation *network_find(const struct network *network, const char *ref,
-				 struct error *err);
+struct reservation *network_find(const struct network *network, const char *ref, struct error *err);
 
 /* Of a zone's link; NULL if it has none. */
-struct reservation *network_of_link(const struct network *network, const char *zone,
-				    uint32_t link);
+struct reservation *network_of_link(const struct network *network, const char *zone, uint32_t link);
 
 /*
  * Makes one that nobody has; empty addresses: the next ones that are free. name may be "". Returns

@@ -148,8 +148,8 @@ int network_call(struct network_client *client, const Protect__Network__Request 
 	*call = (struct network_call){.fn = fn, .user = user, .len = len};
 	protect__network__request__pack(request, call->packet);
 	if (!client->pcall && !client->first) {
-		client->pcall = pcall_start(client->hub, client->socket, call->packet, len, NULL,
-					    0, ANSWER_NS, answered, client);
+		client->pcall = pcall_start(client->hub, client->socket, call->packet, len, NULL, 0,
+					    ANSWER_NS, answered, client);
 		if (!client->pcall) {
 			free(call);
 			return -ENOMEM;

@@ -29,8 +29,9 @@ struct pcall *pcall_start(struct hub *hub, const char *socket, const void *reque
 			  const int *fds, unsigned n_fds, uint64_t timeout_ns, pcall_fn *fn,
 			  void *user);
 
-/* Sends another packet of the same request, behind the first; without a wait, so it is kept until it
- * can go. Returns 0 or a negative errno: without it the request is not whole, and will time out. */
+/* Sends another packet of the same request, behind the first; without a wait, so it is kept until
+ * it can go. Returns 0 or a negative errno: without it the request is not whole, and will time out.
+ */
 int pcall_send_more(struct pcall *call, const void *packet, size_t len);
 
 /* Whether the request was sent: the service may have heard it. */

@@ -17,9 +17,9 @@ struct spec_disk {
 
 struct spec_nic {
 	const char *mac;
-	uint32_t mtu;	   /* 0 = the default */
-	int first_fd;	   /* of a tap, one a queue pair */
-	unsigned n_fds;	   /* 0: there is no NIC */
+	uint32_t mtu;	/* 0 = the default */
+	int first_fd;	/* of a tap, one a queue pair */
+	unsigned n_fds; /* 0: there is no NIC */
 };
 
 struct spec {

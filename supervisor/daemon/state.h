@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What must outlive the daemon: one row a zone, a workload, a reservation, in SQLite (write-ahead log,
- * synchronous=FULL), so that a row that was put is there after any kill. Every put writes the whole
- * row, in one transaction. One thread. The file is ours alone: one of an older daemon is brought up
- * to date, one of a newer daemon or a damaged one is refused rather than believed, and left alone.
+ * What must outlive the daemon: one row a zone, a workload, a reservation, in SQLite (write-ahead
+ * log, synchronous=FULL), so that a row that was put is there after any kill. Every put writes the
+ * whole row, in one transaction. One thread. The file is ours alone: one of an older daemon is
+ * brought up to date, one of a newer daemon or a damaged one is refused rather than believed, and
+ * left alone.
  *
  * A disk can be full. What is new is refused then; what changes or ends is true all the same, so it
  * is kept in memory, in its order, and written before anything else is: see state_retry().

@@ -44,12 +44,12 @@ static json_t *links_json(const struct zone_network *network)
 		const struct network_link *link = &network->links[i];
 
 		if (link->used)
-			json_array_append_new(
-				array, json_pack("{s:i, s:s, s:o, s:o, s:i, s:b}", "index", i,
-						 "mac", link->mac, "addresses",
-						 TEXTS_JSON(link->addresses), "gateways",
-						 TEXTS_JSON(link->gateways), "mtu", (int)link->mtu,
-						 "service", link->service));
+			json_array_append_new(array,
+					      json_pack("{s:i, s:s, s:o, s:o, s:i, s:b}", "index",
+							i, "mac", link->mac, "addresses",
+							TEXTS_JSON(link->addresses), "gateways",
+							TEXTS_JSON(link->gateways), "mtu",
+							(int)link->mtu, "service", link->service));
 	}
 	return array;
 }
@@ -80,10 +80,9 @@ static json_t *ports_json(const struct zone_network *network)
 	for (unsigned i = 0; i < NETWORK_PORTS && network->ports[i].host_port; i++) {
 		const struct network_port *port = &network->ports[i];
 
-		json_array_append_new(array,
-				      json_pack("{s:s, s:i, s:i, s:b}", "address",
-						port->host_address, "host", port->host_port, "zone",
-						port->zone_port, "udp", port->udp));
+		json_array_append_new(array, json_pack("{s:s, s:i, s:i, s:b}", "address",
+						       port->host_address, "host", port->host_port,
+						       "zone", port->zone_port, "udp", port->udp));
 	}
 	return array;
 }
@@ -107,10 +106,10 @@ static bool port_parse(json_t *value, struct network_port *out)
 
 char *zone_network_print(const struct zone_network *network)
 {
-	json_t *root = json_pack("{s:i, s:o, s:o, s:o, s:o}", "backend", (int)network->backend,
-				 "links", links_json(network), "routes",
-				 TEXTS_JSON(network->routes), "nameservers",
-				 TEXTS_JSON(network->nameservers), "ports", ports_json(network));
+	json_t *root =
+		json_pack("{s:i, s:o, s:o, s:o, s:o}", "backend", (int)network->backend, "links",
+			  links_json(network), "routes", TEXTS_JSON(network->routes), "nameservers",
+			  TEXTS_JSON(network->nameservers), "ports", ports_json(network));
 	char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
 
 	json_decref(root);

@@ -37,8 +37,7 @@ bool subnet_parse(const char *text, struct subnet *out)
 	char *end;
 
 	*out = (struct subnet){0};
-	if (!slash || (size_t)(slash - text) >= sizeof(address) || slash[1] < '0' ||
-	    slash[1] > '9')
+	if (!slash || (size_t)(slash - text) >= sizeof(address) || slash[1] < '0' || slash[1] > '9')
 		return false;
 	memcpy(address, text, (size_t)(slash - text));
 	address[slash - text] = '\0';

@@ -309,7 +309,8 @@ static int spawn(struct zone *zone, struct error *err)
 
 	if (r < 0)
 		return r;
-	zone->no_addons = fstat(zone->kernel_fds[ZONE_KERNEL_FDS - 1], &addons) == 0 && addons.st_size == 0;
+	zone->no_addons =
+		fstat(zone->kernel_fds[ZONE_KERNEL_FDS - 1], &addons) == 0 && addons.st_size == 0;
 	files.spec = make_spec(zone, err);
 	if (files.spec < 0)
 		return files.spec;

@@ -64,8 +64,7 @@ static int take_texts(const char *what, char *const *texts, size_t n, bool (*goo
 		return error_set(err, -E2BIG, "more than %zu of %s", places, what);
 	for (size_t i = 0; i < n; i++) {
 		if (strlen(texts[i]) >= size || !good(texts[i]))
-			return error_set(err, -EINVAL, "'%.100s' is not one of %s", texts[i],
-					 what);
+			return error_set(err, -EINVAL, "'%.100s' is not one of %s", texts[i], what);
 		snprintf(out + i * size, size, "%s", texts[i]);
 	}
 	return 0;
@@ -190,8 +189,9 @@ int zone_network_take(struct daemon *d, const Protect__Control__ZoneNetwork *req
 		return error_set(err, -EINVAL,
 				 "a tap needs --network-backend external or passthrough");
 	if (out->backend == NONE && (request->n_ports || *request->reservation))
-		return error_set(err, -EINVAL, "a zone without a network has no ports and no "
-					       "reservation");
+		return error_set(err, -EINVAL,
+				 "a zone without a network has no ports and no "
+				 "reservation");
 	if (out->backend == DEFAULT && !network_has_service(d->network))
 		return error_set(err, -EOPNOTSUPP,
 				 "this daemon runs without protect-network (--network-socket off)");
@@ -488,9 +488,8 @@ static void show_links(struct zone *zone, struct zone_network_shown *out)
 	for (size_t i = 0; i < out->texts.n_links; i++) {
 		const Protect__Agent__Link *from = &out->texts.links[i];
 		Protect__Control__NetworkLink *to = &out->links[i];
-		const struct reservation *r =
-			network_of_link(zone->daemon->network, zone->row.uuid,
-					(uint32_t)(from->name[3] - '0'));
+		const struct reservation *r = network_of_link(zone->daemon->network, zone->row.uuid,
+							      (uint32_t)(from->name[3] - '0'));
 
 		protect__control__network_link__init(to);
 		to->name = from->name;

@@ -31,8 +31,8 @@ int zone_network_take(struct daemon *d, const Protect__Control__ZoneNetwork *req
  * Returns 0, or a negative errno with zone->failure set. */
 int zone_network_start(struct zone *zone, const char *reservation);
 
-/* Sees to addresses for a link (of a reservation of that name, or ""), which is in the row after it.
- * Returns 0 or a negative errno with text. */
+/* Sees to addresses for a link (of a reservation of that name, or ""), which is in the row after
+ * it. Returns 0 or a negative errno with text. */
 int zone_network_reserve(struct zone *zone, uint32_t link, const char *name, struct error *err);
 
 /* Asks protect-network for a link that has addresses. Returns 0 or a negative errno. */

@@ -20,7 +20,9 @@
 #include "supervisor/daemon/log_view.h"
 #include "supervisor/daemon/ring.h"
 #include "supervisor/daemon/spec.h"
+#include "proto/control.pb-c.h"
 #include "supervisor/daemon/state.h"
+#include "supervisor/daemon/subnet.h"
 #include "supervisor/daemon/storage_client.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
@@ -214,6 +216,29 @@ static int count_workload(void *user, struct workload_row *row)
 	return 0;
 }
 
+static int take_reservation(void *user, struct reservation_row *row)
+{
+	*(struct reservation_row *)user = *row;
+	return 0;
+}
+
+static void expect_network(const struct zone_network *network)
+{
+	const struct network_link *link = &network->links[1];
+
+	cr_expect_eq(network->backend, 2);
+	cr_expect(!network->links[0].used && link->used && link->service && link->mtu == 1400);
+	cr_expect_str_eq(link->mac, "02:00:00:00:00:01");
+	cr_expect_str_eq(link->addresses[1], "fd00::2/128");
+	cr_expect_str_eq(link->addresses[2], "");
+	cr_expect_str_eq(link->gateways[0], "10.75.0.1");
+	cr_expect_str_eq(network->routes[0], "10.0.0.0/8 10.75.0.1");
+	cr_expect_str_eq(network->nameservers[1], "192.0.2.2");
+	cr_expect(network->ports[0].host_port == 80 && network->ports[0].zone_port == 8080);
+	cr_expect_str_eq(network->ports[1].host_address, "::1");
+	cr_expect(network->ports[1].udp && !network->ports[2].host_port);
+}
+
 /* Writes rows and dies without closing anything. */
 static void write_and_die(const char *path)
 {
@@ -232,12 +257,33 @@ static void write_and_die(const char *path)
 					   .cpu_percent = 50,
 					   .cpus = "0-1",
 					   .io.write_ops_per_s = 77},
-				.slot = 7};
+				.slot = 7,
+				.network = {.backend = 2,
+					    .links = {{0},
+						      {.used = true,
+						       .service = true,
+						       .mac = "02:00:00:00:00:01",
+						       .addresses = {"10.75.0.2/32", "fd00::2/128"},
+						       .gateways = {"10.75.0.1"},
+						       .mtu = 1400}},
+					    .routes = {"10.0.0.0/8 10.75.0.1"},
+					    .nameservers = {"192.0.2.1", "192.0.2.2"},
+					    .ports = {{.host_port = 80, .zone_port = 8080},
+						      {.host_address = "::1",
+						       .host_port = 53,
+						       .zone_port = 54,
+						       .udp = true}}}};
 	struct workload_row workload = {.uuid = "00000000-0000-4000-8000-000000000002",
 					.name = "w",
 					.terminal = true,
 					.has_exit_code = true,
 					.exit_code = 137};
+	struct reservation_row reservation = {.uuid = "00000000-0000-4000-8000-000000000003",
+					      .name = "web",
+					      .zone = "00000000-0000-4000-8000-000000000001",
+					      .link = 1,
+					      .mac = "02:00:00:00:00:01",
+					      .ipv4 = "10.75.0.2"};
 	struct state *state;
 	char env[] = "[\"A=1\"]";
 
@@ -248,12 +294,14 @@ static void write_and_die(const char *path)
 	zone.env_json = env;
 	state_put_zone(state, &zone);
 	state_put_workload(state, &workload);
+	state_add_reservation(state, &reservation, NULL);
 	kill(getpid(), SIGKILL);
 }
 
 Test(daemon_parts, state_is_there_after_a_kill)
 {
 	char dir[] = "/tmp/daemon-state-XXXXXX", path[64], command[64];
+	struct reservation_row reservation = {0};
 	struct zone_row row = {0};
 	struct state *state;
 	unsigned workloads = 0;
@@ -284,6 +332,16 @@ Test(daemon_parts, state_is_there_after_a_kill)
 	free(row.env_json);
 	cr_expect_eq(state_each_workload(state, count_workload, &workloads), 0);
 	cr_expect_eq(workloads, 1);
+	expect_network(&row.network);
+	cr_expect_eq(state_each_reservation(state, take_reservation, &reservation), 0);
+	cr_expect_str_eq(reservation.name, "web");
+	cr_expect_str_eq(reservation.zone, row.uuid);
+	cr_expect_str_eq(reservation.ipv4, "10.75.0.2");
+	cr_expect(reservation.link == 1 && !*reservation.ipv6);
+	cr_expect_eq(state_delete_reservation(state, reservation.uuid), 0);
+	reservation = (struct reservation_row){0};
+	cr_expect_eq(state_each_reservation(state, take_reservation, &reservation), 0);
+	cr_expect_str_eq(reservation.uuid, "");
 	row.slot = SLOT_NONE;
 	row.env_json = NULL;
 	cr_expect_eq(state_put_zone(state, &row), 0);
@@ -342,6 +400,7 @@ Test(daemon_parts, state_of_an_older_daemon_is_brought_up_to_date)
 		cr_expect(row.memory_mib == 512 && row.vcpus == 3 && row.slot == 4);
 		cr_expect(row.target_memory_mib == 512 - 100u * (unsigned)round);
 		cr_expect_eq(row.target_vcpus, 3);
+		cr_expect_eq(row.network.backend, PROTECT__CONTROL__NETWORK_BACKEND__NETWORK_NONE);
 		row.target_memory_mib = 412;
 		cr_expect_eq(state_put_zone(state, &row), 0);
 		state_close(state);
@@ -351,6 +410,52 @@ Test(daemon_parts, state_of_an_older_daemon_is_brought_up_to_date)
 	cr_expect_not_null(strstr(err.text, "newer protect-daemon"));
 	snprintf(command, sizeof(command), "rm -r %s", dir);
 	cr_expect_eq(system(command), 0);
+}
+
+static bool gives(const char *subnet, const char *address)
+{
+	struct subnet s;
+	struct address a;
+
+	cr_assert(subnet_parse(subnet, &s) && address_parse(address, &a));
+	return subnet_gives(&s, &a);
+}
+
+Test(daemon_parts, addresses_that_a_zone_may_have)
+{
+	static const char *const bad[] = {"",		"10.0.0.0",  "10.0.0.0/33", "10.0.0/8",
+					  "fd00::/129", "10.0.0.0/", "10.0.0.0/8x", "x/8",
+					  "10.0.0.0/-1"};
+	char text[NETWORK_ADDRESS_SIZE];
+	struct address at = {0};
+	struct subnet s;
+
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		cr_expect_not(subnet_parse(bad[i], &s), "%s", bad[i]);
+	cr_expect(gives("10.75.0.0/16", "10.75.0.2") && gives("10.75.0.0/16", "10.75.255.254"));
+	cr_expect_not(gives("10.75.0.0/16", "10.75.0.0"));
+	cr_expect_not(gives("10.75.3.4/16", "10.75.0.1"));
+	cr_expect_not(gives("10.75.0.0/16", "10.75.255.255"));
+	cr_expect_not(gives("10.75.0.0/16", "10.76.0.2"));
+	cr_expect_not(gives("10.75.0.0/16", "fd00::2"));
+	cr_expect(gives("fd00::/48", "fd00::2") && !gives("fd00::/48", "fd00::1"));
+	cr_expect_not(gives("10.0.0.0/30", "10.0.0.3"));
+	cr_expect(gives("10.0.0.0/30", "10.0.0.2"));
+	cr_assert(subnet_parse("10.0.0.0/30", &s));
+	for (unsigned i = 0; i < 2; i++) {
+		cr_expect(subnet_next(&s, &at));
+		address_print(&at, text);
+		cr_expect_str_eq(text, "10.0.0.2");
+	}
+	cr_assert(subnet_parse("255.255.255.252/30", &s) && subnet_next(&s, &at));
+	cr_assert(subnet_parse("10.0.0.0/31", &s));
+	cr_expect_not(subnet_next(&s, &at));
+	cr_assert(subnet_parse("10.0.0.7/32", &s));
+	cr_expect_not(subnet_next(&s, &at));
+	cr_assert(subnet_parse("0.0.0.0/0", &s) && address_parse("0.0.255.255", &at));
+	cr_expect(subnet_next(&s, &at));
+	address_print(&at, text);
+	cr_expect_str_eq(text, "0.1.0.0");
 }
 
 Test(daemon_parts, state_refuses_what_is_no_database)
