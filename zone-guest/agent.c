@@ -17,6 +17,7 @@
 #include "idm-vsock/pump.h"
 #include "zone-guest/bootstrap.h"
 #include "zone-guest/exec.h"
+#include "zone-guest/forward.h"
 #include "zone-guest/metrics.h"
 #include "zone-guest/workload.h"
 
@@ -250,6 +251,29 @@ static void on_set_time(struct zone *zone, uint64_t id, const void *data)
 		agent_reply(zone, id, NULL);
 }
 
+static void on_forward(struct zone *zone, uint64_t id, const void *data)
+{
+	const Protect__Agent__Forward *message = data;
+
+	forward_start(zone, id, message);
+	/* Only if it was not taken. */
+	idm_stream_refuse(agent_session(zone), message->stream, -ECANCELED);
+}
+
+static void on_link(struct zone *zone, uint64_t id, const void *data)
+{
+	const Protect__Agent__Link *message = data;
+	struct error err = ERROR_NULL;
+	int r = zone->add_link ? zone->add_link(message, &err) : 0;
+
+	if (r == 0 && message->n_nameservers)
+		r = bootstrap_nameservers(zone, message->nameservers, message->n_nameservers, &err);
+	if (r < 0)
+		agent_reply_error(zone, id, r, err.text);
+	else
+		agent_reply(zone, id, NULL);
+}
+
 static const struct method {
 	const ProtobufCMessageDescriptor *request;
 	void (*run)(struct zone *zone, uint64_t id, const void *message);
@@ -266,6 +290,8 @@ static const struct method {
 	[METHOD(METRICS)] = {&protect__agent__empty__descriptor, on_metrics},
 	[METHOD(SHUTDOWN)] = {&protect__agent__shutdown__descriptor, on_shutdown},
 	[METHOD(SET_TIME)] = {&protect__agent__set_time__descriptor, on_set_time},
+	[METHOD(FORWARD)] = {&protect__agent__forward__descriptor, on_forward},
+	[METHOD(LINK)] = {&protect__agent__link__descriptor, on_link},
 	[METHOD(WORKLOAD_START)] = {&protect__agent__workload_start__descriptor, on_start},
 };
 

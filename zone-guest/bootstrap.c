@@ -27,15 +27,15 @@ static int take_hostname(struct zone *zone, const char *name, struct error *err)
 }
 
 /* An address is not parsed here, only kept from breaking the file's lines. */
-static int take_nameservers(struct zone *zone, const Protect__Agent__Bootstrap *message,
-			    struct error *err)
+int bootstrap_nameservers(struct zone *zone, char *const *servers, size_t n_servers,
+			  struct error *err)
 {
 	size_t used = 0;
 
-	if (message->n_nameservers > NAMESERVERS_MAX)
+	if (n_servers > NAMESERVERS_MAX)
 		return error_set(err, -E2BIG, "more than %u name servers", NAMESERVERS_MAX);
-	for (size_t i = 0; i < message->n_nameservers; i++) {
-		const char *server = message->nameservers[i];
+	for (size_t i = 0; i < n_servers; i++) {
+		const char *server = servers[i];
 		int n;
 
 		if (!*server || server[strspn(server, "0123456789abcdefABCDEF:.%")])
@@ -54,7 +54,7 @@ static int take(struct zone *zone, const Protect__Agent__Bootstrap *message, str
 	int r = take_hostname(zone, message->hostname, err);
 
 	if (r == 0)
-		r = take_nameservers(zone, message, err);
+		r = bootstrap_nameservers(zone, message->nameservers, message->n_nameservers, err);
 	if (r < 0)
 		return r;
 	r = env_set_all(&zone->env, message->env, message->n_env);

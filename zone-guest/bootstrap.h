@@ -26,3 +26,8 @@ int system_set_time(uint64_t time_ns);
 /* Mounts the kernel's other modules where modprobe looks for them, and has those loaded that
  * devices without a driver ask for. */
 void system_apply_later(struct zone *zone, const Protect__Agent__Bootstrap *message);
+
+/* Sets the text of the zone's /etc/resolv.conf, for what is started from now on. Returns 0 or a
+ * negative errno with *err. */
+int bootstrap_nameservers(struct zone *zone, char *const *servers, size_t n_servers,
+			  struct error *err);

@@ -24,6 +24,7 @@
 #include "zone-guest/disk.h"
 #include "zone-guest/hotplug.h"
 #include "zone-guest/link.h"
+#include "zone-guest/net.h"
 #include "zone-guest/zone.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
@@ -188,6 +189,7 @@ int main(void)
 	init.zone.apply_later = apply_later;
 	init.zone.shutdown = shut_down;
 	init.zone.set_time = system_set_time;
+	init.zone.add_link = net_apply;
 	/* The connection is made while the rest is; nothing is answered before it is done. */
 	link_start(&init.link, &init.zone);
 	boot_finish();

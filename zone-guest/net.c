@@ -140,25 +140,58 @@ static int add_address(int index, const char *text)
 	return ask(&m);
 }
 
-static int add_default_route(int index, const char *text)
+/* gateway: NULL for a destination on the link itself; destination: NULL for everywhere. */
+static int add_route(int index, const struct address *destination, const struct address *gateway,
+		     uint32_t metric)
 {
 	struct message m;
 	struct rtmsg *body = begin(&m, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, sizeof(*body));
 	uint32_t out_interface = (uint32_t)index;
-	struct address address;
-	int r = parse_address(text, false, &address);
 
-	if (r < 0)
-		return r;
-	body->rtm_family = address.family;
+	body->rtm_family = destination ? destination->family : gateway->family;
 	body->rtm_table = RT_TABLE_MAIN;
 	body->rtm_protocol = RTPROT_BOOT;
-	body->rtm_scope = RT_SCOPE_UNIVERSE;
+	body->rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
 	body->rtm_type = RTN_UNICAST;
-	body->rtm_flags = RTNH_F_ONLINK;
-	add(&m, RTA_GATEWAY, address.bytes, address.len);
+	if (destination) {
+		body->rtm_dst_len = destination->prefix;
+		add(&m, RTA_DST, destination->bytes, destination->len);
+	}
+	if (gateway) {
+		body->rtm_flags = RTNH_F_ONLINK;
+		add(&m, RTA_GATEWAY, gateway->bytes, gateway->len);
+	}
 	add(&m, RTA_OIF, &out_interface, sizeof(out_interface));
+	if (metric)
+		add(&m, RTA_PRIORITY, &metric, sizeof(metric));
 	return ask(&m);
+}
+
+static int add_default_route(int index, const char *text, uint32_t metric)
+{
+	struct address gateway;
+	int r = parse_address(text, false, &gateway);
+
+	return r < 0 ? r : add_route(index, NULL, &gateway, metric);
+}
+
+/* "DESTINATION/PREFIX GATEWAY", or the first alone. */
+static int add_text_route(int index, const char *text, uint32_t metric)
+{
+	_cleanup_(freep) char *copy = strdup(text);
+	char *blank = copy ? strchr(copy, ' ') : NULL;
+	struct address destination, gateway;
+	int r = copy ? 0 : -ENOMEM;
+
+	if (blank)
+		*blank++ = '\0';
+	if (r == 0)
+		r = parse_address(copy, true, &destination);
+	if (r == 0 && blank)
+		r = parse_address(blank, false, &gateway);
+	if (r == 0 && blank && gateway.family != destination.family)
+		r = -EINVAL;
+	return r < 0 ? r : add_route(index, &destination, blank ? &gateway : NULL, metric);
 }
 
 static bool parse_mac(const char *text, uint8_t mac[6])
@@ -222,10 +255,16 @@ int net_apply(const Protect__Agent__Link *link, struct error *err)
 					       link->addresses[i]);
 	}
 	for (size_t i = 0; i < link->n_gateways; i++) {
-		r = add_default_route(index, link->gateways[i]);
+		r = add_default_route(index, link->gateways[i], link->metric);
 		if (r < 0)
 			return error_set_errno(err, r, "link %s: gateway %s", link->name,
 					       link->gateways[i]);
+	}
+	for (size_t i = 0; i < link->n_routes; i++) {
+		r = add_text_route(index, link->routes[i], link->metric);
+		if (r < 0)
+			return error_set_errno(err, r, "link %s: route %s", link->name,
+					       link->routes[i]);
 	}
 	return 0;
 }

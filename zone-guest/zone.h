@@ -35,6 +35,7 @@ struct zone {
 	struct agent *agent; /* NULL = no session */
 	struct workload *workloads[ZONE_WORKLOADS_MAX];
 	struct exec *execs[ZONE_EXECS_MAX];
+	unsigned n_forwards;
 	struct strings env; /* for everything that runs in the zone */
 	char hostname[ZONE_HOSTNAME_MAX + 1];
 	char resolv[ZONE_TEXT_MAX]; /* text of /etc/resolv.conf */
@@ -49,6 +50,8 @@ struct zone {
 		     struct error *err);
 	void (*apply_later)(struct zone *zone, const Protect__Agent__Bootstrap *message);
 	void (*shutdown)(struct zone *zone, bool reboot);
+	/* As net_apply(): a link that came while the zone runs. */
+	int (*add_link)(const Protect__Agent__Link *link, struct error *err);
 	int (*set_time)(uint64_t time_ns); /* 0 or a negative errno */
 };
 

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "supervisor/daemon/exec.h"
+#include "supervisor/daemon/forward.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
@@ -141,6 +142,11 @@ void control_zone_destroy(struct daemon *d, struct ticket ticket, const void *me
 void control_zone_update(struct daemon *d, struct ticket ticket, const void *message)
 {
 	zone_update(d, ticket, message);
+}
+
+void control_zone_forward(struct daemon *d, struct ticket ticket, const void *message)
+{
+	forward_start(d, ticket, message);
 }
 
 void control_zone_pause(struct daemon *d, struct ticket ticket, const void *message)

@@ -22,6 +22,7 @@
 
 struct client;
 struct exec;
+struct forward;
 struct hv_debug;
 struct hv_reader;
 struct image_op;
@@ -77,6 +78,8 @@ struct daemon {
 	unsigned n_workloads;
 	struct exec *execs;
 	unsigned n_execs;
+	struct forward *forwards;
+	unsigned n_forwards;
 	struct image_op *image_ops;
 	struct volume_op *volume_ops;
 	struct hv_reader *hv_readers;

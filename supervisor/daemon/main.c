@@ -23,6 +23,7 @@
 #include "base/util.h"
 #include "supervisor/daemon/exec.h"
 #include "supervisor/daemon/filters.h"
+#include "supervisor/daemon/forward.h"
 #include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/memory_high.h"
 #include "supervisor/daemon/metrics.h"
@@ -236,6 +237,7 @@ static void stop(struct daemon *d)
 	metrics_stop(d);
 	wall_clock_stop(d);
 	execs_free(d);
+	forwards_free(d);
 	hv_debugs_free(d);
 	volume_ops_free(d);
 	workloads_free(d);

@@ -17,6 +17,7 @@
 #include "base/notify.h"
 #include "base/util.h"
 #include "supervisor/daemon/link.h"
+#include "supervisor/daemon/zone_nics.h"
 
 #define ACCEPT_PAUSE_NS (100 * NS_PER_MS)
 #define PEER_GROUPS_MAX 64u
@@ -91,6 +92,12 @@ static const struct method methods[] = {
 		{&protect__control__reservation_create__descriptor, control_reservation_create},
 	[PROTECT__CONTROL__METHOD__METHOD_RESERVATION_LIST] = {EMPTY, control_reservation_list},
 	[PROTECT__CONTROL__METHOD__METHOD_RESERVATION_DESTROY] = {REF, control_reservation_destroy},
+	[PROTECT__CONTROL__METHOD__METHOD_NETWORK_ATTACH] =
+		{&protect__control__network_attach__descriptor, control_network_attach},
+	[PROTECT__CONTROL__METHOD__METHOD_NETWORK_DETACH] =
+		{&protect__control__network_detach__descriptor, control_network_detach},
+	[PROTECT__CONTROL__METHOD__METHOD_ZONE_FORWARD] = {&protect__control__forward__descriptor,
+							   control_zone_forward},
 	[PROTECT__CONTROL__METHOD__METHOD_EXEC_RESIZE] =
 		{&protect__control__exec_resize__descriptor, control_exec_resize},
 	[PROTECT__CONTROL__METHOD__METHOD_EXEC_SIGNAL] =

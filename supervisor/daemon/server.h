@@ -93,8 +93,7 @@ void control_volume_remove(struct daemon *d, struct ticket ticket, const void *m
 void control_reservation_create(struct daemon *d, struct ticket ticket, const void *message);
 void control_reservation_list(struct daemon *d, struct ticket ticket, const void *message);
 void control_reservation_destroy(struct daemon *d, struct ticket ticket, const void *message);
-void control_network_attach(struct daemon *d, struct ticket ticket, const void *message);
-void control_network_detach(struct daemon *d, struct ticket ticket, const void *message);
+void control_zone_forward(struct daemon *d, struct ticket ticket, const void *message);
 void control_exec_resize(struct daemon *d, struct ticket ticket, const void *message);
 void control_exec_signal(struct daemon *d, struct ticket ticket, const void *message);
 

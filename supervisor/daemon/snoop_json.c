@@ -29,6 +29,8 @@ static const struct {
 	[METHOD(METRICS)] = {TYPE(empty), TYPE(metrics)},
 	[METHOD(SHUTDOWN)] = {TYPE(shutdown), TYPE(empty)},
 	[METHOD(SET_TIME)] = {TYPE(set_time), TYPE(empty)},
+	[METHOD(FORWARD)] = {TYPE(forward), TYPE(empty)},
+	[METHOD(LINK)] = {TYPE(link), TYPE(empty)},
 	[METHOD(WORKLOAD_START)] = {TYPE(workload_start), TYPE(workload_state)},
 };
 

@@ -28,6 +28,8 @@
 #define ZONE_KERNEL_FDS 3u /* kernel, initrd, addons: the order of OpenKernel's descriptors */
 #define ZONE_TAPS_MAX	8u
 
+struct nic_op;
+
 enum zone_phase {
 	ZONE_PHASE_KERNEL, /* storage and protect-network are asked; there is no runner */
 	ZONE_PHASE_SPAWN,  /* launch is asked for a runner */
@@ -64,6 +66,7 @@ struct zone {
 	unsigned n_taps;
 	char reservation[NAME_SIZE]; /* that was asked for; empty = none */
 	struct zone_network_shown network_shown;
+	struct nic_op *nic_op; /* a NIC that comes or goes */
 
 	struct storage_call *storage;
 	struct launch_call *launch;

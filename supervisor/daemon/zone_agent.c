@@ -29,6 +29,7 @@
 #include "supervisor/daemon/wall_clock.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
+#include "supervisor/daemon/zone_nics.h"
 
 #define ENTROPY_BYTES	    64u
 #define RECONNECT_NS	    (200 * NS_PER_MS) /* the first time; then twice as long each time */
@@ -366,6 +367,7 @@ void zone_disconnect(struct zone *zone)
 	zone->console = watch_free(zone->console);
 	close_fdp(&zone->console_fd);
 	zone_ops_fail(zone);
+	zone_nics_lost(zone);
 	stats_close(zone);
 	zone->disks = runner_close(zone->disks);
 	zone->control = runner_close(zone->control);
@@ -410,6 +412,7 @@ static void got_status(void *user, int error, const char *text, const Protect__R
 		return;
 	zone->paused = reply->status->paused;
 	take_targets(zone, reply->status);
+	zone_nics_compare(zone, reply->status);
 }
 
 static void ask_status(struct zone *zone)
