@@ -91,8 +91,8 @@ static bool to_stream(struct forward *forward)
 {
 	struct buffer *out = &forward->out;
 
-	out->start += idm_stream_write(forward->stream, out->bytes + out->start,
-				       out->end - out->start);
+	out->start +=
+		idm_stream_write(forward->stream, out->bytes + out->start, out->end - out->start);
 	if (out->start < out->end)
 		return false;
 	out->start = out->end = 0;
@@ -256,8 +256,9 @@ void forward_start(struct zone *zone, uint64_t id, const Protect__Agent__Forward
 		return;
 	}
 	if (zone->n_forwards >= FORWARDS_MAX) {
-		agent_reply_error(zone, id, -EAGAIN, "the zone has as many forwarded connections "
-						     "as it can; end one");
+		agent_reply_error(zone, id, -EAGAIN,
+				  "the zone has as many forwarded connections "
+				  "as it can; end one");
 		return;
 	}
 	forward = calloc(1, sizeof(*forward));

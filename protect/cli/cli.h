@@ -26,6 +26,7 @@ int host_hv_console_run(const struct args *args, void *values);
 int host_snoop_run(const struct args *args, void *values);
 int host_hv_debug_run(const struct args *args, void *values);
 int image_prune_run(const struct args *args, void *values);
+int zone_forward_run(const struct args *args, void *values);
 int zone_launch_run(const struct args *args, void *values);
 int zone_metrics_run(const struct args *args, void *values);
 int zone_top_run(const struct args *args, void *values);

@@ -17,7 +17,7 @@
 #include "proto/control.pb-c.h"
 
 #define CONNECTION_DEFAULT_SOCKET "/run/protect/daemon.sock"
-#define CONNECTION_POLLS_MAX	  8
+#define CONNECTION_POLLS_MAX	  65
 #define METHOD(name)		  PROTECT__CONTROL__METHOD__METHOD_##name
 
 struct connection {

@@ -243,6 +243,16 @@ static const struct command commands[] = {
 	 .has_tail = true,
 	 .needs_tail = true,
 	 .run = exec_command},
+	{.name = "forward",
+	 .usage = "ZONE [ADDRESS:]LOCAL:PORT",
+	 .summary = "Lead a port of this host to one of the zone's loopback address, until it is "
+		    "ended.",
+	 .details = "The zone needs no network for it. It listens at 127.0.0.1, unless told "
+		    "otherwise, and prints\nwhere; with LOCAL 0 at a port that is free.\n\n"
+		    "Example:\n  protect zone forward a 8080:80\n",
+	 .operands_min = 2,
+	 .operands_max = 2,
+	 .run = zone_forward_run},
 	{.name = "resolve",
 	 .usage = "ZONE",
 	 .summary = "Print the UUID of a zone given by its name or UUID.",

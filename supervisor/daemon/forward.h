@@ -12,7 +12,8 @@
 #define FORWARDS_MAX 512u
 
 /* The request METHOD_ZONE_FORWARD. Answers the ticket, now or later. */
-void forward_start(struct daemon *d, struct ticket ticket, const Protect__Control__Forward *request);
+void forward_start(struct daemon *d, struct ticket ticket,
+		   const Protect__Control__Forward *request);
 
 /* Frees all at the daemon's own end. */
 void forwards_free(struct daemon *d);

@@ -227,7 +227,8 @@ static void got_status(void *user, const Protect__Network__Reply *reply, const i
 		undo(op);
 }
 
-/* A running zone that is not busy with another one of its NICs. NULL, and the ticket is answered. */
+/* A running zone that is not busy with another one of its NICs. NULL, and the ticket is answered.
+ */
 static struct nic_op *op_new(struct daemon *d, struct ticket ticket, const char *ref)
 {
 	struct error err = ERROR_NULL;
@@ -365,7 +366,8 @@ void zone_nics_compare(struct zone *zone, const Protect__Runner__StatusReply *st
 {
 	bool changed = false;
 
-	for (uint32_t i = 0; i < NETWORK_LINKS_MAX; i++)
+	/* The first one stays: hardly ever is it one that came later. */
+	for (uint32_t i = 1; i < NETWORK_LINKS_MAX; i++)
 		if (zone->row.network.links[i].used && !has(status, i)) {
 			zone_network_end_link(zone, i);
 			changed = true;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * NICs that come and go while a zone runs: addresses, a link of protect-network, the function on the
- * zone's bus, and what the zone is told of it, one after the other. One such operation a zone at a
- * time. Whatever fails on the way takes back what came before.
+ * NICs that come and go while a zone runs: addresses, a link of protect-network, the function on
+ * the zone's bus, and what the zone is told of it, one after the other. One such operation a zone
+ * at a time. Whatever fails on the way takes back what came before.
  */
 #pragma once
 

@@ -34,6 +34,7 @@
 
 #define DISKS_MAX     16
 #define CONTROLS_MAX  8
+#define NICS_MAX      4
 #define HANGING_VCPUS 3u
 #define HOLDING_VCPUS 5u /* lets go of a disk when it is asked for the second time */
 
@@ -49,6 +50,7 @@ static struct fake {
 	int runner, listener, exit_fd;
 	int controls[CONTROLS_MAX], consoles[CONTROLS_MAX];
 	unsigned n_controls, n_consoles;
+	char nics[NICS_MAX][16]; /* that came later */
 	uint64_t memory_bytes;
 	uint32_t vcpus;
 	bool paused;
@@ -139,6 +141,34 @@ static int detach(const char *serial)
 	return -ENOENT;
 }
 
+static char *find_nic(const char *name)
+{
+	for (unsigned i = 0; i < NICS_MAX; i++)
+		if (strcmp(fake.nics[i], name) == 0)
+			return fake.nics[i];
+	return NULL;
+}
+
+static int attach_nic(const char *name, int tap)
+{
+	char *place = find_nic("");
+
+	if (tap < 0 || !place || find_nic(name))
+		return -EINVAL;
+	close(tap);
+	snprintf(place, sizeof(fake.nics[0]), "%s", name);
+	return 0;
+}
+
+static int detach_nic(const char *name)
+{
+	char *place = find_nic(name);
+
+	if (place)
+		*place = '\0';
+	return place ? 0 : -ENOENT;
+}
+
 /* As a runner does, but no more than what the daemon's tests ask for. */
 static const char *debug_info(void)
 {
@@ -227,9 +257,14 @@ static void set_resources(const Protect__Runner__Resources *resources)
 static void serve(int fd, const Protect__Runner__Request *request, int disk)
 {
 	Protect__Runner__StatusReply status = PROTECT__RUNNER__STATUS_REPLY__INIT;
+	char *nics[NICS_MAX];
 	const char *info = NULL;
 	int r = 0;
 
+	status.nics = nics;
+	for (unsigned i = 0; i < NICS_MAX; i++)
+		if (*fake.nics[i])
+			nics[status.n_nics++] = fake.nics[i];
 	status.pid = (uint32_t)getpid();
 	status.paused = fake.paused;
 	status.target_memory_bytes = fake.memory_bytes;
@@ -242,6 +277,10 @@ static void serve(int fd, const Protect__Runner__Request *request, int disk)
 	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_DISK_DETACH)
 		/* A guest that lets go of nothing: only force takes it. */
 		r = request->disk_detach->force ? detach(request->disk_detach->serial) : -ETIMEDOUT;
+	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_NIC_ATTACH)
+		r = attach_nic(request->nic_attach->name, disk);
+	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_NIC_DETACH)
+		r = detach_nic(request->nic_detach->name);
 	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_KILL)
 		fake.ending = RUNNER_EXIT_KILLED;
 	else if (request->what_case == PROTECT__RUNNER__REQUEST__WHAT_RESOURCES)

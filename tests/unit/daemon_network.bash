@@ -17,11 +17,11 @@ stop_network() {
 	rm -f "$network"
 }
 
-restart_network() { # restart_network [SUBNETS…]: and the daemon has found it
+restart_network() { # and the daemon has found it
 	local before
 	before=$(grep -c '^reconcile' "$work/notes")
 	stop_network
-	start_network "$@"
+	start_network
 	wait_until reconciled_after "$before"
 }
 
@@ -183,6 +183,101 @@ a_full_subnet() {
 	expect 0 reservation length
 }
 
+# Runs until it is killed: answers with the digest of what came, once the other side has ended.
+digest_server() { # digest_server PORT
+	python3 -c '
+import hashlib, socket, sys
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("up", flush=True)
+while True:
+    peer, _ = server.accept()
+    seen = hashlib.md5()
+    while data := peer.recv(65536):
+        seen.update(data)
+    peer.sendall(seen.hexdigest().encode())
+    peer.close()' "$1"
+}
+
+# digest_through ADDRESS BYTES [COUNT]: sends, ends its way, and compares the answer; COUNT at the same time
+digest_through() {
+	python3 -c '
+import concurrent.futures, hashlib, os, socket, sys
+address, port = sys.argv[1].rsplit(":", 1)
+def once(_):
+    sent = os.urandom(int(sys.argv[2]))
+    with socket.create_connection((address, int(port)), 20) as peer:
+        peer.sendall(sent)
+        peer.shutdown(socket.SHUT_WR)
+        answer = b""
+        while data := peer.recv(4096):
+            answer += data
+    return answer.decode() == hashlib.md5(sent).hexdigest()
+count = int(sys.argv[3])
+with concurrent.futures.ThreadPoolExecutor(count) as pool:
+    sys.exit(0 if all(pool.map(once, range(count))) else 1)' "$1" "$2" "${3:-1}"
+}
+
+# The "zone" is a mount namespace of this host: its loopback is ours.
+ports_are_forwarded() {
+	local port=$((30000 + $$ % 10000)) forwarder place
+	protect zone launch --name fwd --network-backend none --max-memory 128 --wait >/dev/null
+	digest_server $port >"$work/server" &
+	lookers+=($!)
+	wait_until grep -q up "$work/server"
+	"$bin/protect" zone forward fwd 0:$port >"$work/place" 2>"$work/forward.log" &
+	forwarder=$!
+	lookers+=("$forwarder")
+	wait_until test -s "$work/place"
+	place=$(cat "$work/place")
+	digest_through "$place" 3000000 || fail 'something else came through'
+	digest_through "$place" 0 || fail 'nothing came through'
+	digest_through "$place" 100000 70 || fail 'not everybody came through'
+	# One that leaves in the middle harms nobody.
+	timeout 5 python3 -c '
+import socket, sys
+address, port = sys.argv[1].rsplit(":", 1)
+peer = socket.create_connection((address, int(port)))
+peer.sendall(b"x" * 100000)' "$place"
+	digest_through "$place" 1000 || fail 'nothing came through any more'
+	kill $forwarder
+	wait $forwarder || true
+	"$bin/protect" zone forward fwd 0:1 >"$work/place" 2>"$work/forward.log" &
+	forwarder=$!
+	lookers+=("$forwarder")
+	wait_until test -s "$work/place"
+	expect 0 bash -c "timeout 10 busybox nc $(tr : ' ' <"$work/place") </dev/null | wc -c"
+	wait_until grep -q "zone 'fwd', port 1: no connection in the zone: Connection refused" "$work/forward.log"
+	kill $forwarder
+	wait $forwarder || true
+	expect_status 2 protect zone forward fwd 0
+	expect_status 2 protect zone forward fwd 1:0
+	expect_status 2 protect zone forward fwd nohost:1:2
+	expect_error "no zone 'nosuch'" protect zone forward nosuch 0:1
+	expect_error 'cannot listen there' protect zone forward fwd 192.0.2.1:0:1
+	protect zone destroy -W fwd
+}
+
+a_nic_comes_and_goes() {
+	protect zone launch --name nic --network-backend none --max-memory 128 --wait >/dev/null
+	expect eth0 protect network attach nic
+	expect 'eth0 192.0.2.53' zone_jq nic '"\(.links[0].name) \(.nameservers[0])"'
+	protect network reservation create second >/dev/null
+	expect eth1 protect network attach nic --reservation second
+	noted '^attach queues=1 [0-9]+/1 ' || fail 'no link was made'
+	expect second zone_jq nic '.links[1].reservation'
+	expect 'nameserver 192.0.2.53' protect workload launch --zone nic --attach localbox -- /bin/cat /etc/resolv.conf
+	expect_error "no reservation 'nosuch'" protect network attach nic --reservation nosuch
+	expect_error "reservation 'second' is in use" protect network attach nic --reservation second
+	expect_error "no link 'eth7'" protect network detach nic eth7
+	protect network detach nic eth0
+	expect eth1 zone_jq nic '[.links[].name] | join(" ")'
+	protect network detach nic eth1
+	last_note detach | grep -q '/1$' || fail "$(last_note detach)"
+	expect 'second ' reservation '.[] | select(.name == "second") | "\(.name) \(.zone)"'
+	protect network reservation destroy second
+	protect zone destroy -W nic
+}
+
 networks() {
 	network=$work/network.sock
 	start_services
@@ -194,5 +289,7 @@ networks() {
 	reservations_are_made
 	addresses_come_back
 	what_a_restart_asks
+	ports_are_forwarded
+	a_nic_comes_and_goes
 	a_full_subnet
 }
