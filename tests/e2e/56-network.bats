@@ -3,6 +3,7 @@
 # Networks: zones reach each other, a "public" network namespace and its name server, and not this host; ports lead into
 # them; links come and go and leave nothing behind, whoever is killed.
 
+bats_require_minimum_version 1.5.0
 load helpers
 
 readonly public4=203.0.113.2 public6=2001:db8:99::2 host_public=203.0.113.1
@@ -171,7 +172,7 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"datagram", (sys.argv[1
 	done
 	what_is_there
 	wait_until 20 is_there "$before"
-	! listens 9003
+	run ! listens 9003
 }
 
 listens() { # listens PORT: somebody, on this host
