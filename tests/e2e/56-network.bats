@@ -141,6 +141,19 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"datagram", (sys.argv[1
 	[[ $output == *stays* ]]
 }
 
+@test "a tap that somebody prepared in another namespace" {
+	ip -n public tuntap add dev tap0 mode tap vnet_hdr
+	ip -n public addr add 198.51.100.1/24 dev tap0
+	ip -n public link set tap0 up
+	protect zone destroy -W n3
+	ip netns exec public protect zone launch --name n3 --wait --max-memory 192 --network-backend external --tap tap0 \
+		--address 198.51.100.2/24 --gateway 198.51.100.1 --route 192.0.2.0/25,198.51.100.1
+	protect workload launch --zone n3 --name in-n3 --wait "$HELLO_IMAGE" -- sleep 100000
+	from n3 ping -c 2 -W 10 198.51.100.1
+	from n3 ip route | grep -q '^192.0.2.0/25 via 198.51.100.1 dev eth0'
+	fails_with_line 'busy|tap0' ip netns exec public protect zone launch --network-backend passthrough --tap tap0
+}
+
 @test "protect-network is killed: zones go on, and their ports come back" {
 	restart_network
 	from n1 ping -c 1 -W 10 "$(address_of n2 0)"

@@ -115,6 +115,30 @@ reservations_are_made() {
 	expect_error "web is in use by zone 'two'" protect network reservation destroy web
 }
 
+# A descriptor goes with the request; whether it is a tap is the runner's to find out, and these look at none.
+prepared_links() {
+	local before
+	before=$(find "/proc/$daemon/fd" -lname /dev/null | wc -l)
+	protect zone launch --name ext --max-memory 128 --network-backend external --tap fd:9,9 --mac 02:00:00:00:00:0e --address 192.0.2.9/24 \
+		--gateway 192.0.2.1 --route 198.51.100.0/24,192.0.2.2 --nameserver 192.0.2.54 --mtu 1450 --wait 9</dev/null >/dev/null
+	expect 'external 02:00:00:00:00:0e 192.0.2.9/24 192.0.2.1 198.51.100.0/24 192.0.2.2 1450 192.0.2.54' zone_jq ext \
+		'"\(.backend) \(.links[0] | [.mac] + .addresses + .gateways + .routes + [.mtu] | join(" ")) \(.nameservers[0])"'
+	expect 'nameserver 192.0.2.54' protect workload launch --zone ext --attach localbox -- /bin/cat /etc/resolv.conf
+	protect zone destroy -W ext
+	protect zone launch --name ext --max-memory 128 --network-backend passthrough --tap fd:9 --wait 9</dev/null >/dev/null
+	expect 'passthrough 0' zone_jq ext '"\(.backend) \(.links[0].addresses | length)"'
+	protect zone destroy -W ext
+	expect_error 'needs the zone.s --address' protect zone launch --network-backend external --tap fd:9 9</dev/null
+	expect_error "its own matter" protect zone launch --network-backend passthrough --tap fd:9 --address 192.0.2.9/24 9</dev/null
+	expect_error "'192.0.2.9' is not one of addresses" protect zone launch --network-backend external --tap fd:9 --address 192.0.2.9 9</dev/null
+	expect_error "'x' is not one of gateways" protect zone launch --network-backend external --tap fd:9 --address 192.0.2.9/24 --gateway x 9</dev/null
+	expect_error 'not one of routes' protect zone launch --network-backend external --tap fd:9 --address 192.0.2.9/24 --route 192.0.2.0/33 9</dev/null
+	expect_error 'ports and reservations' protect zone launch --network-backend external --tap fd:9 --address 192.0.2.9/24 -p 1:1 9</dev/null
+	# None of them stays with the daemon.
+	expect "$before" bash -c "find /proc/$daemon/fd -lname /dev/null | wc -l"
+	wait_until is 1 bash -c "'$bin/protect' zone list -o json | jq length"
+}
+
 # What is given back goes to nobody else at once; a name keeps what it has.
 addresses_come_back() {
 	local mac
@@ -289,6 +313,7 @@ networks() {
 	reservations_are_made
 	addresses_come_back
 	what_a_restart_asks
+	prepared_links
 	ports_are_forwarded
 	a_nic_comes_and_goes
 	a_full_subnet
