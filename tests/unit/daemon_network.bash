@@ -87,7 +87,7 @@ what_is_wrong_is_said() {
 	expect_status 2 protect zone launch --network-backend bridge
 	expect_status 2 protect zone launch --network-backend external
 	expect_status 2 protect zone launch --tap nosuch --network-backend passthrough
-	expect_status 2 protect zone launch --tap fd:9 --network-backend external
+	expect_status 2 protect zone launch --tap fd:999 --network-backend external
 	expect_status 2 protect network reservation
 	expect_status 2 protect network reservation nosuch
 	wait_until is 1 bash -c "'$bin/protect' zone list -o json | jq length"
