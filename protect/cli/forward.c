@@ -287,7 +287,7 @@ static int open_listener(const struct target *target)
 /* Tells where it listens, as a program that waits for it wants to know. */
 static int print_place(int listener)
 {
-	struct sockaddr_storage at;
+	struct sockaddr_storage at = {0};
 	const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)&at;
 	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)&at;
 	socklen_t len = sizeof(at);
