@@ -209,7 +209,7 @@ a_full_subnet() {
 
 # Runs until it is killed: answers with the digest of what came, once the other side has ended.
 digest_server() { # digest_server PORT
-	python3 -c '
+	exec python3 -c '
 import hashlib, socket, sys
 server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 print("up", flush=True)
