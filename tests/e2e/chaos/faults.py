@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from invariants import STATE, STORE
-from protect import Broken, Client, all_answer, check_refusal, descriptors, must, protect, read, service, state, wait_until
+from protect import SERVICES, Broken, Client, all_answer, check_refusal, descriptors, must, protect, read, service, state, wait_until
 
 FAULTS = []
 SOCKET = "/run/protect/daemon.sock"
@@ -63,7 +63,7 @@ def kill_storage(_run):
 def kill_everything(run):
     """All services at once, and a runner: its end is found by daemons that never knew it."""
     zone = run.choose_zone()
-    pids = [zone.runner()] + [service(name) for name in ("protect-daemon", "protect-launch", "protect-storage")]
+    pids = [zone.runner()] + [service(name) for name in SERVICES]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     wait_until(20, "another daemon answers", lambda: service("protect-daemon") != pids[1] and protect("zone", "list").ok)
@@ -92,7 +92,7 @@ def stop_a_runner(run):
 @fault
 def stop_a_service(run):
     """With requests under way, which go on when it does."""
-    pid = service(run.random.choice(("protect-daemon", "protect-launch", "protect-storage")))
+    pid = service(run.random.choice(SERVICES))
     clients = start_poking(run)
     time.sleep(run.random.uniform(0, 0.5))
     stop_for_a_while(run, pid)
@@ -234,7 +234,7 @@ def poke(run):
 
 @fault
 def no_descriptors(run):
-    name = run.random.choice(("protect-daemon", "protect-launch", "protect-storage"))
+    name = run.random.choice(SERVICES)
     pid = service(name)
     with limited(pid, resource.RLIMIT_NOFILE, descriptors(pid) + run.random.randrange(0, 6)):
         if name == "protect-daemon":  # without any, nobody gets in: they wait
@@ -252,7 +252,7 @@ def no_descriptors(run):
 @fault
 def no_memory(run):
     """No page more for a service than it has: it may refuse, it may even end, but it comes again and nothing is lost."""
-    pid = service(run.random.choice(("protect-daemon", "protect-launch", "protect-storage")))
+    pid = service(run.random.choice(SERVICES))
     vm_kib = int([line.split()[1] for line in read(f"/proc/{pid}/status").splitlines() if line.startswith("VmSize")][0])
     with limited(pid, resource.RLIMIT_AS, (vm_kib + run.random.choice((0, 64, 256))) * 1024):
         poke(run)
@@ -278,7 +278,7 @@ def set_clock(jump_s):
 def kill_in_the_middle(run):
     """A process dies while something is under way."""
     zone = run.choose_zone()
-    name = run.random.choice(("protect-daemon", "protect-launch", "protect-storage"))
+    name = run.random.choice(SERVICES)
     arguments = run.random.choice((
         ("zone", "launch", "--name", "extra", "--max-memory", "128", "--wait"),
         ("image", "import", run.other_layout, "--name", "chaos/other:1"),

@@ -13,9 +13,10 @@ from protect import PATIENCE, RUNNER, SERVICES, Broken, Client, descriptors, is_
 UIDS = range(200000, 200000 + 65536)
 STATE = "/var/lib/protect"
 STORE = "/var/lib/protect-storage"
+TAP = re.compile(r"pz\d+n\d+")
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MEMORY_KIB_MAX = 48 * 1024  # of a service, written by itself: five rings of logs, SQLite's cache
-DESCRIPTORS_MAX = {"protect-daemon": 24, "protect-launch": 16, "protect-storage": 40}
+DESCRIPTORS_MAX = {"protect-daemon": 24, "protect-launch": 16, "protect-storage": 40, "protect-network": 24}
 DESCRIPTORS_A_ZONE = 12
 REST_S = 10
 
@@ -25,12 +26,25 @@ def expect(what, found, wanted):
         raise Broken(f"{what}: {sorted(found - wanted)} too many, {sorted(wanted - found)} missing")
 
 
+def namespaces(pids):
+    """All of these processes', as the kernel names them."""
+    found = set()
+    for pid in pids:
+        for kind in ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts"):
+            try:
+                found.add(os.readlink(f"/proc/{pid}/ns/{kind}"))
+            except OSError:
+                pass  # it has ended
+    return found
+
+
 class Invariants:
     """Compares with what there was before any zone."""
 
     def __init__(self, fleet):
         self.fleet = fleet
         self.links = set(os.listdir("/sys/class/net"))
+        self.namespaces = namespaces(p.pid for p in processes())
         self.mounts = collections.Counter(read("/proc/mounts").splitlines())
         self.images, self.works = set(), set()
 
@@ -87,12 +101,42 @@ class Invariants:
         expect("folders", set(os.listdir("/run/protect/zones")), self.uuids())
         sockets = {UUID.search(line).group() for line in read("/proc/net/unix").splitlines() if "/zones/" in line and UUID.search(line)}
         expect("sockets", sockets, self.uuids())
-        expect("network links", set(os.listdir("/sys/class/net")), self.links)
+        self.network()
         mounts = collections.Counter(read("/proc/mounts").splitlines())
         expect("mounts", set((mounts - self.mounts).elements()), set())
         expect("images", {row["digest"] for row in rows("image")}, self.images)
         expect("kept logs", set(os.listdir(f"{STATE}/logs")), self.works | self.uuids())
         expect("files under construction", set(os.listdir(f"{STORE}/tmp")), set())
+
+    def network(self):
+        """A link for each zone, if links are made here at all, and no other."""
+        links = set(os.listdir("/sys/class/net"))
+        taps = {link for link in links if TAP.fullmatch(link)}
+        expect("network links", links - taps, self.links)
+        wanted = len(self.fleet.zones) if named("protect-network") else 0
+        if len(taps) != wanted:
+            raise Broken(f"{len(taps)} links of {wanted} zones: {sorted(taps)}")
+
+    def spaces(self):
+        """A namespace that nobody had before is a runner's, or has gone with it."""
+        among = processes()
+        zones = {p.pid for p in among if p.uid in UIDS}
+        zones |= {p.parent for p in among if p.pid in zones}
+        left = namespaces(p.pid for p in among if p.pid not in zones) - self.namespaces
+        if left:
+            raise Broken(f"namespaces that no zone has: {sorted(left)}")
+
+    def store(self):
+        """What storage's database knows is there as files, and nothing else is."""
+        db = sqlite3.connect(f"file:{STORE}/store.db?mode=ro", uri=True, timeout=10)
+        try:
+            said = db.execute("PRAGMA integrity_check").fetchall()
+            found = {row[0].removeprefix("sha256:") for row in db.execute("SELECT manifest FROM images")}
+        finally:
+            db.close()
+        if said != [("ok",)]:
+            raise Broken(f"the store's database is damaged: {said}")
+        expect("images in the store's database", found, {row["digest"].removeprefix("sha256:") for row in rows("image")})
 
     def services(self):
         """Alive, once, and of bounded size; none of their helpers is left."""
@@ -175,7 +219,7 @@ class Invariants:
         times.note("execs")
         self.new_workload(some_zone)
         times.note("a new workload")
-        for what in (self.zones, self.runners, self.leftovers, self.services):
+        for what in (self.zones, self.runners, self.leftovers, self.spaces, self.store, self.services):
             wait_until(REST_S, what.__name__, lambda w=what: w() is None)
             times.note(what.__name__)
         wait_until(REST_S, "workloads go on", lambda: self.goes_on(before) is None)

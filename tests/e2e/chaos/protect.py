@@ -7,7 +7,6 @@ import os
 import subprocess
 import time
 
-SERVICES = ("protect-daemon", "protect-launch", "protect-storage")
 RUNNER = "zone-vmm"
 COMMAND_S = 60
 
@@ -160,3 +159,7 @@ def memory_kib(pid):
         if line.startswith("Private_Dirty:"):
             return int(line.split()[1])
     return 0
+
+
+# A host may do without the service that makes zones' links.
+SERVICES = ("protect-daemon", "protect-launch", "protect-storage") + (("protect-network",) if named("protect-network") else ())
