@@ -57,7 +57,8 @@ static void on_data(void *user, struct idm_stream *stream, const void *data, siz
 		tunnel->end -= tunnel->start;
 		tunnel->start = 0;
 	}
-	memcpy(tunnel->buf + tunnel->end, data, len); /* fits: no more than the window is unconsumed */
+	memcpy(tunnel->buf + tunnel->end, data,
+	       len); /* fits: no more than the window is unconsumed */
 	tunnel->end += len;
 }
 
