@@ -17,18 +17,18 @@ virtio base
 vmm base proto virtio
 supervisor/daemon base proto idm-vsock supervisor
 supervisor/launch base supervisor
+supervisor/network base proto supervisor
 supervisor/storage base proto supervisor
 zone-guest base proto idm-vsock
 protect base proto idm-vsock
 TABLE
 # What a folder of supervisor/ may know of another: only the launch contract.
-if grep -rnE --include='*.[ch]' '#include "supervisor/' supervisor |
-	grep -vE '^supervisor/(daemon|launch|storage)/[^:]*:[0-9]+:#include "supervisor/(daemon|launch|storage)/' ||
-	grep -rn --include='*.[ch]' '#include "supervisor/' supervisor/daemon | grep -vE 'supervisor/(daemon/|launch/launch\.h)' ||
-	grep -rn --include='*.[ch]' '#include "supervisor/' supervisor/launch | grep -v 'include "supervisor/launch/' ||
-	grep -rn --include='*.[ch]' '#include "supervisor/' supervisor/storage | grep -v 'include "supervisor/storage/'; then
-	failed=1
-fi
+for service in daemon launch network storage; do
+	if grep -rn --include='*.[ch]' '#include "supervisor/' "supervisor/$service" | grep -vE "include \"supervisor/($service/|launch/launch\\.h)"; then
+		echo "not ok: supervisor/$service may know no other service, and of launch its contract"
+		failed=1
+	fi
+done
 if grep -rn --include='*.[ch]' 'base/loop.h' zone-guest protect; then
 	echo "not ok: zone-guest and protect do without the loop"
 	failed=1
