@@ -13,7 +13,7 @@ setup_file() {
 	"$bin/protect-launch" --socket "$dir/launch.sock" --runner "$bin/zone-vmm" --allow-uid 0 2>"$dir/launch.log" 3>&- &
 	echo $! >>"$dir/pids"
 	"$bin/protect-daemon" --socket "$dir/daemon.sock" --run "$dir/run" --state "$dir/state" --launch-socket "$dir/launch.sock" \
-		--storage-socket "$dir/storage.sock" 2>"$dir/daemon.log" 3>&- &
+		--storage-socket "$dir/storage.sock" --network-socket off 2>"$dir/daemon.log" 3>&- &
 	echo $! >>"$dir/pids"
 	for ((i = 0; i < 300; i++)); do
 		"$bin/protect" image list 2>/dev/null | grep -q zone-kernel && return
@@ -54,7 +54,7 @@ setup() {
 }
 
 @test "no permission for the KVM device" {
-	local launch daemon own=$dir/denied status=0
+	local launch daemon own=$dir/no-permission status=0
 	mkdir -p "$own/run" "$own/state"
 	mknod -m 0600 "$own/kvm" c 10 232
 	chmod 0755 "$BATS_RUN_TMPDIR" "$dir" # for the user below
@@ -63,7 +63,7 @@ setup() {
 		--kvm "$own/kvm" 2>"$own/launch.log" 3>&- &
 	launch=$!
 	"$bin/protect-daemon" --socket "$own/daemon.sock" --run "$own/run" --state "$own/state" --launch-socket "$own/launch.sock" \
-		--storage-socket "$dir/storage.sock" 2>"$own/daemon.log" 3>&- &
+		--storage-socket "$dir/storage.sock" --network-socket off 2>"$own/daemon.log" 3>&- &
 	daemon=$!
 	for ((i = 0; i < 100; i++)); do
 		PROTECT_SOCKET=$own/daemon.sock protect host status 2>/dev/null | grep -q '^launch *ok' && break
