@@ -39,6 +39,8 @@ struct zone *zone_new(struct daemon *d, const struct zone_row *row)
 	zone->pidfd = zone->console_fd = -1;
 	memset(zone->kernel_fds, 0xff, sizeof(zone->kernel_fds));
 	limits_show(zone);
+	/* Its links are shown when they are known; it may be asked for before. */
+	protect__control__network__init(&zone->network_shown.network);
 	while (*place)
 		place = &(*place)->next;
 	*place = zone;

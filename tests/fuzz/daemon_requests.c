@@ -22,8 +22,10 @@
 #include "base/io.h"
 #include "base/runner.h"
 #include "supervisor/daemon/exec.h"
+#include "supervisor/daemon/forward.h"
 #include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/link.h"
+#include "supervisor/daemon/network.h"
 #include "supervisor/daemon/server.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
@@ -224,6 +226,7 @@ static void start(struct world *w)
 					   .run_dir = w->run,
 					   .launch_socket = "/nonexistent/launch",
 					   .storage_socket = "/nonexistent/storage",
+					   .network_socket = "/nonexistent/network",
 					   .metrics = "off",
 					   .default_memory_mib = 256,
 					   .default_cpus = 1,
@@ -242,6 +245,7 @@ static void start(struct world *w)
 	assert(w->listener >= 0 && io_set_nonblock(w->listener, 1) == 0);
 	assert(watch_new(&w->d.hub, w->listener, runner_called, w, &w->watch) == 0);
 	watch_set(w->watch, POLLIN);
+	assert(network_new(&w->d, &w->d.network) == 0);
 	add_zone(w);
 	assert(server_start(&w->d, &err) == 0);
 }
@@ -258,6 +262,7 @@ static void stop(struct world *w)
 {
 	server_stop(&w->d);
 	execs_free(&w->d);
+	forwards_free(&w->d);
 	hv_debugs_free(&w->d);
 	volume_ops_free(&w->d);
 	workloads_free(&w->d);
@@ -269,6 +274,7 @@ static void stop(struct world *w)
 		link_close(w->client);
 	links_sweep(&w->d.hub);
 	links_sweep(&w->d.hub);
+	w->d.network = network_free(w->d.network);
 	w->d.state = state_close(w->d.state);
 	free(w->d.slots);
 	hub_deinit(&w->d.hub);
