@@ -288,20 +288,19 @@ static int open_listener(const struct target *target)
 /* Tells where it listens, as a program that waits for it wants to know. */
 static int print_place(int listener)
 {
-	struct sockaddr_storage at = {0};
+	struct sockaddr_in6 at = {0}; /* the larger of the two that it may be */
 	const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)&at;
-	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)&at;
 	socklen_t len = sizeof(at);
 	char text[INET6_ADDRSTRLEN];
 
 	if (getsockname(listener, (struct sockaddr *)&at, &len) < 0)
 		return CLI_ERROR;
-	if (at.ss_family == AF_INET)
+	if (at.sin6_family == AF_INET)
 		printf("%s:%u\n", inet_ntop(AF_INET, &four->sin_addr, text, sizeof(text)),
 		       ntohs(four->sin_port));
 	else
-		printf("[%s]:%u\n", inet_ntop(AF_INET6, &six->sin6_addr, text, sizeof(text)),
-		       ntohs(six->sin6_port));
+		printf("[%s]:%u\n", inet_ntop(AF_INET6, &at.sin6_addr, text, sizeof(text)),
+		       ntohs(at.sin6_port));
 	return output_flush();
 }
 
