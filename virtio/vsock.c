@@ -21,6 +21,7 @@
 #include "base/util.h"
 #include "virtio/vsock_conn.h"
 #include "virtio/vsock_line.h"
+#include "virtio/vsock_table.h"
 
 #define QUEUE_RX     0u
 #define QUEUE_TX     1u
@@ -55,9 +56,7 @@ struct vsock {
 	unsigned n_ports;
 	struct port ports[PORTS_MAX];
 	struct vsock_line line;
-	struct vsock_conn *conns[VSOCK_CONNECTIONS_MAX];
-	unsigned next_conn; /* whose turn it is */
-	uint32_t n_calls;   /* since the start; the host's next port */
+	struct vsock_table conns;
 	uint64_t n_opened, n_refused, rx_bytes, tx_bytes;
 	unsigned refusals_at, n_refusals;
 	struct refusal refusals[REFUSALS_MAX];
@@ -108,30 +107,6 @@ static struct port *find_port(struct vsock *vsock, uint32_t number)
 	return NULL;
 }
 
-static struct vsock_conn *find_conn(struct vsock *vsock, uint32_t guest_port, uint32_t host_port)
-{
-	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
-		struct vsock_conn *conn = vsock->conns[i];
-
-		if (conn && conn->state != VSOCK_CONN_DEAD && conn->guest_port == guest_port &&
-		    conn->host_port == host_port)
-			return conn;
-	}
-	return NULL;
-}
-
-static struct vsock_conn *find_by_port(struct vsock *vsock, uint32_t host_port,
-				       enum vsock_conn_state state)
-{
-	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
-		struct vsock_conn *conn = vsock->conns[i];
-
-		if (conn && conn->state == state && conn->host_port == host_port)
-			return conn;
-	}
-	return NULL;
-}
-
 /* A connection was opened, or (r < 0) could not be. */
 static void opened(struct vsock *vsock, struct vsock_conn *conn, int r)
 {
@@ -151,32 +126,14 @@ static void start_tick(struct vsock *vsock)
 		loop_defer(vsock->loop, &vsock->tick.op);
 }
 
-/* Connections that waited too long for somebody on the host, or for the guest's answer, end; those
- * whose host's end may have gone are asked. */
 static void on_tick(struct loop_op *op, int res, uint32_t flags)
 {
 	struct vsock *vsock = container_of(op, struct vsock, tick.op);
-	uint64_t now_ns = clock_now_ns();
-	bool more = false;
 
 	(void)res;
 	(void)flags;
 	vsock->tick_pending = false;
-	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
-		struct vsock_conn *conn = vsock->conns[i];
-
-		if (!conn)
-			continue;
-		if (vsock_conn_needs_probe(conn))
-			vsock_conn_probe(conn);
-		if (conn->state != VSOCK_CONN_WAITING && conn->state != VSOCK_CONN_CALLING)
-			continue;
-		if (now_ns >= conn->deadline_ns)
-			vsock_conn_kill(conn, true);
-		else
-			more = true;
-	}
-	if (more && !vsock->drained)
+	if (vsock_table_look(&vsock->conns, clock_now_ns()) && !vsock->drained)
 		start_tick(vsock);
 	schedule_pump(vsock);
 }
@@ -210,10 +167,10 @@ int virtio_vsock_offer(struct virtio_dev *dev, uint32_t number, int fd)
 		return r;
 	port = find_port(vsock, number);
 	close_fdp(&port->fd);
-	conn = find_by_port(vsock, number, VSOCK_CONN_OPEN);
+	conn = vsock_table_find_by_port(&vsock->conns, number, VSOCK_CONN_OPEN);
 	if (conn)
 		vsock_conn_kill(conn, true);
-	conn = find_by_port(vsock, number, VSOCK_CONN_WAITING);
+	conn = vsock_table_find_by_port(&vsock->conns, number, VSOCK_CONN_WAITING);
 	if (conn)
 		opened(vsock, conn, vsock_conn_join(conn, steal_fd(&owned)));
 	else
@@ -221,24 +178,10 @@ int virtio_vsock_offer(struct virtio_dev *dev, uint32_t number, int fd)
 	return 0;
 }
 
-/* Who waits at a port for longest; NULL: nobody. */
-static struct vsock_conn *first_waiting(struct vsock *vsock, uint32_t host_port)
-{
-	struct vsock_conn *first = NULL;
-
-	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
-		struct vsock_conn *conn = vsock->conns[i];
-
-		if (conn && conn->state == VSOCK_CONN_WAITING && conn->host_port == host_port &&
-		    (!first || conn->deadline_ns < first->deadline_ns))
-			first = conn;
-	}
-	return first;
-}
-
 static int wait_in_line(struct vsock *vsock, uint32_t number, int fd)
 {
-	struct vsock_conn *conn = first_waiting(vsock, number);
+	struct vsock_conn *conn =
+		vsock_table_find_by_port(&vsock->conns, number, VSOCK_CONN_WAITING);
 	int r;
 
 	if (number >= VSOCK_CALL_PORT_MIN)
@@ -271,44 +214,16 @@ int virtio_vsock_serve(struct virtio_dev *dev, uint32_t number, int fd)
 
 static struct vsock_conn *add_conn(struct vsock *vsock, uint32_t guest_port, uint32_t host_port)
 {
-	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
-		if (vsock->conns[i])
-			continue;
-		vsock->conns[i] =
-			vsock_conn_new(vsock->loop, guest_port, host_port, schedule_pump, vsock);
-		return vsock->conns[i];
-	}
-	return NULL;
+	if (vsock_table_is_full(&vsock->conns))
+		return NULL;
+	return vsock_table_add(&vsock->conns, vsock_conn_new(vsock->loop, guest_port, host_port,
+							     schedule_pump, vsock));
 }
 
 static void wait_until(struct vsock *vsock, struct vsock_conn *conn, uint64_t deadline_ns)
 {
 	conn->deadline_ns = deadline_ns;
 	start_tick(vsock);
-}
-
-/* How many connections are the host's, those included that the guest has to hear the end of. */
-static unsigned count_calls(const struct vsock *vsock)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
-		n += vsock->conns[i] && vsock->conns[i]->host_port >= VSOCK_CALL_PORT_MIN;
-	return n;
-}
-
-/* A port of the host's that no connection has, dead ones included. */
-static uint32_t next_call_port(struct vsock *vsock)
-{
-	for (;;) {
-		uint32_t port = VSOCK_CALL_PORT_MIN + vsock->n_calls++ % VSOCK_CALL_PORT_MIN;
-		bool taken = false;
-
-		for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
-			taken |= vsock->conns[i] && vsock->conns[i]->host_port == port;
-		if (!taken)
-			return port;
-	}
 }
 
 /* #syscalls loop: shutdown close */
@@ -319,12 +234,12 @@ static int start_call(struct vsock *vsock, uint32_t guest_port, int fd)
 
 	if (!vsock->dev.active || vsock->dev.broken)
 		return -ENOTCONN;
-	if (count_calls(vsock) >= VSOCK_CALLS_MAX)
+	if (vsock_table_count_calls(&vsock->conns) >= VSOCK_CALLS_MAX)
 		return -EUSERS;
 	r = io_set_nonblock(fd, 0);
 	if (r < 0)
 		return r;
-	conn = add_conn(vsock, guest_port, next_call_port(vsock));
+	conn = add_conn(vsock, guest_port, vsock_table_call_port(&vsock->conns));
 	if (!conn)
 		return -ENOMEM;
 	vsock_conn_call(conn, fd);
@@ -354,19 +269,6 @@ static void refuse(struct vsock *vsock, uint32_t guest_port, uint32_t host_port)
 	schedule_pump(vsock);
 }
 
-/* An RST still due for an earlier connection of the same ports would hit the new one: the guest has
- * forgotten the old. */
-static void forget_old(struct vsock *vsock, uint32_t guest_port, uint32_t host_port)
-{
-	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
-		struct vsock_conn *conn = vsock->conns[i];
-
-		if (conn && conn->state == VSOCK_CONN_DEAD && conn->guest_port == guest_port &&
-		    conn->host_port == host_port)
-			conn->rst_due = false;
-	}
-}
-
 /* A connection that the guest asked for meets fd, or (-1) waits for somebody. */
 static void meet(struct vsock *vsock, struct vsock_conn *conn, int fd)
 {
@@ -380,7 +282,8 @@ static void meet(struct vsock *vsock, struct vsock_conn *conn, int fd)
 static struct vsock_conn *request_rendezvous(struct vsock *vsock, const struct port *port,
 					     uint32_t guest_port)
 {
-	struct vsock_conn *older = find_by_port(vsock, port->number, VSOCK_CONN_WAITING);
+	struct vsock_conn *older =
+		vsock_table_find_by_port(&vsock->conns, port->number, VSOCK_CONN_WAITING);
 	struct vsock_conn *conn = add_conn(vsock, guest_port, port->number);
 
 	if (conn && older)
@@ -393,13 +296,11 @@ static struct vsock_conn *request_in_line(struct vsock *vsock, uint32_t guest_po
 					  uint32_t host_port)
 {
 	bool somebody = vsock_line_has(&vsock->line, host_port), served = somebody;
-	unsigned n_served = 0, n_waiting = 0;
+	unsigned n_served = 0, n_waiting = 0, at = 0;
+	const struct vsock_conn *conn;
 
-	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
-		const struct vsock_conn *conn = vsock->conns[i];
-
-		if (!conn || conn->host_port >= VSOCK_CALL_PORT_MIN ||
-		    find_port(vsock, conn->host_port))
+	while ((conn = vsock_table_each(&vsock->conns, &at))) {
+		if (conn->host_port >= VSOCK_CALL_PORT_MIN || find_port(vsock, conn->host_port))
 			continue;
 		n_served++;
 		if (conn->host_port != host_port || conn->state == VSOCK_CONN_DEAD)
@@ -419,7 +320,7 @@ static void on_request(struct vsock *vsock, const struct virtio_vsock_hdr *heade
 	struct port *port = find_port(vsock, host_port);
 	struct vsock_conn *conn;
 
-	forget_old(vsock, guest_port, host_port);
+	vsock_table_forget_old(&vsock->conns, guest_port, host_port);
 	conn = port ? request_rendezvous(vsock, port, guest_port)
 		    : request_in_line(vsock, guest_port, host_port);
 	if (!conn) {
@@ -475,7 +376,7 @@ static int on_open_packet(struct vsock *vsock, struct vsock_conn *conn,
 static void on_packet(struct vsock *vsock, const struct virtio_vsock_hdr *header)
 {
 	uint32_t guest_port = le32toh(header->src_port), host_port = le32toh(header->dst_port);
-	struct vsock_conn *conn = find_conn(vsock, guest_port, host_port);
+	struct vsock_conn *conn = vsock_table_find(&vsock->conns, guest_port, host_port);
 	uint16_t op = le16toh(header->op);
 
 	/* Nobody else can have sent it, and there is nobody but the host to send it to (§5.10.6.2).
@@ -556,20 +457,6 @@ static struct virtio_vsock_hdr make_header(const struct vsock *vsock, uint32_t g
 	};
 }
 
-/* The next connection in turn that has a packet for the guest. */
-static struct vsock_conn *next_due(struct vsock *vsock)
-{
-	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
-		unsigned at = (vsock->next_conn + i) % VSOCK_CONNECTIONS_MAX;
-
-		if (vsock->conns[at] && vsock_conn_due(vsock->conns[at])) {
-			vsock->next_conn = (at + 1) % VSOCK_CONNECTIONS_MAX;
-			return vsock->conns[at];
-		}
-	}
-	return NULL;
-}
-
 static void send_refusal(struct vsock *vsock)
 {
 	const struct refusal *refusal = &vsock->refusals[vsock->refusals_at];
@@ -619,7 +506,8 @@ static void pump_rx(struct vsock *vsock)
 
 	vq_no_kicks(vq);
 	for (unsigned n = 0; n < vq->size; n++) {
-		struct vsock_conn *conn = vsock->n_refusals > 0 ? NULL : next_due(vsock);
+		struct vsock_conn *conn =
+			vsock->n_refusals > 0 ? NULL : vsock_table_next_due(&vsock->conns);
 		int r;
 
 		if (!conn && vsock->n_refusals == 0)
@@ -639,30 +527,13 @@ static void pump_rx(struct vsock *vsock)
 
 /* The device as a whole. */
 
-/* Frees what is over, and sees to it that on_tick() looks at what may be. */
-static void reap(struct vsock *vsock)
-{
-	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
-		struct vsock_conn *conn = vsock->conns[i];
-
-		if (conn && vsock_conn_is_idle(conn)) {
-			vsock_conn_free(conn);
-			vsock->conns[i] = NULL;
-		} else if (conn && vsock_conn_needs_probe(conn)) {
-			start_tick(vsock);
-		}
-	}
-}
-
 static void maybe_drained(struct vsock *vsock)
 {
 	void (*drained)(void *user) = vsock->drained;
 
-	if (!drained || vsock->pump_pending || vsock->tick_pending)
+	if (!drained || vsock->pump_pending || vsock->tick_pending ||
+	    !vsock_table_is_empty(&vsock->conns))
 		return;
-	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
-		if (vsock->conns[i])
-			return;
 	vsock->drained = NULL;
 	drained(vsock->drained_user);
 }
@@ -684,7 +555,8 @@ static void on_pump(struct loop_op *op, int res, uint32_t flags)
 		vq_flush(&dev->queues[QUEUE_RX]);
 		vq_flush(&dev->queues[QUEUE_TX]);
 	}
-	reap(vsock);
+	if (vsock_table_reap(&vsock->conns))
+		start_tick(vsock);
 	maybe_drained(vsock);
 }
 
@@ -704,14 +576,11 @@ static void reset(struct virtio_dev *dev, void (*drained)(void *user), void *use
 	vsock->drained = drained;
 	vsock->drained_user = user;
 	vsock->n_refusals = 0;
-	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
-		if (vsock->conns[i]) {
-			vsock_conn_kill(vsock->conns[i], false);
-			vsock->conns[i]->rst_due = false;
-		}
+	vsock_table_kill_all(&vsock->conns);
 	if (vsock->tick_pending)
 		loop_cancel(vsock->loop, &vsock->tick.op); /* or it ends by itself soon */
-	reap(vsock);
+	if (vsock_table_reap(&vsock->conns))
+		start_tick(vsock);
 	maybe_drained(vsock);
 }
 
@@ -727,15 +596,12 @@ static void reset_queue(struct virtio_dev *dev, unsigned queue, void (*drained)(
 static unsigned counters(const struct virtio_dev *dev, struct virtio_counter *out, unsigned max)
 {
 	const struct vsock *vsock = (const struct vsock *)(const void *)dev;
-	uint64_t n_open = 0;
 
 	_Static_assert(offsetof(struct vsock, dev) == 0, "a cast that keeps the const");
-	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
-		n_open += vsock->conns[i] && vsock->conns[i]->state == VSOCK_CONN_OPEN;
 	const struct virtio_counter all[] = {
-		{"rx_bytes", vsock->rx_bytes}, {"tx_bytes", vsock->tx_bytes},
-		{"opened", vsock->n_opened},   {"open", n_open},
-		{"called", vsock->n_calls},    {"refused", vsock->n_refused},
+		{"rx_bytes", vsock->rx_bytes},	  {"tx_bytes", vsock->tx_bytes},
+		{"opened", vsock->n_opened},	  {"open", vsock_table_count_open(&vsock->conns)},
+		{"called", vsock->conns.n_calls}, {"refused", vsock->n_refused},
 		{"in_line", vsock->line.n},
 	};
 	return virtio_counters_copy(all, ARRAY_SIZE(all), out, max);

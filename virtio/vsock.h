@@ -13,8 +13,8 @@
 
 #include "base/loop.h"
 #include "virtio/device.h"
+#include "virtio/vsock_table.h"
 
-#define VSOCK_CONNECTIONS_MAX	64
 #define VSOCK_CALLS_MAX		48 /* of these, the host's */
 #define VSOCK_SERVED_MAX	12 /* and the guest's to ports that virtio_vsock_serve() serves */
 #define VSOCK_BACKLOG_MAX	8  /* of these, as wait at one port */
@@ -38,8 +38,6 @@ int virtio_vsock_offer(struct virtio_dev *dev, uint32_t port, int fd);
  * 16 ports are served at most.
  */
 int virtio_vsock_listen(struct virtio_dev *dev, uint32_t port);
-
-#define VSOCK_CALL_PORT_MIN 0x40000000u
 
 /*
  * fd (a connected unix stream socket, owned from here on; also on failure) waits in line at host
