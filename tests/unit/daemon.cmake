@@ -13,19 +13,19 @@ protect_unit_test(daemon_metrics SOURCES daemon_metrics.c LIBS daemon)
 protect_unit_test(daemon_survival SOURCES daemon_survival.c LIBS daemon PkgConfig::sqlite3)
 add_test(NAME unit_daemon_services
 	COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/daemon_services.sh $<TARGET_FILE_DIR:protect-daemon>)
-set_tests_properties(unit_daemon_services PROPERTIES LABELS "unit;services" TIMEOUT 480 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+set_tests_properties(unit_daemon_services PROPERTIES LABELS "unit;services" TIMEOUT 480 SKIP_RETURN_CODE 77 RESOURCE_LOCK services)
 add_test(NAME unit_daemon_services_survive
 	COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/daemon_services.sh $<TARGET_FILE_DIR:protect-daemon> survival)
-set_tests_properties(unit_daemon_services_survive PROPERTIES LABELS "unit;services" TIMEOUT 480 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+set_tests_properties(unit_daemon_services_survive PROPERTIES LABELS "unit;services" TIMEOUT 480 SKIP_RETURN_CODE 77 RESOURCE_LOCK services)
 add_test(NAME unit_daemon_idm
 	COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/daemon_services.sh $<TARGET_FILE_DIR:protect-daemon> idm)
-set_tests_properties(unit_daemon_idm PROPERTIES LABELS "unit;services" TIMEOUT 480 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+set_tests_properties(unit_daemon_idm PROPERTIES LABELS "unit;services" TIMEOUT 480 SKIP_RETURN_CODE 77 RESOURCE_LOCK services)
 add_test(NAME unit_daemon_policies
 	COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/daemon_services.sh $<TARGET_FILE_DIR:protect-daemon> policies)
-set_tests_properties(unit_daemon_policies PROPERTIES LABELS "unit;services" TIMEOUT 480 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+set_tests_properties(unit_daemon_policies PROPERTIES LABELS "unit;services" TIMEOUT 480 SKIP_RETURN_CODE 77 RESOURCE_LOCK services)
 add_test(NAME unit_daemon_services_volumes
 	COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/daemon_services.sh $<TARGET_FILE_DIR:protect-daemon> volumes)
-set_tests_properties(unit_daemon_services_volumes PROPERTIES LABELS "unit;services" TIMEOUT 480 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+set_tests_properties(unit_daemon_services_volumes PROPERTIES LABELS "unit;services" TIMEOUT 480 SKIP_RETURN_CODE 77 RESOURCE_LOCK services)
 add_test(NAME unit_daemon_services_networks
 	COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/daemon_services.sh $<TARGET_FILE_DIR:protect-daemon> networks)
-set_tests_properties(unit_daemon_services_networks PROPERTIES LABELS "unit;services" TIMEOUT 480 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+set_tests_properties(unit_daemon_services_networks PROPERTIES LABELS "unit;services" TIMEOUT 480 SKIP_RETURN_CODE 77 RESOURCE_LOCK services)
