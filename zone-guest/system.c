@@ -8,8 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/random.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +23,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "zone-guest/disk.h"
+#include "zone-guest/kernel.h"
 #include "zone-guest/net.h"
 
 #define ENTROPY_MAX	512u
@@ -32,7 +31,6 @@
 #define ADDONS_WAIT_NS	(2 * NS_PER_S)
 #define ADDONS_PAUSE_NS (10 * NS_PER_MS)
 
-#define MODPROBE	   "/sbin/modprobe"
 #define VIRTIO_DEVICES	   "/sys/bus/virtio/devices"
 #define VIRTIO_DEVICES_MAX 32u
 #define DRIVERS_MAX	   8u
@@ -133,6 +131,60 @@ static int write_etc(const struct zone *zone)
 	return r < 0 ? r : write_file("/etc/hostname", text);
 }
 
+/* It is there since boot, or its driver is about to find it. */
+static int await_disk(const struct zone *zone, const char *serial, char *path, size_t size)
+{
+	uint64_t deadline_ns = clock_now_ns() + ADDONS_WAIT_NS;
+	const struct timespec pause = {.tv_nsec = ADDONS_PAUSE_NS};
+	int r;
+
+	while ((r = zone->find_disk(serial, path, size)) == -ENODEV && clock_now_ns() < deadline_ns)
+		nanosleep(&pause, NULL);
+	return r;
+}
+
+/* Mounts the kernel's other modules where modprobe looks for them, unless that was done. */
+static int mount_addons(const struct zone *zone, const char *serial)
+{
+	char disk[64], modules[sizeof("/lib/modules/") + sizeof(((struct utsname *)0)->release)];
+	struct utsname name;
+	int r;
+
+	if (access(ADDONS_DIR "/modules", F_OK) == 0)
+		return 0;
+	if (uname(&name) < 0)
+		return -errno;
+	r = await_disk(zone, serial, disk, sizeof(disk));
+	if (r < 0)
+		return r;
+	snprintf(modules, sizeof(modules), "/lib/modules/%s", name.release);
+	mkdir(ADDONS_DIR, 0755);
+	mkdir("/lib/modules", 0755);
+	mkdir(modules, 0755);
+	if (mount(disk, ADDONS_DIR, "squashfs", MS_RDONLY | MS_NODEV | MS_NOSUID, NULL) < 0 ||
+	    mount(ADDONS_DIR "/modules", modules, NULL, MS_BIND, NULL) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Modules first: they bring sysctls. */
+static int set_kernel(const struct zone *zone, const Protect__Agent__Bootstrap *message,
+		      struct error *err)
+{
+	int r = 0;
+
+	if (message->n_modules && *message->addons_serial) {
+		r = mount_addons(zone, message->addons_serial);
+		if (r < 0)
+			return error_set_errno(err, r, "mount the kernel's modules");
+	}
+	for (size_t i = 0; r == 0 && i < message->n_modules; i++)
+		r = kernel_load_module(message->modules[i], err);
+	for (size_t i = 0; r == 0 && i < message->n_sysctls; i++)
+		r = kernel_set_sysctl(message->sysctls[i], err);
+	return r;
+}
+
 int system_apply(struct zone *zone, const Protect__Agent__Bootstrap *message, struct error *err)
 {
 	int r = add_entropy(&message->entropy);
@@ -152,39 +204,7 @@ int system_apply(struct zone *zone, const Protect__Agent__Bootstrap *message, st
 		if (r < 0)
 			return r;
 	}
-	return 0;
-}
-
-/* It is there since boot, or its driver is about to find it. */
-static int await_disk(const struct zone *zone, const char *serial, char *path, size_t size)
-{
-	uint64_t deadline_ns = clock_now_ns() + ADDONS_WAIT_NS;
-	const struct timespec pause = {.tv_nsec = ADDONS_PAUSE_NS};
-	int r;
-
-	while ((r = zone->find_disk(serial, path, size)) == -ENODEV && clock_now_ns() < deadline_ns)
-		nanosleep(&pause, NULL);
-	return r;
-}
-
-/* modprobe for all of them at once; whoever reaps for PID 1 reaps it too. */
-static int start_modprobe(char **aliases)
-{
-	char *argv[4 + DRIVERS_MAX] = {(char *)(uintptr_t)MODPROBE, (char *)(uintptr_t) "-a"};
-	posix_spawnattr_t attributes;
-	sigset_t none;
-	pid_t pid;
-	int r;
-
-	for (unsigned i = 0; aliases[i]; i++)
-		argv[2 + i] = aliases[i];
-	sigemptyset(&none);
-	posix_spawnattr_init(&attributes);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-	posix_spawnattr_setsigmask(&attributes, &none);
-	r = -posix_spawn(&pid, MODPROBE, NULL, &attributes, argv, NULL);
-	posix_spawnattr_destroy(&attributes);
-	return r;
+	return set_kernel(zone, message, err);
 }
 
 /*
@@ -218,27 +238,17 @@ static void load_drivers(void)
 	if (access(BUTTON_DRIVER, F_OK) < 0)
 		aliases[n++] = button;
 	aliases[n] = NULL;
-	if (n && start_modprobe(aliases) < 0)
+	if (n && kernel_load_modules_later(aliases) < 0)
 		log_warning("what=drivers next=\"%u devices stay without\"", n);
 }
 
 void system_apply_later(struct zone *zone, const Protect__Agent__Bootstrap *message)
 {
-	char disk[64], modules[sizeof("/lib/modules/") + sizeof(((struct utsname *)0)->release)];
-	struct utsname name;
 	int r;
 
-	if (!*message->addons_serial || uname(&name) < 0)
+	if (!*message->addons_serial)
 		return;
-	r = await_disk(zone, message->addons_serial, disk, sizeof(disk));
-	snprintf(modules, sizeof(modules), "/lib/modules/%s", name.release);
-	mkdir(ADDONS_DIR, 0755);
-	mkdir("/lib/modules", 0755);
-	mkdir(modules, 0755);
-	if (r == 0 &&
-	    (mount(disk, ADDONS_DIR, "squashfs", MS_RDONLY | MS_NODEV | MS_NOSUID, NULL) < 0 ||
-	     mount(ADDONS_DIR "/modules", modules, NULL, MS_BIND, NULL) < 0))
-		r = -errno;
+	r = mount_addons(zone, message->addons_serial);
 	if (r < 0)
 		log_warning("what=addons next=\"modprobe finds no modules\" err=%s", strerror(-r));
 	else

@@ -9,7 +9,7 @@
 #include "protect/cli/network_option.h"
 #include "protect/cli/settings.h"
 
-#define ZONE_LAUNCH_N_OPTIONS	  (11 + LIMIT_N_OPTIONS + NETWORK_N_OPTIONS)
+#define ZONE_LAUNCH_N_OPTIONS	  (14 + LIMIT_N_OPTIONS + NETWORK_N_OPTIONS)
 #define WORKLOAD_LAUNCH_N_OPTIONS (15 + SETTINGS_N_OPTIONS)
 #define ZONE_MEMORY_MAX_MIB	  (16u << 20) /* the daemon knows better */
 #define ZONE_CPUS_MAX		  65535u
@@ -22,7 +22,7 @@ struct zone_launch_values {
 	uint64_t max_cpus, target_cpus;
 	struct limit_values limits;
 	struct network_values network;
-	struct arg_list env;
+	struct arg_list env, sysctls, modules, kernel_options;
 	bool wait;
 };
 
@@ -64,6 +64,8 @@ extern const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS
 	"  protect zone launch --kernel oci:./build/zone-kernel:default\n"                         \
 	"  protect zone launch --kernel-variant zone\n"                                            \
 	"  protect zone launch -n web -p 8080:80 -p 127.0.0.1:5353:53/udp\n"                       \
+	"  protect zone launch --module nbd --module 'dummy numdummies=2' "                        \
+	"--sysctl vm.swappiness=10\n"                                                              \
 	"  protect zone launch --max-memory 4096 --target-memory 512 "                             \
 	"--resource-adjustment-policy dynamic\n\n"                                                 \
 	"Of two zones that want the same processor one with --cpu-weight 300 gets three times "    \
@@ -72,7 +74,9 @@ extern const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS
 	"A zone starts with its targets and may have them changed up to its maximum: 'protect "    \
 	"zone\nupdate'. With the policy 'dynamic' its memory follows what it uses, between "       \
 	"minimum and\nmaximum; with 'static' it stays, but for idle memory that a host short of "  \
-	"memory takes for a\nwhile.\n"
+	"memory takes for a\nwhile.\n\n"                                                           \
+	"Modules are loaded and sysctls set before anything runs in the zone; if its kernel "      \
+	"refuses one,\nthe launch fails with what it said.\n"
 
 #define LAUNCH_WORKLOAD_DETAILS                                                                    \
 	"An image is HOST[:PORT]/NAME[:TAG|@DIGEST] of a registry, the name of an image in the "   \

@@ -37,6 +37,12 @@ const struct arg_option zone_launch_options[ZONE_LAUNCH_N_OPTIONS] = {
 	NETWORK_OPTIONS(AT(network)),
 	{'e', "env", ARG_LIST, AT(env), "KEY=VALUE", "environment of all that runs in it", 0, 0,
 	 NULL},
+	{0, "sysctl", ARG_LIST, AT(sysctls), "KEY=VALUE", "set in its kernel before anything runs",
+	 0, 0, NULL},
+	{0, "module", ARG_LIST, AT(modules), "NAME[ PARAM=VALUE...]",
+	 "a module that its kernel is to load", 0, 0, NULL},
+	{0, "kernel-option", ARG_LIST, AT(kernel_options), "WORD",
+	 "added to its kernel's command line", 0, 0, NULL},
 };
 
 const char *const zone_policy_words[] = {
@@ -104,6 +110,12 @@ int zone_launch_run(const struct args *args, void *given)
 	launch.target_cpus = (uint32_t)values->target_cpus;
 	launch.env = values->env.items;
 	launch.n_env = values->env.n;
+	launch.sysctls = values->sysctls.items;
+	launch.n_sysctls = values->sysctls.n;
+	launch.modules = values->modules.items;
+	launch.n_modules = values->modules.n;
+	launch.kernel_options = values->kernel_options.items;
+	launch.n_kernel_options = values->kernel_options.n;
 	launch.wait = values->wait;
 	launch.network = network.given ? &network.message : NULL;
 	message = connection_call_fds(connection, METHOD(ZONE_LAUNCH), &launch.base, network.taps,

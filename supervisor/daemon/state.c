@@ -75,7 +75,7 @@ struct change {
 	struct change *next;
 	enum statement statement;
 	union {
-		struct zone_row zone; /* env_json is its own */
+		struct zone_row zone; /* guest_json is its own */
 		struct workload_row workload;
 		struct reservation_row reservation;
 		char uuid[UUID_TEXT_SIZE]; /* of all four: a row begins with it */
@@ -94,7 +94,7 @@ struct state {
 static void change_free(struct change *change)
 {
 	if (change->statement == PUT_ZONE)
-		free(change->zone.env_json);
+		free(change->zone.guest_json);
 	free(change);
 }
 
@@ -268,8 +268,8 @@ static int put_zone(struct state *state, const struct zone_row *row)
 	sqlite3_bind_int64(s, 8, row->vcpus);
 	if (row->slot != SLOT_NONE)
 		sqlite3_bind_int64(s, 9, row->slot);
-	if (row->env_json)
-		bind_text(s, 10, row->env_json);
+	if (row->guest_json)
+		bind_text(s, 10, row->guest_json);
 	bind_text(s, 11, row->kernel_release);
 	sqlite3_bind_int64(s, 12, (sqlite3_int64)row->created_unix_ms);
 	sqlite3_bind_int64(s, 13, (sqlite3_int64)row->create_ms);
@@ -389,10 +389,10 @@ static struct change *change_new(enum statement statement, const void *row)
 		snprintf(change->uuid, sizeof(change->uuid), "%s", (const char *)row);
 	else
 		change->zone = *(const struct zone_row *)row;
-	if (statement != PUT_ZONE || !change->zone.env_json)
+	if (statement != PUT_ZONE || !change->zone.guest_json)
 		return change;
-	change->zone.env_json = strdup(change->zone.env_json);
-	if (change->zone.env_json)
+	change->zone.guest_json = strdup(change->zone.guest_json);
+	if (change->zone.guest_json)
 		return change;
 	free(change);
 	return NULL;
@@ -521,7 +521,7 @@ static void read_zone(sqlite3_stmt *s, struct zone_row *row)
 	if (sqlite3_column_type(s, 8) != SQLITE_NULL)
 		row->slot = (uint32_t)get_u64(s, 8);
 	if (sqlite3_column_type(s, 9) != SQLITE_NULL)
-		row->env_json = strdup((const char *)sqlite3_column_text(s, 9));
+		row->guest_json = strdup((const char *)sqlite3_column_text(s, 9));
 	get_text(s, 10, row->kernel_release, sizeof(row->kernel_release));
 	row->created_unix_ms = get_u64(s, 11);
 	row->create_ms = get_u64(s, 12);

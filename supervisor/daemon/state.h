@@ -53,7 +53,7 @@ struct zone_row {
 	char cgroup[CGROUP_SIZE]; /* as launch named it; empty = not known */
 	int32_t pid;		  /* of its runner, for people; 0 = not known */
 	uint32_t slot;		  /* uid slot; SLOT_NONE once its resources are given back */
-	char *env_json;		  /* array of K=V; owned by whoever has the row; NULL = none */
+	char *guest_json;		  /* of guest_settings.h; owned by whoever has the row; NULL = none */
 	char kernel_release[RELEASE_SIZE];
 	uint64_t created_unix_ms, create_ms, ready_ms;
 	struct zone_network network;
@@ -133,7 +133,7 @@ int state_delete_reservation(struct state *state, const char *uuid);
 int state_retry(struct state *state);
 
 /*
- * Call fn for each row in the order of creation. env_json is handed over to fn; the rest of the row
+ * Call fn for each row in the order of creation. guest_json is handed over to fn; the rest of the row
  * is borrowed. Return 0, a negative value of fn at once, or -EIO.
  */
 int state_each_zone(struct state *state, int (*fn)(void *user, struct zone_row *row), void *user);

@@ -261,7 +261,7 @@ void zone_try_free(struct zone *zone)
 	timer_stop(&zone->timer);
 	timer_stop(&zone->reconnect);
 	free(zone->gone.tickets);
-	free(zone->row.env_json);
+	free(zone->row.guest_json);
 	ring_free(zone->log);
 	free(zone);
 }

@@ -104,7 +104,7 @@ struct zone {
 
 /* zone.c */
 
-/* A fresh zone in the list, without a row in the state. Takes env_json in row over. Returns NULL
+/* A fresh zone in the list, without a row in the state. Takes guest_json in row over. Returns NULL
  * without memory. */
 struct zone *zone_new(struct daemon *d, const struct zone_row *row);
 

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #include "proto/agent.pb-c.h"
 #include "base/util.h"
 #include "supervisor/daemon/exec.h"
+#include "supervisor/daemon/guest_settings.h"
 #include "supervisor/daemon/policy_driver.h"
 #include "supervisor/daemon/snoop.h"
 #include "supervisor/daemon/spec.h"
@@ -136,21 +136,6 @@ static void bootstrapped(void *user, int error, const char *text, const void *pa
 	protect__agent__zone_ready__free_unpacked(ready, NULL);
 }
 
-/* The zone's environment as an array of borrowed strings. The caller frees it. */
-static char **env_strings(json_t *list, size_t *n)
-{
-	char **strings = calloc(json_array_size(list) + 1, sizeof(*strings));
-
-	*n = 0;
-	for (size_t i = 0; strings && i < json_array_size(list); i++) {
-		const char *text = json_string_value(json_array_get(list, i));
-
-		if (text)
-			strings[(*n)++] = (char *)(uintptr_t)text;
-	}
-	return strings;
-}
-
 static int send_bootstrap(struct zone *zone, Protect__Agent__Bootstrap *message)
 {
 	size_t len = protect__agent__bootstrap__get_packed_size(message);
@@ -167,20 +152,27 @@ static int bootstrap(struct zone *zone)
 {
 	Protect__Agent__Bootstrap message = PROTECT__AGENT__BOOTSTRAP__INIT;
 	struct zone_links links;
-	json_t *env = zone->row.env_json ? json_loads(zone->row.env_json, 0, NULL) : NULL;
-	_cleanup_(freep) char **strings = env_strings(env, &message.n_env);
+	struct guest_settings settings;
 	char addons[] = SPEC_ADDONS_SERIAL;
 	uint8_t entropy[ENTROPY_BYTES];
 	struct timespec now;
-	int r = -EIO;
+	int r = guest_settings_read(zone->row.guest_json, &settings);
 
+	if (r < 0)
+		return r;
+	r = -EIO;
 	clock_gettime(CLOCK_REALTIME, &now);
 	message.zone_uuid = zone->row.uuid;
 	message.hostname = zone->row.name;
 	message.entropy.data = entropy;
 	message.entropy.len = sizeof(entropy);
 	message.time_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-	message.env = strings;
+	message.env = settings.env.items;
+	message.n_env = settings.env.n;
+	message.sysctls = settings.sysctls.items;
+	message.n_sysctls = settings.sysctls.n;
+	message.modules = settings.modules.items;
+	message.n_modules = settings.modules.n;
 	zone_links_fill(zone, &links);
 	message.links = links.pointers;
 	message.n_links = links.n_links;
@@ -188,10 +180,10 @@ static int bootstrap(struct zone *zone)
 	message.n_nameservers = links.n_nameservers;
 	if (!zone->no_addons)
 		message.addons_serial = addons;
-	if (strings && getrandom(entropy, sizeof(entropy), 0) == (ssize_t)sizeof(entropy))
+	if (getrandom(entropy, sizeof(entropy), 0) == (ssize_t)sizeof(entropy))
 		r = send_bootstrap(zone, &message);
 	explicit_bzero(entropy, sizeof(entropy));
-	json_decref(env);
+	guest_settings_free(&settings);
 	return r;
 }
 

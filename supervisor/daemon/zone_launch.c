@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,38 +19,12 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "supervisor/daemon/guest_settings.h"
 #include "supervisor/daemon/policy_driver.h"
 #include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/spec.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
-
-#define ENV_BYTES_MAX (32u * 1024)
-
-static int check_env(const Protect__Control__ZoneLaunch *request, char **json, struct error *err)
-{
-	json_t *list = json_array();
-	size_t bytes = 0;
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < request->n_env; i++) {
-		const char *equals = strchr(request->env[i], '=');
-
-		bytes += strlen(request->env[i]) + 1;
-		if (!equals || equals == request->env[i])
-			r = error_set(err, -EINVAL, "environment '%s' is not NAME=VALUE",
-				      request->env[i]);
-		else if (bytes > ENV_BYTES_MAX)
-			r = error_set(err, -E2BIG, "the environment has more than %u bytes",
-				      ENV_BYTES_MAX);
-		else if (json_array_append_new(list, json_string(request->env[i])) < 0)
-			r = error_set(err, -EINVAL, "environment '%.*s' is not UTF-8", 64,
-				      request->env[i]);
-	}
-	*json = r == 0 && request->n_env ? json_dumps(list, JSON_COMPACT) : NULL;
-	json_decref(list);
-	return r;
-}
 
 static bool name_is_taken(const struct daemon *d, const char *name)
 {
@@ -143,7 +116,7 @@ static int prepare_row(struct daemon *d, const Protect__Control__ZoneLaunch *req
 	if (r == 0)
 		r = check_kernel(request, row, err);
 	if (r == 0)
-		r = check_env(request, &row->env_json, err);
+		r = guest_settings_take(request, &row->guest_json, err);
 	if (r == 0)
 		r = zone_network_take(d, request->network, n_taps, row, err);
 	if (r == 0)
@@ -267,7 +240,8 @@ static int make_files(struct zone *zone, struct zone_files *files, struct error 
 
 static int make_spec(const struct zone *zone, struct error *err)
 {
-	_cleanup_(freep) char *cmdline = spec_cmdline(zone->daemon->options.kernel_cmdline);
+	_cleanup_(freep) char *cmdline =
+		guest_settings_cmdline(zone->row.guest_json, zone->daemon->options.kernel_cmdline);
 	const struct spec spec = {
 		.uuid = zone->row.uuid,
 		.name = zone->row.name,
@@ -517,7 +491,7 @@ void zone_launch(struct daemon *d, struct ticket ticket,
 	struct zone *zone;
 
 	if (prepare_row(d, request, handed.n, &row, &err) < 0) {
-		free(row.env_json);
+		free(row.guest_json);
 		server_fail_error(d, ticket, &err);
 		return;
 	}
@@ -526,7 +500,7 @@ void zone_launch(struct daemon *d, struct ticket ticket,
 	if (!zone) {
 		ledger_release(&d->ledger, row.memory_mib, row.vcpus);
 		zone_slot_release(d, row.slot);
-		free(row.env_json);
+		free(row.guest_json);
 		if (err.code) {
 			server_fail_error(d, ticket, &err);
 			return;

@@ -5,7 +5,8 @@
 load helpers
 
 setup_file() {
-	launch_zone use -e ZONEVAR=from-the-zone
+	launch_zone use -e ZONEVAR=from-the-zone --module 'dummy numdummies=2' --sysctl vm.swappiness=7 \
+		--sysctl net/ipv4/conf/dummy1/forwarding=1 --kernel-option protect.word=here
 	protect workload launch --zone use --name long --wait "$HELLO_IMAGE" -- sleep 100000
 }
 
@@ -126,6 +127,16 @@ on_terminal() {
 	run protect workload exec -w /no/such long -- true
 	[ "$status" -ne 0 ]
 	[[ $output == *"/no/such"* ]]
+}
+
+@test "a zone's kernel: its modules, sysctls, words of its command line" {
+	protect zone exec use -- grep -w 'protect.word=here' /proc/cmdline
+	[ "$(protect zone exec use -- cat /proc/sys/vm/swappiness /proc/sys/net/ipv4/conf/dummy1/forwarding | xargs)" = "7 1" ]
+	run protect zone launch --name odd --max-memory 192 --wait --sysctl no.such.thing=1
+	[ "$status" -ne 0 ]
+	[[ $output == *"no sysctl 'no.such.thing'"* ]]
+	protect zone destroy odd
+	fails_with_line "two words" protect zone launch --name odd --kernel-option "two words"
 }
 
 @test "launch without --wait returns early, with it only when ready" {

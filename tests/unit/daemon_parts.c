@@ -291,7 +291,7 @@ static void write_and_die(const char *path)
 		_exit(1);
 	state_put_zone(state, &zone);
 	zone.state = 2;
-	zone.env_json = env;
+	zone.guest_json = env;
 	state_put_zone(state, &zone);
 	state_put_workload(state, &workload);
 	state_add_reservation(state, &reservation, NULL);
@@ -327,9 +327,9 @@ Test(daemon_parts, state_is_there_after_a_kill)
 	cr_expect(row.vcpus == 2 && row.target_vcpus == 1);
 	cr_expect(row.policy == 1 && row.min_memory_mib == 96 && row.squeezed);
 	cr_expect_str_eq(row.cgroup, "protect/z");
-	cr_assert_not_null(row.env_json);
-	cr_expect_str_eq(row.env_json, "[\"A=1\"]");
-	free(row.env_json);
+	cr_assert_not_null(row.guest_json);
+	cr_expect_str_eq(row.guest_json, "[\"A=1\"]");
+	free(row.guest_json);
 	cr_expect_eq(state_each_workload(state, count_workload, &workloads), 0);
 	cr_expect_eq(workloads, 1);
 	expect_network(&row.network);
@@ -343,7 +343,7 @@ Test(daemon_parts, state_is_there_after_a_kill)
 	cr_expect_eq(state_each_reservation(state, take_reservation, &reservation), 0);
 	cr_expect_str_eq(reservation.uuid, "");
 	row.slot = SLOT_NONE;
-	row.env_json = NULL;
+	row.guest_json = NULL;
 	cr_expect_eq(state_put_zone(state, &row), 0);
 	cr_expect_eq(state_each_zone(state, take_zone, &row), 0);
 	cr_expect_eq(row.slot, SLOT_NONE);

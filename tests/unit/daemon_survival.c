@@ -96,7 +96,7 @@ static int see_zone(void *user, struct zone_row *row)
 	snprintf(seen->names[seen->n], NAME_SIZE, "%s", row->name);
 	seen->states[seen->n] = row->state;
 	seen->slots[seen->n++] = row->slot;
-	free(row->env_json);
+	free(row->guest_json);
 	return 0;
 }
 
@@ -169,7 +169,7 @@ Test(daemon_survival, a_full_disk_refuses_what_is_new_and_loses_nothing)
 	cr_expect_eq(behind, 1);
 	one.state = 3;
 	one.slot = SLOT_NONE;
-	one.env_json = env;
+	one.guest_json = env;
 	cr_expect_eq(state_put_zone(state, &one), -ENOSPC);
 	cr_expect_eq(state_delete_zone(state, UUID_2), -ENOSPC);
 	cr_expect_eq(behind, 1, "once is enough");
@@ -202,7 +202,7 @@ Test(daemon_survival, what_is_kept_is_freed_with_the_state)
 	cr_assert_eq(state_open(path, &state, &err), 0);
 	fill_disk(dir, "filler");
 	cr_assert_eq(add_until_full(state, &err), -ENOSPC);
-	one.env_json = env;
+	one.guest_json = env;
 	cr_expect_eq(state_put_zone(state, &one), -ENOSPC);
 	state_close(state);
 }

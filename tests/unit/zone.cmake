@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(name zone_user zone_env zone_ring zone_filter)
+foreach(name zone_user zone_env zone_ring zone_filter zone_kernel)
 	protect_unit_test(${name} SOURCES ${name}.c LIBS zone_guest)
 endforeach()
 # Need root; a test that cannot have it is skipped.
