@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# native.sh BIN OUT [RUNS]: on this machine. Figures of the VMM with small guest programs on /dev/kvm, and of single paths driven in one process,
-# each beside its peer, taking turns; medians, one JSON object a line into OUT. BIN: where the release build's programs are.
+# native.sh BIN OUT IMAGE [RUNS]: on this machine. Figures of the VMM with small guest programs on /dev/kvm, and of single paths driven in one process,
+# each beside its peer, taking turns; medians, one JSON object a line into OUT. BIN: where the release build's programs are;
+# IMAGE: an OCI layout to be packed.
 set -euo pipefail
-bin=$(realpath "$1") out=$2 runs=${3:-5}
+bin=$(realpath "$1") out=$2 image=$3 runs=${4:-5}
 dir=$(mktemp -d "${PROTECT_BENCH_DIR:-/var/tmp}/protect-bench.XXXXXX") # on a disk: tmpfs has no O_DIRECT
 trap 'rm -rf "$dir"' EXIT
 readonly run_ms=800 file_mib=512
@@ -55,6 +56,7 @@ blk() { # name read|write random|sequential depth bytes [direct]
 	if [ "$(id -u)" -eq 0 ]; then
 		"$bin/bench_launch_rate" "$bin/protect-launch" "$bin/zone-vmm" "$bin/bench_poweroff.elf" 200 50
 		[ ! -x "$bin/bench_net_path" ] || "$bin/bench_net_path"
+		"$(dirname "${BASH_SOURCE[0]}")/pack.sh" "$bin" "$image" 3
 	else
 		echo "native.sh: launches and tap interfaces need root; their figures are left out" >&2
 	fi

@@ -38,19 +38,6 @@ start_registry() {
 	wait_until python3 -c "import socket; socket.create_connection(('127.0.0.1', $port))"
 }
 
-start_services() {
-	mkdir "$work/state" "$work/run" "$work/store" "$HOME"
-	printf '[storage]\nparallel-layers = 3\n' >"$work/protect.conf"
-	"$bin/protect-storage" --store "$work/store" --socket "$work/storage.sock" --allow-uid root \
-		--config "$work/protect.conf" 2>"$work/storage.log" &
-	pids+=($!)
-	wait_until test -S "$work/storage.sock"
-	"$bin/protect-daemon" --socket "$PROTECT_SOCKET" --state "$work/state" --run "$work/run" \
-		--launch-socket "$work/launch.sock" --storage-socket "$work/storage.sock" --uid-count 8 2>"$work/daemon.log" &
-	pids+=($!)
-	wait_until "$bin/protect" image list
-}
-
 # layer TREE-CHANGE: unpacks the image, changes its tree by the function of that name, and adds a layer.
 layer() {
 	rm -rf "$work/bundle"
@@ -84,32 +71,9 @@ fourth() {
 	rm bin/sh && cp bin/busybox bin/sh2 && touch -d @1000000000 etc
 }
 
-# tree FOLDER: an entry a line: type, mode, owner, size, link target, device, time, links, content, capabilities
-tree() {
-	python3 - "$1" <<-'END'
-		import hashlib, os, stat, sys
-		root = sys.argv[1]
-		names = {"."}
-		for folder, folders, files in os.walk(root):
-		    names |= {os.path.relpath(os.path.join(folder, name), root) for name in folders + files}
-		inodes = {}
-		for name in sorted(names):
-		    path = os.path.join(root, name)
-		    st = os.lstat(path)
-		    content = "-"
-		    if stat.S_ISREG(st.st_mode):
-		        content = hashlib.sha256(open(path, "rb").read()).hexdigest()
-		    if stat.S_ISLNK(st.st_mode):
-		        content = os.readlink(path)
-		    attributes = [(a, os.getxattr(path, a, follow_symlinks=False)) for a in sorted(os.listxattr(path, follow_symlinks=False))]
-		    time = "-" if name == "." else int(st.st_mtime)
-		    print(name, oct(st.st_mode), st.st_uid, st.st_gid, st.st_rdev, time, content, attributes,
-		          inodes.setdefault(st.st_ino, name))
-	END
-}
-
 start_registry
-start_services
+mkdir "$HOME"
+start_services <<<$'[storage]\nparallel-layers = 3'
 umoci init --layout "$work/layout" && umoci new --image "$work/layout:test"
 for change in first second third fourth; do
 	layer "$change"

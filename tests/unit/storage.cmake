@@ -12,3 +12,8 @@ add_test(NAME unit_image_registry COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/image_regi
 set_tests_properties(unit_image_registry PROPERTIES LABELS "unit;services" TIMEOUT 240 SKIP_RETURN_CODE 77 RESOURCE_LOCK services)
 add_test(NAME unit_image_registry_tls COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/image_registry_tls.sh $<TARGET_FILE_DIR:protect-daemon>)
 set_tests_properties(unit_image_registry_tls PROPERTIES LABELS "unit;services" TIMEOUT 120 SKIP_RETURN_CODE 77 RESOURCE_LOCK services)
+foreach(name debian postgresql redis python)
+	add_test(NAME unit_image_of_${name}
+		COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/image_debian.sh $<TARGET_FILE_DIR:protect-daemon> ${name})
+	set_tests_properties(unit_image_of_${name} PROPERTIES LABELS "unit;services" TIMEOUT 900 SKIP_RETURN_CODE 77 RESOURCE_LOCK services)
+endforeach()
