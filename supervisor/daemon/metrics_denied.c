@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "supervisor/daemon/metrics.h"
 #include "supervisor/daemon/metrics_text.h"
+#include "supervisor/daemon/network.h"
 
 #define CALLS_MAX 1024u /* more numbers than x86-64 has calls */
 
@@ -58,4 +59,6 @@ void metrics_write_denied(FILE *out, const struct daemon *d)
 	write_service(out, "daemon", d->options.socket);
 	write_service(out, "storage", d->options.storage_socket);
 	write_service(out, "launch", d->options.launch_socket);
+	if (network_has_service(d->network))
+		write_service(out, "network", d->options.network_socket);
 }

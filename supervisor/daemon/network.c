@@ -18,7 +18,7 @@
 
 bool network_has_service(const struct network *network)
 {
-	return strcmp(network->client.socket, NETWORK_OFF) != 0;
+	return network && strcmp(network->client.socket, NETWORK_OFF) != 0;
 }
 
 static struct reservation *add(struct network *network, const struct reservation_row *row)

@@ -43,7 +43,7 @@ struct network *network_free(struct network *network); /* always NULL */
 /* Begins to watch over the service. */
 void network_start(struct network *network);
 
-/* Whether there is a protect-network at all. */
+/* Whether there is a protect-network at all; network may be NULL. */
 bool network_has_service(const struct network *network);
 
 /* Takes what the service says of itself; gives it our list if it was started anew. */

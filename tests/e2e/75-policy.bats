@@ -75,6 +75,7 @@ end_hog() {
 	wait_until 30 metric_is '>' 0 'protect_zone_vm_exits_total{zone="sta"}'
 	wait_until 30 metric_is '==' 1 'protect_service_up{service="launch"}'
 	wait_until 30 metric_is '==' 1 'protect_service_up{service="storage"}'
+	wait_until 30 metric_is '==' 1 'protect_service_up{service="network"}'
 	metric_is '>=' 2 'protect_zones{state="ready"}'
 	for zone in dyn sta; do
 		metric_is '>' 0.1 "protect_zone_cpu_seconds_total{zone=\"$zone\"}"

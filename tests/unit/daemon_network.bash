@@ -56,6 +56,8 @@ without_the_service() {
 	wait_until nothing_left
 	protect zone launch --name none --network-backend none --max-memory 128 --wait >/dev/null
 	expect 'none 0' zone_jq none '"\(.backend) \(.links | length)"'
+	metric >/dev/null
+	wait_until is 0 metric 'protect_service_up{service="network"}'
 	protect host status | grep -q 'network *DOWN: protect-network does not answer' || fail "$(protect host status)"
 	protect zone destroy -W none
 }
