@@ -154,6 +154,26 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"datagram", (sys.argv[1
 	fails_with_line 'busy|tap0' ip netns exec public protect zone launch --network-backend passthrough --tap tap0
 }
 
+# ping_ms ZONE ADDRESS: the average of 20
+ping_ms() {
+	protect zone exec "$1" -- ping -c 20 -i 0.2 -W 5 -q "$2" | sed -nE 's|.*= [0-9.]+/([0-9.]+)/.*|\1|p'
+}
+
+@test "a zone that floods its tap slows another one's ping to 3 times at most" {
+	long_only
+	local quiet loud
+	ping_ms n2 "$public4" >/dev/null # neighbours are known from here on
+	quiet=$(ping_ms n2 "$public4")
+	# shellcheck disable=SC2016 # for the shell there
+	protect zone exec n1 -- sh -c 'for i in 1 2; do (timeout 30 sh -c "while :; do dd if=/dev/zero bs=1400 count=20000 2>/dev/null |
+		nc -u -w 1 '"$public4"' 9; done") </dev/null >/dev/null 2>&1 & done'
+	sleep 3
+	loud=$(ping_ms n2 "$public4")
+	echo "# ping: quiet $quiet ms, beside a flood $loud ms" >&3
+	protect zone exec n1 -- sh -c 'tail -n +3 /proc/net/dev'
+	[ "$(jq -n "$loud <= 3 * $quiet")" = true ]
+}
+
 @test "protect-network is killed: zones go on, and their ports come back" {
 	restart_network
 	from n1 ping -c 1 -W 10 "$(address_of n2 0)"
