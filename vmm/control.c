@@ -194,6 +194,32 @@ static int nic_detach(struct request *request, const Protect__Runner__NicDetach 
 	return LATER;
 }
 
+/* Folders. */
+
+static int share_attach(struct request *request, const Protect__Runner__ShareAttach *body)
+{
+	int fd = take_fd(request, "a folder to attach");
+
+	return fd < 0 ? fd : shares_attach(&request->machine->shares, body->tag, fd, &request->err);
+}
+
+static int share_detach(struct request *request, const Protect__Runner__ShareDetach *body)
+{
+	_cleanup_(freep) struct waiter *waiter = waiter_new(request);
+	uint32_t timeout_ms = bounded_ms(body->timeout_ms);
+	bool force = body->force;
+	int r = -ENOMEM;
+
+	spare_paused(request->machine, &timeout_ms, &force);
+	if (waiter)
+		r = shares_detach(&request->machine->shares, body->tag, timeout_ms, force, detached,
+				  waiter, &request->err);
+	if (r < 0)
+		return r;
+	steal_ptr(&waiter);
+	return LATER;
+}
+
 /* The machine. */
 
 /* Both or, if either cannot be, nothing. */
@@ -241,6 +267,22 @@ static void list_nics(struct nics *nics, char **list, Protect__Runner__StatusRep
 			list[body->n_nics++] = nics->nics[i].name;
 }
 
+static void list_shares(struct shares *shares, Protect__Runner__Share *room,
+			Protect__Runner__Share **list, Protect__Runner__StatusReply *body)
+{
+	body->shares = list;
+	for (unsigned i = 0; i < SHARES_MAX; i++) {
+		struct share *share = &shares->shares[i];
+
+		if (!share->tag[0] || !share->slot.dev)
+			continue;
+		protect__runner__share__init(&room[i]);
+		room[i].tag = share->tag;
+		room[i].lost = virtio_fs_is_lost(share->slot.dev);
+		list[body->n_shares++] = &room[i];
+	}
+}
+
 /* #syscalls loop: getpid */
 static int status(struct request *request)
 {
@@ -248,6 +290,7 @@ static int status(struct request *request)
 	Protect__Runner__Reply message = PROTECT__RUNNER__REPLY__INIT;
 	Protect__Runner__StatusReply body = PROTECT__RUNNER__STATUS_REPLY__INIT;
 	Protect__Runner__Disk room[DISKS_MAX], *disks[DISKS_MAX];
+	Protect__Runner__Share share_room[SHARES_MAX], *shares[SHARES_MAX];
 	char *nics[NICS_MAX];
 
 	body.pid = (uint32_t)getpid();
@@ -261,6 +304,7 @@ static int status(struct request *request)
 	body.started_monotonic_ns = machine->started_ns;
 	list_disks(&machine->disks, room, disks, &body);
 	list_nics(&machine->nics, nics, &body);
+	list_shares(&machine->shares, share_room, shares, &body);
 	message.status = &body;
 	request->reply(request->user, &message);
 	return LATER;
@@ -331,6 +375,10 @@ static int serve_device(struct request *request, const Protect__Runner__Request 
 				     what->nic_link->up, &request->err);
 	case PROTECT__RUNNER__REQUEST__WHAT_NIC_DETACH:
 		return nic_detach(request, what->nic_detach);
+	case PROTECT__RUNNER__REQUEST__WHAT_SHARE_ATTACH:
+		return share_attach(request, what->share_attach);
+	case PROTECT__RUNNER__REQUEST__WHAT_SHARE_DETACH:
+		return share_detach(request, what->share_detach);
 	default:
 		return error_set(&request->err, -EBADMSG, "not a request that this runner knows");
 	}

@@ -65,6 +65,7 @@ static int init_buses(struct machine *machine, const struct zone_spec *spec)
 		   &kvm_pci_host_ops, &machine->kvm);
 	disks_init(&machine->disks, &machine->slots, spec->max_vcpus);
 	nics_init(&machine->nics, &machine->slots);
+	shares_init(&machine->shares, &machine->slots);
 	return kvm_pin_eventfd(&machine->kvm, IRQ_GED, machine->acpi_event_fd);
 }
 

@@ -19,6 +19,7 @@
 #include "vmm/platform.h"
 #include "vmm/resources.h"
 #include "vmm/runner_server.h"
+#include "vmm/shares.h"
 #include "vmm/slots.h"
 #include "vmm/spec.h"
 #include "vmm/vcpus.h"
@@ -42,6 +43,7 @@ struct machine {
 	struct slots slots;
 	struct disks disks;
 	struct nics nics;
+	struct shares shares;
 	struct virtio_dev *vsock;
 	struct runner_server server;
 	struct vcpus vcpus;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <linux/virtio_ring.h>
@@ -38,7 +39,8 @@ struct fixture {
 	char text[512];
 	char *debug_info;
 	uint64_t disk_bytes, target_bytes, used_bytes;
-	size_t n_disks, n_nics;
+	size_t n_disks, n_nics, n_shares;
+	bool share_is_lost;
 };
 
 static void on_ejected(void *user, unsigned number, struct pci_dev *dev)
@@ -82,6 +84,7 @@ static void make(struct fixture *f)
 		   &inert_pci_host_ops, NULL);
 	disks_init(&machine->disks, &machine->slots, 2);
 	nics_init(&machine->nics, &machine->slots);
+	shares_init(&machine->shares, &machine->slots);
 	machine->memory.len = MEMORY;
 	machine->memory.mem.n_regions = 1;
 	machine->memory.mem.regions[0].len = MEMORY;
@@ -128,6 +131,8 @@ static void take_reply(void *user, const Protect__Runner__Reply *reply)
 	if (reply->status) {
 		f->n_disks = reply->status->n_disks;
 		f->n_nics = reply->status->n_nics;
+		f->n_shares = reply->status->n_shares;
+		f->share_is_lost = f->n_shares && reply->status->shares[0]->lost;
 		f->disk_bytes = f->n_disks ? reply->status->disks[0]->size_bytes : 0;
 		f->target_bytes = reply->status->target_memory_bytes;
 		f->used_bytes = reply->status->used_memory_bytes;
@@ -408,6 +413,65 @@ Test(control, nics_that_cannot_be)
 	cr_assert_eq(ask_status(&f), 0);
 	cr_assert_eq(f.n_nics, 0);
 	close(fd);
+	finish(&f);
+}
+
+static uint32_t attach_share(struct fixture *f, const char *tag, int fd)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__ShareAttach body = PROTECT__RUNNER__SHARE_ATTACH__INIT;
+
+	body.tag = (char *)(uintptr_t)tag;
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_SHARE_ATTACH;
+	request.share_attach = &body;
+	return ask(f, &request, fd);
+}
+
+static uint32_t detach_share(struct fixture *f, const char *tag)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__ShareDetach body = PROTECT__RUNNER__SHARE_DETACH__INIT;
+
+	body.tag = (char *)(uintptr_t)tag;
+	body.force = true;
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_SHARE_DETACH;
+	request.share_detach = &body;
+	return ask(f, &request, -1);
+}
+
+Test(control, folders_come_and_go)
+{
+	int file = make_disk(4096), ends[2];
+	struct fixture f;
+	char byte, tag[4] = "t0";
+
+	make(&f);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	cr_assert_eq(attach_share(&f, "t", -1), EBADF);
+	cr_assert_eq(attach_share(&f, "", ends[0]), EINVAL);
+	cr_assert_eq(attach_share(&f, "a b", ends[0]), EINVAL);
+	cr_assert_eq(attach_share(&f, "1234567890123456789012345678901234567", ends[0]), EINVAL);
+	cr_assert_eq(attach_share(&f, "t", file), EINVAL, "a file is no server");
+	cr_assert_eq(detach_share(&f, "t"), ENOENT);
+	cr_assert_eq(attach_share(&f, "t", ends[0]), 0);
+	cr_assert_eq(attach_share(&f, "t", ends[0]), EEXIST);
+	close(ends[0]);
+	cr_assert_eq(ask_status(&f), 0);
+	cr_assert_eq(f.n_shares, 1);
+	cr_assert_not(f.share_is_lost);
+	/* Taken away: the server sees the end. */
+	cr_assert_eq(detach_share(&f, "t"), 0);
+	run(&f, 50);
+	cr_assert_eq(f.n_answers, 1);
+	cr_assert_eq(f.error, 0);
+	cr_assert_eq(read(ends[1], &byte, 1), 0);
+	cr_assert_eq(ask_status(&f), 0);
+	cr_assert_eq(f.n_shares, 0);
+	for (unsigned i = 0; i < SHARES_MAX; i++, tag[1]++)
+		cr_assert_eq(attach_share(&f, tag, ends[1]), 0);
+	cr_assert_eq(attach_share(&f, "more", ends[1]), ENOSPC);
+	close(ends[1]);
+	close(file);
 	finish(&f);
 }
 
