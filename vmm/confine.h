@@ -14,7 +14,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
-#include "vmm/spec.h"
+#include "runner/spec.h"
 
 #define CONFINE_ID_NONE ((uid_t)-1)
 

@@ -6,11 +6,9 @@
 #include <stddef.h>
 
 #include "proto/runner.pb-c.h"
+#include "runner/runner_server.h"
 
 struct machine;
-
-/* Runs exactly once for each request. The reply is borrowed for the call. */
-typedef void control_reply_fn(void *user, const Protect__Runner__Reply *reply);
 
 /* Serves one request. fds are the borrowed descriptors that came with it. */
 void control_request(struct machine *machine, const void *data, size_t len, const int *fds,

@@ -9,7 +9,9 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "virtio/vsock.h"
 #include "vmm/boot.h"
+#include "vmm/control.h"
 #include "vmm/filters.h"
 #include "vmm/layout.h"
 #include "vmm/machine_devices.h"
@@ -84,6 +86,46 @@ static int load_kernel(struct machine *machine, const struct zone_spec *spec, st
 	return r;
 }
 
+static void on_idm(void *user, int fd)
+{
+	struct machine *machine = user;
+
+	virtio_vsock_offer(machine->vsock, IDM_PORT, fd);
+}
+
+static void on_connect(void *user, uint32_t port, int fd)
+{
+	struct machine *machine = user;
+
+	virtio_vsock_connect(machine->vsock, port, fd);
+}
+
+static void on_serve(void *user, uint32_t port, int fd)
+{
+	struct machine *machine = user;
+
+	virtio_vsock_serve(machine->vsock, port, fd);
+}
+
+static void on_control(void *user, const void *data, size_t len, const int *fds, unsigned n_fds,
+		       control_reply_fn *reply, void *reply_user)
+{
+	control_request(user, data, len, fds, n_fds, reply, reply_user);
+}
+
+int machine_listen(struct machine *machine, int fd)
+{
+	const struct runner_host host = {.loop = machine->loop,
+					 .console = &machine->console,
+					 .idm = on_idm,
+					 .connect = on_connect,
+					 .serve = on_serve,
+					 .control = on_control,
+					 .user = machine};
+
+	return runner_server_init(&machine->server, &host, fd);
+}
+
 static int connect_outside(struct machine *machine, struct zone_spec *spec, struct error *err)
 {
 	int r = 0;
@@ -91,7 +133,7 @@ static int connect_outside(struct machine *machine, struct zone_spec *spec, stru
 	if (spec->console_fd >= 0)
 		r = console_hub_add(&machine->console, steal_fd(&spec->console_fd), false);
 	if (r == 0 && spec->socket_fd >= 0)
-		r = runner_server_init(&machine->server, machine, steal_fd(&spec->socket_fd));
+		r = machine_listen(machine, steal_fd(&spec->socket_fd));
 	if (r < 0)
 		return error_set_errno(err, r, "cannot serve the zone's socket or console");
 	return 0;

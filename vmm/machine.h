@@ -7,9 +7,11 @@
 
 #include "base/error.h"
 #include "base/loop.h"
+#include "runner/console_hub.h"
+#include "runner/runner_server.h"
+#include "runner/spec.h"
 #include "vmm/bus.h"
 #include "vmm/config_pages.h"
-#include "vmm/console_hub.h"
 #include "vmm/disks.h"
 #include "vmm/guest_memory.h"
 #include "vmm/hotplug_memory.h"
@@ -18,10 +20,8 @@
 #include "vmm/pci_bus.h"
 #include "vmm/platform.h"
 #include "vmm/resources.h"
-#include "vmm/runner_server.h"
 #include "vmm/shares.h"
 #include "vmm/slots.h"
-#include "vmm/spec.h"
 #include "vmm/vcpus.h"
 
 #define MACHINE_DETAIL_MAX   128
@@ -68,6 +68,9 @@ int machine_boot(struct machine *machine, const struct zone_spec *spec, struct e
 /* Runs until the zone ends; end_reason and end_detail then say how. Returns 0 or a negative errno
  * of the loop. */
 int machine_run(struct machine *machine, struct error *err);
+
+/* Serves a listening socket (base/runner.h), owned from here on. Returns 0 or a negative errno. */
+int machine_listen(struct machine *machine, int fd);
 
 /* Ends the zone from outside; the first reason stays. */
 void machine_end(struct machine *machine, const char *reason, const char *detail);

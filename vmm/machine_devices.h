@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/error.h"
-#include "vmm/spec.h"
+#include "runner/spec.h"
 
 struct machine;
 

@@ -5,14 +5,11 @@
  */
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -21,12 +18,11 @@
 #include "base/notify.h"
 #include "base/runner.h"
 #include "base/util.h"
+#include "runner/process.h"
 #include "vmm/confine.h"
 #include "vmm/kvm.h"
 #include "vmm/machine.h"
-#include "vmm/shutdown.h"
 
-#define EXIT_USAGE	 2
 #define STOP_TIMEOUT_S	 30 /* less than the 90 s that systemd waits */
 #define STOP_TIMEOUT_MAX 86400
 
@@ -63,25 +59,15 @@ struct options {
 	gid_t gid;
 };
 
-static const struct {
-	const char *reason;
-	int status;
-} exit_statuses[] = {
-	{RUNNER_EXIT_POWEROFF, 0}, {RUNNER_EXIT_ERROR, 1},	  {RUNNER_EXIT_REBOOT, 3},
-	{RUNNER_EXIT_PANIC, 4},	   {RUNNER_EXIT_TRIPLE_FAULT, 5}, {RUNNER_EXIT_KILLED, 6},
-};
-
 static int parse_fd(const char *text)
 {
-	char *end;
-	long number = strtol(text, &end, 10);
+	int fd = runner_parse_fd(text);
 
-	if (*end || end == text || number < 0 || number > INT32_MAX ||
-	    fcntl((int)number, F_SETFD, FD_CLOEXEC) < 0) {
+	if (fd < 0) {
 		fprintf(stderr, "zone-vmm: '%s' is not an open descriptor\n", text);
-		exit(EXIT_USAGE);
+		exit(RUNNER_EXIT_USAGE);
 	}
-	return (int)number;
+	return fd;
 }
 
 static unsigned parse_seconds(const char *text)
@@ -92,7 +78,7 @@ static unsigned parse_seconds(const char *text)
 	if (*end || end == text || number < 0 || number > STOP_TIMEOUT_MAX) {
 		fprintf(stderr, "zone-vmm: '%s' is not a number of seconds up to %d\n", text,
 			STOP_TIMEOUT_MAX);
-		exit(EXIT_USAGE);
+		exit(RUNNER_EXIT_USAGE);
 	}
 	return (unsigned)number;
 }
@@ -115,7 +101,7 @@ static void parse_user(const char *text, struct options *options)
 	if (*end || !options->uid || !options->gid || geteuid() != 0) {
 		fprintf(stderr,
 			"zone-vmm: --user takes numbers (UID or UID:GID), not root's, from root\n");
-		exit(EXIT_USAGE);
+		exit(RUNNER_EXIT_USAGE);
 	}
 }
 
@@ -158,117 +144,15 @@ static void parse_options(int argc, char **argv, struct options *options)
 			puts("zone-vmm " PROTECT_VERSION);
 			exit(EXIT_SUCCESS);
 		default:
-			exit(EXIT_USAGE);
+			exit(RUNNER_EXIT_USAGE);
 		}
 	}
 	if (optind != argc || !options->spec_path == (options->spec_fd < 0)) {
 		fputs("zone-vmm: give one of --spec FILE and --spec-fd N; 'zone-vmm --help' tells "
 		      "more\n",
 		      stderr);
-		exit(EXIT_USAGE);
+		exit(RUNNER_EXIT_USAGE);
 	}
-}
-
-static int read_spec(const struct options *options, struct zone_spec *spec, struct error *err)
-{
-	_cleanup_(freep) char *json = NULL;
-	size_t len;
-	int r;
-
-	if (options->spec_path)
-		r = io_read_file(AT_FDCWD, options->spec_path, SPEC_SIZE_MAX, &json, &len);
-	else
-		r = io_read_fd(options->spec_fd, SPEC_SIZE_MAX, &json, &len);
-	if (r < 0)
-		return error_set_errno(err, r, "cannot read the spec '%s'",
-				       options->spec_path ? options->spec_path : "(descriptor)");
-	return spec_parse(json, len, spec, err);
-}
-
-struct signals {
-	struct shutdown *shutdown;
-	struct loop *loop;
-	int fd, slot;
-	struct loop_op op;
-	struct signalfd_siginfo info;
-	uint32_t last; /* signal, and when it came */
-	uint64_t last_ns;
-};
-
-static void await_signal(struct signals *signals);
-
-/* Whoever signals a whole cgroup, as systemd does, reaches us directly and through the process that
- * minds us (confine.h): that is one request. */
-static bool is_echo(struct signals *signals)
-{
-	uint64_t now_ns = clock_now_ns();
-	bool echo =
-		signals->info.ssi_signo == signals->last && now_ns - signals->last_ns < NS_PER_S;
-
-	signals->last = signals->info.ssi_signo;
-	signals->last_ns = now_ns;
-	return echo;
-}
-
-static void signal_came(struct loop_op *op, int res, uint32_t cqe_flags)
-{
-	struct signals *signals = container_of(op, struct signals, op);
-
-	(void)cqe_flags;
-	if (res != (int)sizeof(signals->info))
-		return;
-	if (!is_echo(signals))
-		shutdown_request(signals->shutdown, strsignal((int)signals->info.ssi_signo));
-	await_signal(signals);
-}
-
-static void await_signal(struct signals *signals)
-{
-	int r = loop_read(signals->loop, &signals->op, signals->slot, &signals->info,
-			  sizeof(signals->info), 0);
-
-	if (r < 0)
-		log_error("msg=\"signals are no longer heard\" err=%d", -r);
-}
-
-/* Before any thread is started: all of them inherit the blocked signals. */
-static int watch_signals(struct signals *signals, struct loop *loop, struct shutdown *shutdown)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	signals->loop = loop;
-	signals->shutdown = shutdown;
-	signals->op.done = signal_came;
-	signals->fd = signalfd(-1, &set, SFD_CLOEXEC);
-	if (signals->fd < 0)
-		return -errno;
-	signals->slot = loop_slot_add(loop, signals->fd);
-	if (signals->slot < 0)
-		return signals->slot;
-	await_signal(signals);
-	return 0;
-}
-
-static void write_exit_record(int fd, const char *reason, const char *detail)
-{
-	char line[64 + ERROR_TEXT_MAX];
-	int len = snprintf(line, sizeof(line), "%s%s%s\n", reason, *detail ? " " : "", detail);
-
-	if (fd >= 0 && io_write_full(fd, line, (size_t)len) < 0)
-		log_error("msg=\"cannot write the exit record\"");
-}
-
-static int exit_status(const char *reason)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(exit_statuses); i++)
-		if (strcmp(exit_statuses[i].reason, reason) == 0)
-			return exit_statuses[i].status;
-	return EXIT_FAILURE;
 }
 
 /* What the kernel calls itself, as far as a bzImage tells (Documentation/x86/boot.rst): up to the
@@ -315,11 +199,40 @@ static void log_end(const struct machine *machine, const char *reason, const cha
 		 (unsigned long long)exits);
 }
 
+static bool press_power_button(void *user)
+{
+	struct machine *machine = user;
+
+	if (vcpus_are_paused(&machine->vcpus))
+		return false;
+	pci_bus_event(&machine->pci, PCI_EVENT_POWER_BUTTON);
+	return true;
+}
+
+static bool end_zone(void *user, const char *cause)
+{
+	struct machine *machine = user;
+	bool first = !machine->end_reason;
+
+	machine_end(machine, RUNNER_EXIT_KILLED, cause);
+	return first;
+}
+
+static int watch_signals(struct runner_signals *signals, struct shutdown *shutdown,
+			 struct machine *machine, uint64_t grace_ns, int notify)
+{
+	const struct shutdown_host host = {
+		.loop = machine->loop, .ask = press_power_button, .end = end_zone, .user = machine};
+
+	shutdown_init(shutdown, &host, grace_ns, notify);
+	return runner_watch_signals(signals, machine->loop, shutdown);
+}
+
 static int run(struct zone_spec *spec, const struct options *options, int notify, struct error *err)
 {
 	_cleanup_(freep) struct machine *machine = calloc(1, sizeof(*machine));
 	_cleanup_(close_fdp) int exit_fd = steal_fd(&spec->exit_fd);
-	struct signals signals = {.fd = -1};
+	struct runner_signals signals = {.fd = -1};
 	struct shutdown shutdown;
 	const char *reason = RUNNER_EXIT_ERROR, *detail;
 	char kernel[64];
@@ -329,9 +242,9 @@ static int run(struct zone_spec *spec, const struct options *options, int notify
 		return -ENOMEM;
 	read_kernel_version(spec->kernel_fd, kernel, sizeof(kernel));
 	r = machine_init(machine, spec, options->kvm_fd, err);
-	shutdown_init(&shutdown, machine, options->stop_timeout_s * NS_PER_S, notify);
 	if (r == 0)
-		r = watch_signals(&signals, machine->loop, &shutdown);
+		r = watch_signals(&signals, &shutdown, machine, options->stop_timeout_s * NS_PER_S,
+				  notify);
 	if (r == 0)
 		r = machine_boot(machine, spec, err);
 	spec_close(spec);
@@ -345,22 +258,11 @@ static int run(struct zone_spec *spec, const struct options *options, int notify
 	else
 		error_set_errno(err, r, "cannot start");
 	detail = r == 0 ? machine->end_detail : err->text;
-	write_exit_record(exit_fd, reason, detail);
+	runner_write_exit(exit_fd, reason, detail);
 	log_end(machine, reason, detail);
 	machine_deinit(machine);
 	close_fdp(&signals.fd);
-	return r < 0 ? r : exit_status(reason);
-}
-
-/* Whoever starts us may have closed these; what is opened next would then be taken for the log. */
-static void open_stdio(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	close_fdp(&fd);
+	return r < 0 ? r : runner_exit_status(reason);
 }
 
 /* All that the host has to give is open after this, and the rest of it out of reach. */
@@ -396,13 +298,13 @@ int main(int argc, char **argv)
 	log_open();
 	/* An exec by descriptor has a number for a name up to Linux 6.13. */
 	prctl(PR_SET_NAME, "zone-vmm", 0, 0, 0);
-	open_stdio();
+	runner_open_stdio();
 	parse_options(argc, argv, &options);
-	r = read_spec(&options, &spec, &err);
+	r = runner_read_spec(options.spec_path, options.spec_fd, &spec, &err);
 	if (r == 0) {
 		r = enter_sandbox(&spec, &options, &notify, &err);
 		if (r < 0) {
-			write_exit_record(spec.exit_fd, RUNNER_EXIT_ERROR, err.text);
+			runner_write_exit(spec.exit_fd, RUNNER_EXIT_ERROR, err.text);
 			spec_close(&spec);
 		}
 	}

@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "vmm/slots.h"
-#include "vmm/spec.h"
+#include "runner/spec.h"
 
 #define NICS_MAX SPEC_NICS_MAX
 

@@ -6,7 +6,7 @@
 #include "base/util.h"
 #include "virtio/balloon.h"
 #include "virtio/memdev.h"
-#include "vmm/spec.h"
+#include "runner/spec.h"
 
 void resources_init(struct resources *resources, uint64_t boot_bytes, uint64_t max_bytes,
 		    struct virtio_dev *balloon, struct virtio_dev *memdev)

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "vmm/spec.h"
+#include "runner/spec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

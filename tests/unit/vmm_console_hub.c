@@ -11,7 +11,7 @@
 #include "base/io.h"
 #include "base/util.h"
 #include "virtio/console.h"
-#include "vmm/console_hub.h"
+#include "runner/console_hub.h"
 
 UNIT_SUITE(console_hub);
 

@@ -55,7 +55,7 @@ static void make(struct fixture *f)
 	cr_assert_eq(bind(fd, (struct sockaddr *)&f->address, sizeof(sa_family_t)), 0);
 	cr_assert_eq(getsockname(fd, (struct sockaddr *)&f->address, &f->address_len), 0);
 	cr_assert_eq(listen(fd, 64), 0);
-	cr_assert_eq(runner_server_init(&f->machine->server, f->machine, fd), 0);
+	cr_assert_eq(machine_listen(f->machine, fd), 0);
 }
 
 static void finish(struct fixture *f)

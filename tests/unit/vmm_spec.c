@@ -7,7 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "vmm/spec.h"
+#include "runner/spec.h"
 
 UNIT_SUITE(spec);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The values that a ZoneSpec's members may have, checked, each with an error that names the member.
- * Inside vmm/spec*.c only.
+ * Inside runner/spec*.c only.
  */
 #pragma once
 
@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "vmm/spec.h"
+#include "runner/spec.h"
 
 enum spec_file_use {
 	SPEC_FILE_READ,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "vmm/console_hub.h"
+#include "runner/console_hub.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "vmm/spec.h"
+#include "runner/spec.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "vmm/spec_value.h"
+#include "runner/spec_value.h"
 
 static int parse_uuid(json_t *value, struct zone_spec *spec, struct error *err)
 {

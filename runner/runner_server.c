@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "vmm/runner_server.h"
+#include "runner/runner_server.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -11,9 +11,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/util.h"
-#include "virtio/vsock.h"
-#include "vmm/control.h"
-#include "vmm/machine.h"
+#include "runner/console_hub.h"
 
 #define HELLO_TIMEOUT_NS (5 * NS_PER_S)
 #define ACCEPT_PAUSE_NS	 (100 * NS_PER_MS)
@@ -26,7 +24,7 @@ static void control_ready(struct loop_op *op, int res, uint32_t cqe_flags);
 
 static struct loop *loop_of(const struct runner_client *client)
 {
-	return client->server->machine->loop;
+	return client->server->host.loop;
 }
 
 static void close_fds(struct runner_client *client)
@@ -98,23 +96,23 @@ static uint32_t kind_of(const struct runner_client *client)
 
 static void start_kind(struct runner_client *client)
 {
-	struct machine *machine = client->server->machine;
+	const struct runner_host *host = &client->server->host;
 
 	switch (kind_of(client)) {
 	case RUNNER_CONTROL:
 		start_control(client);
 		break;
 	case RUNNER_IDM:
-		virtio_vsock_offer(machine->vsock, IDM_PORT, hand_over(client));
+		host->idm(host->user, hand_over(client));
 		break;
 	case RUNNER_CONSOLE:
-		console_hub_add(&machine->console, hand_over(client), true);
+		console_hub_add(host->console, hand_over(client), true);
 		break;
 	case RUNNER_VSOCK:
-		virtio_vsock_connect(machine->vsock, client->hello.port, hand_over(client));
+		host->connect(host->user, client->hello.port, hand_over(client));
 		break;
 	case RUNNER_SERVE:
-		virtio_vsock_serve(machine->vsock, client->hello.port, hand_over(client));
+		host->serve(host->user, client->hello.port, hand_over(client));
 		break;
 	default:
 		drop(client);
@@ -248,6 +246,7 @@ static int receive(struct runner_client *client)
 static void control_ready(struct loop_op *op, int res, uint32_t cqe_flags)
 {
 	struct runner_client *client = container_of(op, struct runner_client, op);
+	const struct runner_host *host = &client->server->host;
 	int r = res, len;
 
 	(void)cqe_flags;
@@ -269,8 +268,8 @@ static void control_ready(struct loop_op *op, int res, uint32_t cqe_flags)
 	}
 	client->received = 0;
 	client->busy = true;
-	control_request(client->server->machine, client->frame + FRAME_HEAD, (size_t)len,
-			client->fds, client->n_fds, control_answered, client);
+	host->control(host->user, client->frame + FRAME_HEAD, (size_t)len, client->fds,
+		      client->n_fds, control_answered, client);
 }
 
 static struct runner_client *free_client(struct runner_server *server)
@@ -315,7 +314,7 @@ static bool evict(struct runner_server *server)
 static void take_client(struct runner_server *server, struct runner_client *client, int fd_owned)
 {
 	_cleanup_(close_fdp) int fd = fd_owned;
-	struct loop *loop = server->machine->loop;
+	struct loop *loop = server->host.loop;
 	uint64_t now_ns = clock_now_ns();
 	int slot;
 
@@ -342,7 +341,7 @@ static void accept_ready(struct loop_op *op, int res, uint32_t cqe_flags);
  * the socket would be ready again at once. */
 static void wait_for_client(struct runner_server *server, uint64_t pause_ns)
 {
-	struct loop *loop = server->machine->loop;
+	struct loop *loop = server->host.loop;
 	int r;
 
 	server->accept_timer.op.done = accept_ready;
@@ -375,13 +374,13 @@ static void accept_ready(struct loop_op *op, int res, uint32_t cqe_flags)
 	wait_for_client(server, fd >= 0 || errno == EAGAIN ? 0 : ACCEPT_PAUSE_NS);
 }
 
-int runner_server_init(struct runner_server *server, struct machine *machine, int listen_fd)
+int runner_server_init(struct runner_server *server, const struct runner_host *host, int listen_fd)
 {
 	memset(server, 0, sizeof(*server));
-	server->machine = machine;
+	server->host = *host;
 	server->listen_fd = listen_fd;
 	io_set_nonblock(listen_fd, 1);
-	server->listen_slot = loop_slot_add(machine->loop, listen_fd);
+	server->listen_slot = loop_slot_add(host->loop, listen_fd);
 	if (server->listen_slot < 0)
 		return server->listen_slot;
 	wait_for_client(server, 0);
@@ -390,7 +389,7 @@ int runner_server_init(struct runner_server *server, struct machine *machine, in
 
 void runner_server_close(struct runner_server *server)
 {
-	if (!server->machine)
+	if (!server->host.loop)
 		return;
 	close_fdp(&server->listen_fd);
 	for (unsigned i = 0; i < RUNNER_CLIENTS_MAX; i++)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The disks and NICs of a ZoneSpec. */
-#include "vmm/spec_value.h"
+#include "runner/spec_value.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "vmm/spec_value.h"
+#include "runner/spec_value.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -14,7 +14,6 @@
 #include "base/uuid.h"
 #include "virtio/net.h"
 #include "virtio/rate_limit.h"
-#include "vmm/layout.h"
 
 #define SPEC_DISKS_MAX	    16
 #define SPEC_NICS_MAX	    8
@@ -28,6 +27,7 @@
 #define SPEC_VCPUS_MAX	    64
 #define SPEC_RATE_MAX	    (UINT64_C(1) << 40) /* a second, and bursts */
 #define SPEC_SIZE_MAX	    (64u * 1024)
+#define SPEC_CMDLINE_MAX    4096u /* with its NUL */
 
 #define SPEC_FDS_MAX (SPEC_DISKS_MAX + SPEC_NICS_MAX * VIRTIO_NET_PAIRS_MAX + 8)
 
@@ -60,7 +60,7 @@ struct zone_spec {
 	bool balloon;
 	unsigned vcpus;	    /* that it boots with */
 	unsigned max_vcpus; /* ≥ vcpus */
-	char cmdline[LAYOUT_CMDLINE_MAX];
+	char cmdline[SPEC_CMDLINE_MAX];
 	int kernel_fd, initrd_fd; /* initrd, socket, exit and console may be -1: none */
 	int socket_fd;		  /* listening */
 	int exit_fd;
