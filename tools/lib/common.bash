@@ -121,6 +121,49 @@ unpack_kernel() {
 	mv "$tmp" "$dir"
 }
 
+# debian_xen: prints a folder with hypervisor (an ELF that QEMU loads), version, usr/lib/xen-4.17/bin and usr/sbin, unpacked from
+# Debian's packages into the cache once, never installed.
+debian_xen() {
+	local package=xen-hypervisor-4.17-amd64 version dir lock
+	version=$(apt-cache show --no-all-versions "$package" 2>/dev/null | sed -n 's/^Version: //p')
+	if [ -z "$version" ]; then
+		as_root apt-get update -qq >&2
+		version=$(apt-cache show --no-all-versions "$package" 2>/dev/null | sed -n 's/^Version: //p')
+		[ -n "$version" ] || die "apt knows no $package; is this Debian 12?"
+	fi
+	dir=$(cache_dir)/xen-$version
+	exec {lock}>"$(cache_dir)/xen.lock"
+	flock "$lock"
+	[ -f "$dir/version" ] || unpack_xen "$version" "$dir"
+	exec {lock}>&-
+	printf '%s\n' "$dir"
+}
+
+# unpack_xen VERSION DIR: as unpack_kernel
+unpack_xen() {
+	local version=$1 dir=$2 tmp package
+	note "unpacking Debian's Xen $version into $dir"
+	tmp=$(mktemp -d "$dir.XXXXXX")
+	(
+		cd "$tmp"
+		for package in xen-hypervisor-4.17-amd64 xen-utils-4.17 xenstore-utils; do
+			fetch_package "$package"
+		done
+		for package in ./*.deb; do
+			dpkg -x "$package" .
+		done
+		gunzip -c boot/xen-4.17-amd64.gz >hypervisor
+		printf '%s\n' "$version" >version
+		rm -rf -- ./*.deb boot etc usr/share
+		chmod 0755 .
+	) >&2 || {
+		rm -rf "$tmp"
+		die "could not unpack Xen"
+	}
+	rm -rf "$dir"
+	mv "$tmp" "$dir"
+}
+
 # content_key FILE…: one hash over the files' bytes, for caches that must notice any change.
 content_key() {
 	cat -- "$@" | sha256sum | cut -c1-16

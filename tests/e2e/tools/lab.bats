@@ -18,6 +18,16 @@ lab() {
 	[[ ${lines[1]} == 1 ]]
 }
 
+@test "a Xen host: the command runs in dom0, xenstored answers, Xen can make PV and PVH domains" {
+	run --separate-stderr tools/lab run --kind xen --no-services --timeout 400 -- \
+		bash -c 'cat /proc/xen/capabilities; xenstore-read /local/domain/0/name; xl info | grep virt_caps; exit 7'
+	echo "$output $stderr"
+	[ "$status" -eq 7 ]
+	[[ ${lines[0]} == control_d ]]
+	[[ ${lines[1]} == Domain-0 ]]
+	[[ ${lines[2]} == *pv*hvm*hap* ]]
+}
+
 @test "a shared folder is writable, everything else stays as it was; not a byte of output is lost" {
 	local share=$BATS_TEST_TMPDIR/share before
 	mkdir "$share"
