@@ -9,12 +9,14 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <linux/capability.h>
 #include <linux/close_range.h>
+#include <linux/openat2.h>
 #include <linux/securebits.h>
 
 #include "base/cleanup.h"
@@ -115,18 +117,48 @@ static int make_empty_root(void)
  * descriptor. pivot_root(2) in the same place then stacks the old root on top of it ("."), from
  * where it is detached.
  */
-int isolate_root(void)
+int isolate_root_at(int root)
 {
-	_cleanup_(close_fdp) int root = make_empty_root();
-
-	if (root < 0)
-		return root;
 	/* In a user namespace of its own it is a slave already; not so for root without one. */
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 || fchdir(root) < 0 ||
 	    syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return -errno;
 	return 0;
+}
+
+int isolate_root(void)
+{
+	_cleanup_(close_fdp) int root = make_empty_root();
+
+	return root < 0 ? root : isolate_root_at(root);
+}
+
+/* #syscalls spawn: openat2 newfstatat(_, _, _, AT_EMPTY_PATH) mount_setattr close
+ *	open_tree(_, _, AT_EMPTY_PATH|AT_RECURSIVE|OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC) */
+int isolate_open_folder(const char *path, const struct stat *known, bool read_only)
+{
+	const struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+				     .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+					      MOUNT_ATTR_NOEXEC |
+					      (read_only ? MOUNT_ATTR_RDONLY : 0),
+				  .propagation = MS_PRIVATE};
+	_cleanup_(close_fdp) int folder =
+		(int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+	_cleanup_(close_fdp) int tree = -1;
+	struct stat st;
+
+	if (folder < 0 || fstat(folder, &st) < 0)
+		return -errno;
+	if (st.st_dev != known->st_dev || st.st_ino != known->st_ino)
+		return -ESTALE;
+	tree = open_tree(folder, "",
+			 AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (tree < 0 ||
+	    mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0)
+		return -errno;
+	return steal_fd(&tree);
 }
 
 int isolate_proc(void)
@@ -141,8 +173,8 @@ static const struct {
 	__rlimit_resource_t resource;
 	rlim_t value;
 } limits[] = {
-	{RLIMIT_CORE, 0}, /* a core would be the guest's memory in a file of the host's */
-	{RLIMIT_NOFILE, ISOLATE_FILES_MAX},
+	{RLIMIT_CORE, 0},   /* a core would be the guest's memory in a file of the host's */
+	{RLIMIT_NOFILE, 0}, /* what it is asked for */
 	/* Counted in this user namespace only. */
 	{RLIMIT_NPROC, ISOLATE_TASKS_MAX},
 	/* Since Linux 6.14 the rings of io_uring count, all of a user's together; no more of what
@@ -154,15 +186,17 @@ static const struct {
 	/* FSIZE would bound disks, AS and DATA the guest's memory: the cgroup does that. */
 };
 
-int isolate_limits(void)
+int isolate_limits(unsigned n_files)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(limits); i++) {
 		struct rlimit limit;
+		rlim_t value;
 
 		if (getrlimit(limits[i].resource, &limit) < 0)
 			return -errno;
-		if (limit.rlim_max > limits[i].value)
-			limit.rlim_max = limits[i].value;
+		value = limits[i].resource == RLIMIT_NOFILE ? n_files : limits[i].value;
+		if (limit.rlim_max > value)
+			limit.rlim_max = value;
 		limit.rlim_cur = limit.rlim_max;
 		if (setrlimit(limits[i].resource, &limit) < 0)
 			return -errno;

@@ -62,13 +62,26 @@ int isolate_names(void);
  * negative errno. */
 int isolate_root(void);
 
+/*
+ * A folder of the host's as the root of a process: opened by its path, on which no part may be a
+ * link, and be the same file as `known` says, which the parent looked at; then a mount of its own
+ * with what is mounted below it, without devices, set-user-id and programs, and maybe read-only.
+ * Before stage 3, where its owner may have no way to it. Returns the mount's descriptor, -ESTALE
+ * (it is another one now), or another negative errno.
+ */
+struct stat;
+int isolate_open_folder(const char *path, const struct stat *known, bool read_only);
+
+/* In place of isolate_root(): what isolate_open_folder() returned is all there is. */
+int isolate_root_at(int mount);
+
 /* For a program that has to keep the host's root: at least a /proc of its own pid namespace.
  * Returns 0 or a negative errno. */
 int isolate_proc(void);
 
-/* Resource limits that cannot be raised again; the reason of each is beside it. Returns 0 or a
- * negative errno. */
-int isolate_limits(void);
+/* Resource limits that cannot be raised again; the reason of each is beside it. n_files: open at
+ * once. Returns 0 or a negative errno. */
+int isolate_limits(unsigned n_files);
 
 /*
  * A core scheduling cookie of its own: no other zone's thread runs on the other half of a core

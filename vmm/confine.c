@@ -168,7 +168,7 @@ static int empty_root(const struct confine *confine)
 
 static int limit(const struct confine *confine)
 {
-	int r = isolate_limits();
+	int r = isolate_limits(ISOLATE_FILES_MAX);
 
 	(void)confine;
 	return r == 0 ? MIN(isolate_core(), 0) : r;

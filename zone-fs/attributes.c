@@ -37,7 +37,10 @@ static int check_owner(const struct fuse_setattr_in *in)
 	return 0;
 }
 
-/* #syscalls fs: fchmod(_, !06000) fchmodat(_, _, !06000) ftruncate utimensat fstatfs */
+/*
+ * #syscalls fs: fchmod(_, !06000) ftruncate utimensat fstatfs
+ * #syscalls fs.own: fchmodat(_, _, !06000)
+ */
 static int set_mode(const struct node *node, mode_t mode)
 {
 	const char *name;

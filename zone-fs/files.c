@@ -56,7 +56,8 @@ int fs_opendir(struct request *request)
 	return S_ISDIR(request->node->type) ? open_node(request) : -ENOTDIR;
 }
 
-/* #syscalls fs: pread64 pwrite64 fsync fdatasync fallocate lseek getdents64 */
+/* #syscalls fs: pread64 pwrite64 fsync fdatasync fallocate
+ *	lseek(_, _, SEEK_SET) lseek(_, _, SEEK_DATA) lseek(_, _, SEEK_HOLE) getdents64 */
 int fs_read(struct request *request)
 {
 	struct fuse_read_in in;

@@ -52,7 +52,10 @@ int fs_lookup(struct request *request)
 	return r < 0 ? r : answer_entry(request, name);
 }
 
-/* #syscalls fs: readlinkat symlinkat mkdirat(_, _, !06000) mknodat(_, _, !06000, 0) unlinkat */
+/*
+ * #syscalls fs: readlinkat symlinkat mknodat(_, _, !026000, 0) unlinkat
+ * #syscalls fs.own: mkdirat(_, _, !06000)
+ */
 int fs_readlink(struct request *request)
 {
 	int folder_fd, r;
@@ -198,7 +201,7 @@ int fs_link(struct request *request)
 		       : answer_entry(request, name);
 }
 
-/* #syscalls fs: openat(_, _, O_CREAT|O_NOFOLLOW|O_NONBLOCK|O_NOCTTY|O_CLOEXEC/0xFFEFEF7C, !06000)
+/* #syscalls fs.own: openat(_, _, O_CREAT|O_NOFOLLOW|O_NONBLOCK|O_NOCTTY|O_CLOEXEC/0xFFEFEF7C, !06000)
  */
 static int create(struct request *request, const char *name, const struct fuse_create_in *in)
 {

@@ -193,7 +193,7 @@ static int set_place(struct nodes *nodes, struct node *node, struct node *folder
 	return 0;
 }
 
-/* #syscalls fs: openat(_, _, O_PATH|O_NOFOLLOW|O_CLOEXEC) close */
+/* #syscalls fs.own: openat(_, _, O_PATH|O_NOFOLLOW|O_CLOEXEC) close */
 /* Gives a node its descriptor, which must be of the same file. Returns 0 or a negative errno. */
 static int open_path(struct nodes *nodes, struct node *node, int folder_fd, const char *name)
 {
@@ -297,7 +297,7 @@ int nodes_place(const struct node *node, int *folder_fd, const char **name)
  * What should be a file may just have become a pipe or a device: nobody is waited for, and devices
  * cannot be opened on such a mount.
  *
- * #syscalls fs: openat(_, _, O_DIRECTORY|O_CLOEXEC)
+ * #syscalls fs.own: openat(_, _, O_DIRECTORY|O_CLOEXEC)
  *	openat(_, _, O_NOFOLLOW|O_NONBLOCK|O_NOCTTY|O_CLOEXEC/0xFFEFEFFC)
  */
 int nodes_open(const struct node *node, int flags)

@@ -83,6 +83,11 @@ int cgroups_enter(struct cgroups *cgroups, const struct uuid *uuid, pid_t pid, s
 	return cgroups->driver->enter(cgroups, uuid, pid, err);
 }
 
+int cgroups_join(struct cgroups *cgroups, const struct uuid *uuid, pid_t pid, struct error *err)
+{
+	return cgroups->driver->join(cgroups, uuid, pid, err);
+}
+
 int cgroups_update(struct cgroups *cgroups, const struct uuid *uuid,
 		   const struct launch_limits *limits, struct error *err)
 {

@@ -60,6 +60,10 @@ int cgroups_make(struct cgroups *cgroups, const struct uuid *uuid,
 		 struct error *err);
 int cgroups_enter(struct cgroups *cgroups, const struct uuid *uuid, pid_t pid, struct error *err);
 
+/* Puts a further process into the group of a zone that runs. Returns 0 or a negative errno with
+ * text. */
+int cgroups_join(struct cgroups *cgroups, const struct uuid *uuid, pid_t pid, struct error *err);
+
 /* New limits for a group. Returns 0, -ENOENT, or another negative errno with text; then some may be
  * set: the caller may try again. */
 int cgroups_update(struct cgroups *cgroups, const struct uuid *uuid,

@@ -17,6 +17,7 @@ struct cgroup_driver {
 		    struct error *err);
 	int (*enter)(struct cgroups *cgroups, const struct uuid *uuid, pid_t pid,
 		     struct error *err);
+	int (*join)(struct cgroups *cgroups, const struct uuid *uuid, pid_t pid, struct error *err);
 	int (*update)(struct cgroups *cgroups, const struct uuid *uuid,
 		      const struct launch_limits *limits, struct error *err);
 	void (*path)(const struct cgroups *cgroups, const struct uuid *uuid, char *out,

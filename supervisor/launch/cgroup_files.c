@@ -42,6 +42,14 @@ int cgroup_file_write(int dir, const char *file, const char *text)
 	return io_write_full(fd, text, strlen(text));
 }
 
+int cgroup_file_add(int dir, pid_t pid)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", (int)pid);
+	return cgroup_file_write(dir, "cgroup.procs", text);
+}
+
 int cgroup_file_u64(int dir, const char *file, uint64_t *value)
 {
 	_cleanup_(freep) char *text = NULL;

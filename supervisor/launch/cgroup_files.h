@@ -29,6 +29,9 @@ void cgroup_zone_name(const struct uuid *uuid, char out[static CGROUP_NAME_SIZE]
 /* Writes a whole file of a group in one write(2). Returns 0 or a negative errno. */
 int cgroup_file_write(int dir, const char *file, const char *text);
 
+/* Puts a process into a v2 group. Returns 0 or a negative errno. */
+int cgroup_file_add(int dir, pid_t pid);
+
 /* The number that a file holds. Returns 0 or a negative errno; -EINVAL: it is no number. */
 int cgroup_file_u64(int dir, const char *file, uint64_t *value);
 

@@ -407,6 +407,7 @@ const struct cgroup_driver cgroup_legacy = {
 	.close = legacy_close,
 	.make = legacy_make,
 	.enter = legacy_enter,
+	.join = legacy_enter,
 	.update = legacy_update,
 	.path = legacy_path,
 	.kill = legacy_kill,

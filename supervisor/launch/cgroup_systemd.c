@@ -350,8 +350,7 @@ static int settle(const struct zone_units *units, pid_t pid)
 	own = openat(scope, OWN_GROUP, O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (own < 0)
 		return -errno;
-	snprintf(text, sizeof(text), "%d", (int)pid);
-	r = cgroup_file_write(own, "cgroup.procs", text);
+	r = cgroup_file_add(own, pid);
 	if (r == 0)
 		r = cgroup_file_write(scope, "cgroup.subtree_control", "+memory");
 	return r < 0 ? r : cgroup_file_write(own, "memory.oom.group", "1");
@@ -370,6 +369,22 @@ static int systemd_enter(struct cgroups *cgroups, const struct uuid *uuid, pid_t
 	if (r < 0)
 		return r;
 	r = settle(&units, pid);
+	return r < 0 ? error_set_errno(err, r, "the cgroup of %s", units.scope) : 0;
+}
+
+static int systemd_join(struct cgroups *cgroups, const struct uuid *uuid, pid_t pid,
+			struct error *err)
+{
+	struct zone_units units;
+	char text[256];
+	_cleanup_(close_fdp) int own = -1;
+	int r;
+
+	(void)cgroups;
+	name_units(uuid, &units);
+	snprintf(text, sizeof(text), TREE "/" SLICE "/%s/%s/" OWN_GROUP, units.slice, units.scope);
+	own = open(text, O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	r = own < 0 ? -errno : cgroup_file_add(own, pid);
 	return r < 0 ? error_set_errno(err, r, "the cgroup of %s", units.scope) : 0;
 }
 
@@ -454,6 +469,7 @@ const struct cgroup_driver cgroup_systemd = {
 	.close = systemd_close,
 	.make = systemd_make,
 	.enter = systemd_enter,
+	.join = systemd_join,
 	.update = systemd_update,
 	.path = systemd_path,
 	.kill = systemd_kill,

@@ -306,6 +306,15 @@ static int unified_enter(struct cgroups *cgroups, const struct uuid *uuid, pid_t
 	return cgroup_lib_attach(group, wanted, 1, pid, err);
 }
 
+static int unified_join(struct cgroups *cgroups, const struct uuid *uuid, pid_t pid,
+			struct error *err)
+{
+	_cleanup_(close_fdp) int group = open_group(unified(cgroups), uuid);
+	int r = group < 0 ? group : cgroup_file_add(group, pid);
+
+	return r < 0 ? error_set_errno(err, r, "the zone's cgroup") : 0;
+}
+
 static int unified_update(struct cgroups *cgroups, const struct uuid *uuid,
 			  const struct launch_limits *limits, struct error *err)
 {
@@ -358,6 +367,7 @@ const struct cgroup_driver cgroup_unified = {
 	.close = unified_close,
 	.make = unified_make,
 	.enter = unified_enter,
+	.join = unified_join,
 	.update = unified_update,
 	.path = unified_path,
 	.kill = unified_kill,

@@ -20,9 +20,10 @@
 
 #include "base/uuid.h"
 
-#define LAUNCH_VERSION	     2u
+#define LAUNCH_VERSION	     3u
 #define LAUNCH_SOCKET	     "/run/protect-launch/launch.sock"
 #define LAUNCH_TEXT_SIZE     256
+#define LAUNCH_PATH_SIZE     256
 #define LAUNCH_UID_BASE	     200000u
 #define LAUNCH_UID_COUNT     4096u
 #define LAUNCH_CPU_PERIOD_US 100000u
@@ -61,12 +62,23 @@ enum launch_op {
 			    last */
 	LAUNCH_UPDATE = 5, /* new limits of a running zone: all of struct launch_limits */
 	LAUNCH_STATUS = 6, /* reply: text, how zones are limited here, and what cannot be */
+	/*
+	 * Starts the server of a folder (zone-fs) for a running zone, in its cgroup. Reply: pid,
+	 * and one descriptor, a SOCK_STREAM connection to it: it ends with the last copy of that.
+	 * It runs as the folder's owner, or, where that is root or another zone, as the zone's uid.
+	 */
+	LAUNCH_SHARE = 7,
 };
 
 /* For each block device on which a file of the zone lies. 0 = no limit. */
 struct launch_io {
 	uint64_t read_bytes_per_s, write_bytes_per_s;
 	uint64_t read_ops_per_s, write_ops_per_s;
+};
+
+struct launch_share {
+	char path[LAUNCH_PATH_SIZE]; /* from the root, NUL-terminated */
+	uint32_t read_only;	     /* 0 or 1 */
 };
 
 struct launch_limits {
@@ -83,7 +95,8 @@ struct launch_request {
 	uint32_t op;
 	struct uuid uuid;
 	struct launch_limits limits; /* SPAWN, UPDATE */
-	uint32_t slot;		     /* SPAWN: runs as uid = gid = base + slot */
+	struct launch_share share;   /* SHARE */
+	uint32_t slot;		     /* SPAWN, SHARE: the zone's uid = gid = base + slot */
 	uint32_t n_fds;		     /* SPAWN: descriptors attached */
 	uint32_t signal;	     /* SIGNAL */
 	uint32_t index;		     /* LIST */

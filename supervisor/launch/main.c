@@ -26,6 +26,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/config.h"
 #include "base/denied.h"
 #include "base/io.h"
 #include "base/isolate.h"
@@ -55,6 +56,7 @@ struct options {
 	const char *socket, *cgroup_root, *cgroup_driver;
 	bool require_cgroup;
 	uid_t allow_uid;
+	const char *config_file;
 	struct runners_config config;
 };
 
@@ -76,6 +78,10 @@ static const struct option_entry option_table[] = {
 	 0, 0},
 	{"runner", OPTION_TEXT, AT(config.runner), "PATH",
 	 "the program that is one zone (/usr/local/bin/zone-vmm)", 0, 0},
+	{"folder-server", OPTION_TEXT, AT(config.folder_server), "PATH",
+	 "the program that serves a folder to a zone (/usr/local/bin/zone-fs)", 0, 0},
+	{"config", OPTION_TEXT, AT(config_file), "PATH",
+	 "which folders may be shared (" CONFIG_DEFAULT_PATH ")", 0, 0},
 	{"cgroup-root", OPTION_TEXT, AT(cgroup_root), "DIR",
 	 "cgroup directory of all zones (" CGROUP_ROOT ")", 0, 0},
 	{"cgroup-driver", OPTION_TEXT, AT(cgroup_driver), "NAME",
@@ -143,6 +149,17 @@ static int open_cgroups(const struct options *o, struct cgroups **cgroups)
 	}
 	log_warning("zones run without limits: %s", err.text);
 	return 0;
+}
+
+static int read_config(const struct options *o, struct folders *folders)
+{
+	struct error err = ERROR_NULL;
+	int r = folders_read(folders, o->config_file ? o->config_file : CONFIG_DEFAULT_PATH,
+			     o->config_file != NULL, &err);
+
+	if (r < 0)
+		log_error("err=\"%s\"", err.text);
+	return r;
 }
 
 static int open_signals(void)
@@ -338,18 +355,21 @@ int main(int argc, char **argv)
 			    .cgroup_root = CGROUP_ROOT,
 			    .cgroup_driver = "auto",
 			    .config = {.runner = "/usr/local/bin/zone-vmm",
+				       .folder_server = "/usr/local/bin/zone-fs",
 				       .kvm = "/dev/kvm",
 				       .change_ids = true,
 				       .uid_base = LAUNCH_UID_BASE,
 				       .uid_count = LAUNCH_UID_COUNT}};
 	static struct launch launch;
+	static struct folders folders;
 	uint64_t watchdog_ns;
 	int r;
 
 	log_open();
 	r = parse_options(argc, argv, &o);
-	if (r < 0 || raise_limits() < 0)
+	if (r < 0 || raise_limits() < 0 || read_config(&o, &folders) < 0)
 		return EXIT_FAILURE;
+	o.config.folders = &folders;
 	o.config.null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	r = o.config.null < 0 ? -errno : open_cgroups(&o, &o.config.cgroups);
 	if (r == 0)

@@ -271,6 +271,90 @@ static int op_spawn(struct runners *runners, const struct launch_request *reques
 	return 0;
 }
 
+static int join_group(void *user, pid_t pid, struct error *err)
+{
+	const struct group_of *group = user;
+
+	return cgroups_join(group->cgroups, group->uuid, pid, err);
+}
+
+/* Whose rights the server of a folder gets: its owner's; but never root's, and no other zone's. */
+static uint32_t id_for_folder(const struct runners_config *config, uint32_t owner, uint32_t zone_id)
+{
+	bool is_zone = owner >= config->uid_base && owner - config->uid_base < config->uid_count;
+
+	return owner == 0 || is_zone ? zone_id : owner;
+}
+
+static int start_server(const struct runners *runners, const struct launch_request *request,
+			const struct stat *st, int socket, struct error *err)
+{
+	const struct runners_config *config = &runners->config;
+	struct group_of group = {.cgroups = config->cgroups, .uuid = &request->uuid};
+	struct spawn_folder folder = {.path = request->share.path,
+				      .known = st,
+				      .read_only = request->share.read_only,
+				      .socket = socket};
+	struct spawn spawn = {.runner = config->folder_server,
+			      .folder = &folder,
+			      .null = config->null,
+			      .cgroup = -1,
+			      .enter = config->cgroups ? join_group : NULL,
+			      .user = &group,
+			      .uid = geteuid(),
+			      .gid = getegid()};
+	_cleanup_(close_fdp) int pidfd = -1;
+	pid_t pid;
+
+	if (config->change_ids) {
+		spawn.uid = id_for_folder(config, st->st_uid, config->uid_base + request->slot);
+		spawn.gid = id_for_folder(config, st->st_gid, config->uid_base + request->slot);
+	}
+	pid = spawn_runner(&spawn, &pidfd, err);
+	if (pid != -EACCES)
+		return pid;
+	*err = (struct error)ERROR_NULL;
+	return error_set(err, -EACCES,
+			 "uid %u, as which it would be served, may not enter '%.120s'; "
+			 "give it to a user that is not root",
+			 (unsigned)spawn.uid, request->share.path);
+}
+
+static int op_share(struct runners *runners, const struct launch_request *request,
+		    struct launch_reply *reply, int *connection, struct error *err)
+{
+	const struct runner_record *record = find(runners, &request->uuid);
+	_cleanup_(close_fdp) int folder = -1;
+	_cleanup_(close_fdp) int ours = -1;
+	_cleanup_(close_fdp) int theirs = -1;
+	char text[UUID_TEXT_SIZE];
+	struct stat st;
+	int ends[2], pid;
+
+	if (request->slot >= runners->config.uid_count)
+		return error_set(err, -EINVAL, "uid slot %u of %u", request->slot,
+				 runners->config.uid_count);
+	/* One that an earlier protect-launch started has a cgroup, if it lives. */
+	if (record ? record->ended || record->slot != request->slot : !runners->config.cgroups)
+		return error_set(err, -ESRCH, "no runner of this zone");
+	folder = folders_open(runners->config.folders, &request->share, &st, err);
+	if (folder < 0)
+		return folder;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return error_set_errno(err, -errno, "socketpair");
+	ours = ends[0];
+	theirs = ends[1];
+	pid = start_server(runners, request, &st, theirs, err);
+	if (pid < 0)
+		return pid;
+	reply->pid = pid;
+	*connection = steal_fd(&ours);
+	uuid_format(&request->uuid, text);
+	log_info("zone=%s server=%d folder=%s%s started", text, pid, request->share.path,
+		 request->share.read_only ? " read_only" : "");
+	return 0;
+}
+
 static int op_signal(struct runners *runners, const struct launch_request *request,
 		     struct error *err)
 {
@@ -373,6 +457,8 @@ static int dispatch(struct runners *runners, const struct launch_request *reques
 	switch (request->op) {
 	case LAUNCH_SPAWN:
 		return op_spawn(runners, request, fds, n_fds, reply, pidfd, err);
+	case LAUNCH_SHARE:
+		return op_share(runners, request, reply, pidfd, err);
 	case LAUNCH_SIGNAL:
 		return op_signal(runners, request, err);
 	case LAUNCH_REAP:
@@ -427,6 +513,9 @@ static void record_end(struct runners *runners, pid_t pid, int wait_status)
 			continue;
 		r->ended = true;
 		r->wait_status = wait_status;
+		/* The servers of its folders end by themselves, unless they were taken over. */
+		if (runners->config.cgroups)
+			cgroups_kill(runners->config.cgroups, &r->uuid);
 		uuid_format(&r->uuid, text);
 		log_info("zone=%s runner=%d wait_status=%#x ended", text, (int)pid,
 			 (unsigned)wait_status);

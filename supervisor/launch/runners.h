@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "supervisor/launch/cgroup.h"
+#include "supervisor/launch/folders.h"
 #include "supervisor/launch/launch.h"
 
 struct runner_record {
@@ -27,6 +28,8 @@ struct runner_record {
 
 struct runners_config {
 	const char *runner;
+	const char *folder_server;     /* the program zone-fs */
+	const struct folders *folders; /* borrowed; which folders zones may have */
 	const char *kvm;
 	struct cgroups *cgroups; /* borrowed; NULL = zones have no limits */
 	int null;

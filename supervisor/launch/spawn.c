@@ -34,6 +34,12 @@
 #define PROGRAM_FD   ISOLATE_FILES_MAX
 #define SEGMENTS_MAX 64u
 
+/* Descriptors of a folder's server; how many it may have: what it knows and has open
+ * (zone-fs/fs.h). */
+#define FOLDER_FD_SOCKET 3
+#define FOLDER_FD_ROOT	 4
+#define FOLDER_FILES_MAX 16384u
+
 #ifdef NDEBUG
 #define LOADER_ALLOWED false
 #else
@@ -43,6 +49,7 @@
 /* What the child works with. */
 struct child {
 	const struct spawn *spawn;
+	int folder; /* the mount that becomes the root of a folder's server */
 	int runner;
 	bool keep_root;
 	bool own_ids; /* others than the parent's */
@@ -59,6 +66,17 @@ static int wait_for_parent(struct child *child)
 	char go;
 
 	return io_read_full(child->parent, &go, 1) == 1 ? 0 : -EPIPE;
+}
+
+/* As long as it has the ids of protect-launch, which sees what was allowed. */
+static int open_folder(struct child *child)
+{
+	const struct spawn_folder *folder = child->spawn->folder;
+
+	if (!folder)
+		return 0;
+	child->folder = isolate_open_folder(folder->path, folder->known, folder->read_only);
+	return child->folder < 0 ? child->folder : 0;
 }
 
 /* #syscalls spawn: getgroups setsid umask read close dup2 close_range fcntl(_, F_DUPFD_CLOEXEC) */
@@ -86,6 +104,39 @@ static int park_program(int *fd)
 	return *fd < 0 ? -errno : 0;
 }
 
+/* Close-on-exec rather than closed: the way to the parent must outlive a failing exec. */
+static int close_from(int first)
+{
+	return syscall(SYS_close_range, (unsigned)first, ~0u, CLOSE_RANGE_CLOEXEC) < 0 ? -errno : 0;
+}
+
+/* Of a folder's server, which has no log: what it has to say its zone would have said. */
+static int arrange_for_folder(struct child *child)
+{
+	int null = child->spawn->null, socket = child->spawn->folder->socket, r;
+
+	r = park(&null);
+	if (r == 0)
+		r = park(&child->parent);
+	if (r == 0)
+		r = park(&child->runner);
+	if (r == 0)
+		r = park(&socket);
+	if (r == 0)
+		r = park(&child->folder);
+	if (r == 0)
+		r = park_program(&child->runner);
+	if (r < 0)
+		return r;
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (dup2(null, fd) < 0)
+			return -errno;
+	if (dup2(socket, FOLDER_FD_SOCKET) < 0 || dup2(child->folder, FOLDER_FD_ROOT) < 0)
+		return -errno;
+	child->folder = FOLDER_FD_ROOT;
+	return close_from(FOLDER_FD_ROOT + 1);
+}
+
 /* Puts every descriptor at its number. First all are copied upwards, so that no target is a source
  * still needed. */
 static int arrange_files(struct child *child)
@@ -94,6 +145,8 @@ static int arrange_files(struct child *child)
 	int fds[LAUNCH_FDS_MAX] = {-1}, kvm = spawn->kvm, null = spawn->null,
 	    target = LAUNCH_FD_SPEC, r;
 
+	if (spawn->folder)
+		return arrange_for_folder(child);
 	r = park(&kvm);
 	if (r == 0)
 		r = park(&null);
@@ -115,10 +168,7 @@ static int arrange_files(struct child *child)
 	for (unsigned i = 0; i < spawn->n_fds; i++)
 		if (i != LAUNCH_PLACE_LOG && dup2(fds[i], target++) < 0)
 			return -errno;
-	/* Close-on-exec rather than closed: the way to the parent must outlive a failing exec. */
-	if (syscall(SYS_close_range, (unsigned)target, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
-		return -errno;
-	return 0;
+	return close_from(target);
 }
 
 static int name(struct child *child)
@@ -129,14 +179,15 @@ static int name(struct child *child)
 
 static int empty_root(struct child *child)
 {
-	return child->keep_root ? isolate_proc() : isolate_root();
+	if (child->keep_root)
+		return isolate_proc();
+	return child->spawn->folder ? isolate_root_at(child->folder) : isolate_root();
 }
 
 static int limit(struct child *child)
 {
-	int r = isolate_limits();
+	int r = isolate_limits(child->spawn->folder ? FOLDER_FILES_MAX : ISOLATE_FILES_MAX);
 
-	(void)child;
 	return r == 0 ? MIN(isolate_core(), 0) : r;
 }
 
@@ -167,11 +218,17 @@ static int execute(struct child *child)
 {
 	char name[] = "zone-vmm", kvm_option[] = "--kvm-fd", kvm[] = "3",
 	     spec_option[] = "--spec-fd", spec[] = "4";
+	char server[] = "zone-fs", socket[] = "3", root[] = "4", read_only[] = "--read-only";
 	char *argv[] = {name, kvm_option, kvm, spec_option, spec, NULL};
+	char *server_argv[] = {server, socket, root, NULL, NULL};
 	char *environment[] = {NULL};
+	const struct spawn_folder *folder = child->spawn->folder;
 
+	if (folder && folder->read_only)
+		server_argv[3] = read_only;
 	reset_signals();
-	syscall(SYS_execveat, child->runner, "", argv, environment, AT_EMPTY_PATH);
+	syscall(SYS_execveat, child->runner, "", folder ? server_argv : argv, environment,
+		AT_EMPTY_PATH);
 	return -errno;
 }
 
@@ -180,6 +237,7 @@ static const struct {
 	const char *failed;
 } steps[] = {
 	{wait_for_parent, "the runner's process was left alone"},
+	{open_folder, "the folder cannot be taken as a root"},
 	{become, "the runner's uid, gid and groups cannot be set"},
 	{arrange_files, "descriptors of the runner cannot be arranged"},
 	{name, "the runner's cgroup namespace and host name cannot be made"},
@@ -302,11 +360,11 @@ pid_t spawn_runner(const struct spawn *spawn, int *pidfd, struct error *err)
 	_cleanup_(close_fdp) int theirs = -1;
 	_cleanup_(close_fdp) int runner = -1;
 	_cleanup_(close_fdp) int child_fd = -1;
-	struct child child = {.spawn = spawn, .own_ids = spawn->uid != geteuid()};
+	struct child child = {.spawn = spawn, .own_ids = spawn->uid != geteuid(), .folder = -1};
 	int ends[2], r;
 	pid_t pid;
 
-	if (spawn->n_fds < LAUNCH_PLACE_FILES || spawn->n_fds > LAUNCH_FDS_MAX)
+	if (!spawn->folder && (spawn->n_fds < LAUNCH_PLACE_FILES || spawn->n_fds > LAUNCH_FDS_MAX))
 		return error_set(err, -EINVAL, "%u descriptors for a runner", spawn->n_fds);
 	runner = open_runner(spawn->runner, &child.keep_root, err);
 	if (runner < 0)

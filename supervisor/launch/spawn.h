@@ -1,22 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Starts one runner in the sandbox of base/isolate.h: the child is born into namespaces of its own,
- * waits until the parent has mapped its ids and put it into its cgroup, gives up everything it has
- * but the descriptors it was given, and executes the runner by a descriptor, for it sees no file
- * any more. Whatever fails in the child, the exec included, is told to the parent, so that
- * "spawned" means that the runner's own code runs.
+ * Starts one runner, or the server of a folder that it has, in the sandbox of base/isolate.h: the
+ * child is born into namespaces of its own, waits until the parent has mapped its ids and put it
+ * into its cgroup, gives up everything it has but the descriptors it was given, and executes the
+ * runner by a descriptor, for it sees no file any more. Whatever fails in the child, the exec
+ * included, is told to the parent, so that "spawned" means that the runner's own code runs.
  *
  * A runner that needs a loader (PT_INTERP) cannot start in an empty root. Debug builds let it keep
  * the host's and say so in the log; all others refuse it.
  */
 #pragma once
 
+#include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "base/error.h"
 
+/* A server of a folder (zone-fs) rather than a runner: the folder is its root. */
+struct spawn_folder {
+	const char *path;
+	const struct stat *known; /* what the path has to lead to */
+	bool read_only;
+	int socket; /* its end of the connection */
+};
+
 struct spawn {
-	const char *runner;
+	const char *runner; /* the program */
+	const struct spawn_folder
+		*folder; /* NULL: a runner; else kvm, fds and n_fds are not used */
 	int kvm;
 	int null;	/* /dev/null */
 	const int *fds; /* in the order of enum launch_place */

@@ -179,7 +179,7 @@ static int enter(const struct run *run)
 	if (r == 0)
 		r = isolate_root();
 	if (r == 0)
-		r = isolate_limits();
+		r = isolate_limits(ISOLATE_FILES_MAX);
 	if (r == 0)
 		r = isolate_drop(0);
 	if (r == 0)

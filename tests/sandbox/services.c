@@ -19,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -110,7 +111,7 @@ static const struct attempt denied[] = {
 	{"open_tree", ALL, SYS_open_tree, {AT_FDCWD, TEXT("/nowhere"), 0}},
 	{"fsopen", ALL & ~LAUNCH, SYS_fsopen, {TEXT("none"), 0}},
 	{"chroot", ALL, SYS_chroot, {TEXT("/nowhere")}},
-	{"mknod", ALL, SYS_mknodat, {AT_FDCWD, TEXT("/nowhere/x"), 0, 0}},
+	{"mknod", ALL, SYS_mknodat, {AT_FDCWD, TEXT("/nowhere/x"), S_IFBLK, 0}},
 	{"symlink", ALL, SYS_symlink, {TEXT("x"), TEXT("/nowhere/x")}},
 	{"link", ALL, SYS_link, {TEXT("/nowhere"), TEXT("/nowhere/x")}},
 	{"setxattr", ALL, SYS_setxattr, {TEXT("/nowhere"), TEXT("user.x"), 0, 0, 0}},

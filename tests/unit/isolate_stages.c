@@ -68,7 +68,7 @@ static int all_stages(void)
 	REQUIRE(enter() == 0);
 	REQUIRE(isolate_names() == 0);
 	REQUIRE(isolate_root() == 0);
-	REQUIRE(isolate_limits() == 0);
+	REQUIRE(isolate_limits(ISOLATE_FILES_MAX) == 0);
 	REQUIRE(isolate_core() >= 0);
 	REQUIRE(isolate_drop(0) == 0);
 	REQUIRE(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1);
