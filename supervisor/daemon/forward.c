@@ -16,6 +16,8 @@ struct forward {
 	struct forward *next;
 	struct daemon *daemon;
 	struct ticket ticket;
+	const struct zone *zone; /* only to be compared */
+	uid_t uid;
 	struct idm *agent; /* while it is asked: its answer comes before its end */
 	uint64_t call;
 	struct splice splice;
@@ -87,7 +89,29 @@ static int call_agent(struct forward *forward, struct zone *zone, uint32_t port)
 	return r;
 }
 
-static struct forward *forward_new(struct daemon *d, struct ticket ticket)
+static int check_room(const struct daemon *d, const struct zone *zone, uid_t uid, struct error *err)
+{
+	unsigned of_zone = 0, of_user = 0;
+
+	for (const struct forward *forward = d->forwards; forward; forward = forward->next) {
+		of_zone += forward->zone == zone;
+		of_user += forward->uid == uid;
+	}
+	if (d->n_forwards >= FORWARDS_MAX)
+		return error_set(err, -EAGAIN, "%u connections are forwarded already; end one",
+				 FORWARDS_MAX);
+	if (of_zone >= FORWARDS_ZONE_MAX)
+		return error_set(err, -EAGAIN,
+				 "%u connections are forwarded to zone '%s' already; end one",
+				 FORWARDS_ZONE_MAX, zone->row.name);
+	if (uid && of_user >= FORWARDS_USER_MAX)
+		return error_set(err, -EAGAIN, "you have %u connections forwarded already; end one",
+				 FORWARDS_USER_MAX);
+	return 0;
+}
+
+static struct forward *forward_new(struct daemon *d, struct ticket ticket, const struct zone *zone,
+				   uid_t uid)
 {
 	struct forward *forward = calloc(1, sizeof(*forward));
 
@@ -95,6 +119,8 @@ static struct forward *forward_new(struct daemon *d, struct ticket ticket)
 		return NULL;
 	forward->daemon = d;
 	forward->ticket = ticket;
+	forward->zone = zone;
+	forward->uid = uid;
 	splice_init(&forward->splice, forward);
 	forward->next = d->forwards;
 	d->forwards = forward;
@@ -106,19 +132,19 @@ void forward_start(struct daemon *d, struct ticket ticket, const Protect__Contro
 {
 	struct error err = ERROR_NULL;
 	struct zone *zone = zone_find_ready(d, request->ref, &err);
+	uid_t uid = server_client_uid(d, ticket.client);
 	struct forward *forward;
 	int r;
 
 	if (zone && (request->port < 1 || request->port > UINT16_MAX))
 		error_set(&err, -EINVAL, "a port is 1 to 65535, not %u", request->port);
-	else if (zone && d->n_forwards >= FORWARDS_MAX)
-		error_set(&err, -EAGAIN, "%u connections are forwarded already; end one",
-			  FORWARDS_MAX);
+	else if (zone)
+		check_room(d, zone, uid, &err);
 	if (err.code) {
 		server_fail_error(d, ticket, &err);
 		return;
 	}
-	forward = forward_new(d, ticket);
+	forward = forward_new(d, ticket, zone, uid);
 	if (!forward) {
 		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
 		return;

@@ -9,7 +9,9 @@
 #include "proto/control.pb-c.h"
 #include "supervisor/daemon/daemon.h"
 
-#define FORWARDS_MAX 512u
+#define FORWARDS_MAX	  512u
+#define FORWARDS_ZONE_MAX 64u  /* to one zone, as its agent takes */
+#define FORWARDS_USER_MAX 256u /* of one user but root: nor does one of these */
 
 /* The request METHOD_ZONE_FORWARD. Answers the ticket, now or later. */
 void forward_start(struct daemon *d, struct ticket ticket,

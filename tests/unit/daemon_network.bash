@@ -265,6 +265,18 @@ address, port = sys.argv[1].rsplit(":", 1)
 peer = socket.create_connection((address, int(port)))
 peer.sendall(b"x" * 100000)' "$place"
 	digest_through "$place" 1000 || fail 'nothing came through any more'
+	# One zone has its share of all that can be forwarded, however many ask for it.
+	"$bin/protect" zone forward fwd 0:$port >"$work/second" 2>"$work/second.log" &
+	lookers+=($!)
+	wait_until test -s "$work/second"
+	python3 -c '
+import socket, sys, time
+places = [a.rsplit(":", 1) for a in sys.argv[1:]]
+peers = [socket.create_connection((a, int(p))) for a, p in places for _ in range(40)]
+time.sleep(1000)' "$place" "$(cat "$work/second")" &
+	lookers+=($!)
+	wait_until grep -qh "64 connections are forwarded to zone 'fwd' already; end one" "$work/forward.log" "$work/second.log"
+	kill "${lookers[-1]}" "${lookers[-2]}"
 	kill $forwarder
 	wait $forwarder || true
 	"$bin/protect" zone forward fwd 0:1 >"$work/place" 2>"$work/forward.log" &
