@@ -8,6 +8,7 @@
 
 #include "base/config.h"
 #include "base/util.h"
+#include "base/volume_target.h"
 #include "supervisor/storage/reference.h"
 
 #define DEFAULT_IMAGE_GIB 20
@@ -151,6 +152,18 @@ static int set_insecure(void *values, const char *value, struct error *err)
 	return copy(settings->insecure[settings->n_insecure++], SETTINGS_HOST_MAX, value, err);
 }
 
+/* As it will be asked for: a link that is named here may lead elsewhere tomorrow. */
+static int add_device(void *values, const char *value, struct error *err)
+{
+	struct settings *settings = values;
+
+	if (settings->n_devices == SETTINGS_LIST_MAX)
+		return error_set(err, -EINVAL, "more than %d of them", SETTINGS_LIST_MAX);
+	if (strncmp(value, "/dev/", 5) != 0 || !volume_target_is_path(value) || strchr(value, ' '))
+		return error_set(err, -EINVAL, "not a path below /dev");
+	return copy(settings->devices[settings->n_devices++], SETTINGS_DEVICE_SIZE, value, err);
+}
+
 int settings_read(struct settings *settings, const char *path, bool required, struct error *err)
 {
 	static const struct config_key keys[] = {
@@ -164,6 +177,7 @@ int settings_read(struct settings *settings, const char *path, bool required, st
 		{"mirror", set_mirror, true},
 		{"token-server", set_token_server, true},
 		{"insecure-registry", set_insecure, true},
+		{"block-device", add_device, true},
 	};
 
 	*settings = (struct settings){.max_image_bytes = DEFAULT_IMAGE_GIB * GIB,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What the operator decides about images: section [storage] of the configuration file. Read once,
- * before there are threads, and then constant.
+ * What the operator decides about images and volumes: section [storage] of the configuration file.
+ * Read once, before there are threads, and then constant.
  */
 #pragma once
 
@@ -10,11 +10,12 @@
 
 #include "base/error.h"
 
-#define SETTINGS_LIST_MAX 16
-#define SETTINGS_HOST_MAX 256
-#define SETTINGS_TEXT_MAX 1024
-#define SETTINGS_PARALLEL 4u
-#define SETTINGS_STALL_S  60u
+#define SETTINGS_LIST_MAX    16
+#define SETTINGS_HOST_MAX    256
+#define SETTINGS_TEXT_MAX    1024
+#define SETTINGS_PARALLEL    4u
+#define SETTINGS_DEVICE_SIZE 64 /* of a path, with its NUL: the name of a volume */
+#define SETTINGS_STALL_S     60u
 
 /* REGISTRY and what belongs to it: a mirror's URL or a token server's host. */
 struct settings_pair {
@@ -29,7 +30,8 @@ struct settings {
 	char ca_bundle[SETTINGS_TEXT_MAX], proxy[SETTINGS_TEXT_MAX], no_proxy[SETTINGS_TEXT_MAX];
 	struct settings_pair mirrors[SETTINGS_LIST_MAX], token_servers[SETTINGS_LIST_MAX];
 	char insecure[SETTINGS_LIST_MAX][SETTINGS_HOST_MAX];
-	unsigned n_mirrors, n_token_servers, n_insecure;
+	char devices[SETTINGS_LIST_MAX][SETTINGS_DEVICE_SIZE]; /* that may be volumes */
+	unsigned n_mirrors, n_token_servers, n_insecure, n_devices;
 };
 
 /* Fills *settings with the defaults, then with what path says (may be absent unless required).

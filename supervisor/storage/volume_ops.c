@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "supervisor/storage/device.h"
 #include "supervisor/storage/volume.h"
 
 /* A list goes into one packet. What a volume takes: its name, and 48 bytes of numbers, tags and
@@ -103,7 +104,9 @@ int volume_ops_open(struct storage *storage, const Protect__Storage__VolumeOpen 
 		    Protect__Storage__Reply *reply, struct error *err)
 {
 	struct volume volume;
-	int fd = volume_open(storage->store, open->name, open->read_only, &volume, err);
+	int fd = device_is_path(open->name)
+			 ? device_open(storage->settings, open->name, open->read_only, &volume, err)
+			 : volume_open(storage->store, open->name, open->read_only, &volume, err);
 	int r = fd < 0 ? fd : answer(reply, &volume, err);
 
 	if (r < 0 && fd >= 0)
