@@ -19,6 +19,7 @@
 #include "zone-guest/exec.h"
 #include "zone-guest/forward.h"
 #include "zone-guest/metrics.h"
+#include "zone-guest/volume_jobs.h"
 #include "zone-guest/workload.h"
 
 #define METHOD(name) PROTECT__AGENT__METHOD__METHOD_##name
@@ -260,6 +261,16 @@ static void on_forward(struct zone *zone, uint64_t id, const void *data)
 	idm_stream_refuse(agent_session(zone), message->stream, -ECANCELED);
 }
 
+static void on_volume_attach(struct zone *zone, uint64_t id, const void *message)
+{
+	volume_jobs_attach(zone, id, message);
+}
+
+static void on_volume_detach(struct zone *zone, uint64_t id, const void *message)
+{
+	volume_jobs_detach(zone, id, message);
+}
+
 static void on_link(struct zone *zone, uint64_t id, const void *data)
 {
 	const Protect__Agent__Link *message = data;
@@ -292,6 +303,8 @@ static const struct method {
 	[METHOD(SET_TIME)] = {&protect__agent__set_time__descriptor, on_set_time},
 	[METHOD(FORWARD)] = {&protect__agent__forward__descriptor, on_forward},
 	[METHOD(LINK)] = {&protect__agent__link__descriptor, on_link},
+	[METHOD(VOLUME_ATTACH)] = {&protect__agent__volume_attach__descriptor, on_volume_attach},
+	[METHOD(VOLUME_DETACH)] = {&protect__agent__volume_detach__descriptor, on_volume_detach},
 	[METHOD(WORKLOAD_START)] = {&protect__agent__workload_start__descriptor, on_start},
 };
 

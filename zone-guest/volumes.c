@@ -21,11 +21,12 @@
 	_IOW('f', 16, uint64_t) /* fs/ext4/ext4.h; not in the UAPI of Linux 6.1 */
 #define ROOT_ONLY 0660
 
-static int read_one(const Protect__Agent__Volume *message, struct volume *out, struct error *err)
+int volume_read(const Protect__Agent__Volume *message, struct volume *out, struct error *err)
 {
 	size_t len = strlen(message->serial);
 
-	*out = (struct volume){.read_only = message->read_only, .raw = message->raw};
+	*out = (struct volume){
+		.read_only = message->read_only, .raw = message->raw, .shared = message->shared};
 	snprintf(out->name, sizeof(out->name), "%s", message->name);
 	if (len == 0 || len > DISK_SERIAL_MAX)
 		return error_set(err, -EINVAL, "a disk's serial has 1 to %u characters",
@@ -44,14 +45,14 @@ static int by_target(const void *a, const void *b)
 	return strcmp(one->target, other->target);
 }
 
-int volumes_read(const Protect__Agent__WorkloadLaunch *message, struct volumes *out,
+int volumes_read(Protect__Agent__Volume *const *messages, size_t n, struct volumes *out,
 		 struct error *err)
 {
 	out->n = 0;
-	if (message->n_volumes > VOLUMES_MAX)
+	if (n > VOLUMES_MAX)
 		return error_set(err, -EINVAL, "a workload has at most %u volumes", VOLUMES_MAX);
-	for (size_t i = 0; i < message->n_volumes; i++)
-		if (read_one(message->volumes[i], &out->items[out->n++], err) < 0)
+	for (size_t i = 0; i < n; i++)
+		if (volume_read(messages[i], &out->items[out->n++], err) < 0)
 			return -EINVAL;
 	qsort(out->items, out->n, sizeof(out->items[0]), by_target);
 	for (unsigned i = 1; i < out->n; i++)
@@ -61,13 +62,51 @@ int volumes_read(const Protect__Agent__WorkloadLaunch *message, struct volumes *
 	return 0;
 }
 
-int volumes_find(struct volumes *volumes, int (*find_disk)(const char *, char *, size_t),
-		 const char **missing)
+struct volume *volumes_at(struct volumes *volumes, const char *target)
+{
+	for (unsigned i = 0; i < volumes->n; i++)
+		if (strcmp(volumes->items[i].target, target) == 0)
+			return &volumes->items[i];
+	return NULL;
+}
+
+void volumes_add(struct volumes *volumes, const struct volume *volume)
+{
+	volumes->items[volumes->n++] = *volume;
+	qsort(volumes->items, volumes->n, sizeof(volumes->items[0]), by_target);
+}
+
+void volumes_remove(struct volumes *volumes, const char *target)
+{
+	struct volume *volume = volumes_at(volumes, target);
+
+	if (!volume)
+		return;
+	volumes->n--;
+	memmove(volume, volume + 1,
+		(size_t)(&volumes->items[volumes->n] - volume) * sizeof(*volume));
+}
+
+/* Where the zone has what a workload shares. */
+static int find_source(struct volume *volume, const struct volumes *zones)
+{
+	for (unsigned i = 0; i < zones->n; i++)
+		if (strcmp(zones->items[i].serial, volume->serial) == 0) {
+			memcpy(volume->source, zones->items[i].target, sizeof(volume->source));
+			return 0;
+		}
+	return -ENOENT;
+}
+
+int volumes_find(struct volumes *volumes, const struct volumes *zones,
+		 int (*find_disk)(const char *, char *, size_t), const char **missing)
 {
 	for (unsigned i = 0; i < volumes->n; i++) {
 		struct volume *volume = &volumes->items[i];
 		int r = find_disk(volume->serial, volume->disk, sizeof(volume->disk));
 
+		if (r == 0 && volume->shared)
+			r = find_source(volume, zones);
 		if (r < 0) {
 			*missing = volume->serial;
 			return r;
@@ -129,6 +168,19 @@ static int mount_ext4(const struct volume *volume)
 	return mount < 0 ? -errno : mount;
 }
 
+/* What the zone has, once more. */
+static int clone_mount(const struct volume *volume)
+{
+	struct mount_attr attributes = {.attr_set = volume->read_only ? MOUNT_ATTR_RDONLY : 0};
+	_cleanup_(close_fdp) int mount =
+		open_tree(AT_FDCWD, volume->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (mount < 0 ||
+	    mount_setattr(mount, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0)
+		return -errno;
+	return steal_fd(&mount);
+}
+
 /* As large as its disk. What was as large already stays as it is. */
 static int grow(const struct volume *volume, int mount)
 {
@@ -153,10 +205,10 @@ int volumes_mount(const struct volumes *volumes, int fds[static VOLUMES_MAX], st
 		if (volume->raw)
 			fds[i] = open(volume->disk, O_PATH | O_CLOEXEC);
 		else
-			fds[i] = mount_ext4(volume);
+			fds[i] = volume->shared ? clone_mount(volume) : mount_ext4(volume);
 		if (fds[i] < 0)
 			return say_why(volume, volume->raw ? -errno : fds[i], err);
-		if (!volume->raw && !volume->read_only)
+		if (!volume->raw && !volume->read_only && !volume->shared)
 			r = grow(volume, fds[i]);
 		if (r < 0)
 			log_warning(

@@ -26,8 +26,9 @@ struct volume {
 	char name[VOLUME_NAME_MAX + 1]; /* for people */
 	char serial[DISK_SERIAL_MAX + 1];
 	char target[VOLUME_TARGET_MAX + 1];
-	char disk[64]; /* path of its block device, once found */
-	bool read_only, raw;
+	char disk[64];			    /* path of its block device, once found */
+	char source[VOLUME_TARGET_MAX + 1]; /* of a shared one: where the zone has it, once found */
+	bool read_only, raw, shared;
 };
 
 struct volumes {
@@ -35,14 +36,22 @@ struct volumes {
 	unsigned n;
 };
 
-/* Copies and checks what a launch says. Returns 0 or -EINVAL with *err set. */
-int volumes_read(const Protect__Agent__WorkloadLaunch *message, struct volumes *out,
+/* Copies and checks what a request says of one, or of all. Return 0 or -EINVAL with *err set. */
+int volume_read(const Protect__Agent__Volume *message, struct volume *out, struct error *err);
+int volumes_read(Protect__Agent__Volume *const *messages, size_t n, struct volumes *out,
 		 struct error *err);
 
-/* Finds the disks by find_disk (as disk_find()). Returns 0, or what that returned with *missing set
- * to the serial. */
-int volumes_find(struct volumes *volumes, int (*find_disk)(const char *, char *, size_t),
-		 const char **missing);
+/* The one at a place; NULL if there is none. */
+struct volume *volumes_at(struct volumes *volumes, const char *target);
+
+/* Adds one that fits, in its order, and takes one out. */
+void volumes_add(struct volumes *volumes, const struct volume *volume);
+void volumes_remove(struct volumes *volumes, const char *target);
+
+/* Finds the disks by find_disk (as disk_find()), and those that are shared among zones, the zone's
+ * own. Returns 0, or what find_disk returned with *missing set to the serial. */
+int volumes_find(struct volumes *volumes, const struct volumes *zones,
+		 int (*find_disk)(const char *, char *, size_t), const char **missing);
 
 /*
  * The child's part. First, where the zone's /dev is still there: fds gets a mount or a device for

@@ -272,7 +272,7 @@ static void try_launch(struct workload *workload)
 	int r = zone->find_disk(workload->serial, disk, sizeof(disk));
 
 	if (r == 0)
-		r = volumes_find(&workload->volumes, zone->find_disk, &missing);
+		r = volumes_find(&workload->volumes, &zone->volumes, zone->find_disk, &missing);
 	if (r == -ENODEV && now < workload->disk_deadline_ns) {
 		reactor_timer_start(&zone->reactor, &workload->timer, now + LOOK_AGAIN_NS);
 		return;
@@ -383,7 +383,7 @@ static int make(struct zone *zone, const Protect__Agent__WorkloadLaunch *message
 	if (r == 0)
 		r = settings_new(message->settings, &workload->settings, err);
 	if (r == 0)
-		r = volumes_read(message, &workload->volumes, err);
+		r = volumes_read(message->volumes, message->n_volumes, &workload->volumes, err);
 	if (r == 0 && process_init(&workload->process, &zone->reactor, on_started, on_ended) < 0) {
 		r = error_set_errno(err, -ENOMEM, "workload");
 	}
@@ -433,11 +433,18 @@ void workload_start(struct workload *workload, uint64_t id,
 		    const Protect__Agent__WorkloadStart *message)
 {
 	struct zone *zone = workload->zone;
+	struct error err = ERROR_NULL;
+	struct volumes volumes;
 
 	if (workload->state != WORKLOAD_EXITED || workload->removing) {
 		agent_reply_error(zone, id, -EBUSY, "the workload runs, or is being removed");
 		return;
 	}
+	if (volumes_read(message->volumes, message->n_volumes, &volumes, &err) < 0) {
+		agent_reply_error(zone, id, err.code, err.text);
+		return;
+	}
+	workload->volumes = volumes;
 	process_deinit(&workload->process);
 	if (process_init(&workload->process, &zone->reactor, on_started, on_ended) < 0) {
 		agent_reply_error(zone, id, -ENOMEM, "workload");

@@ -11,6 +11,7 @@
 #include "zone-guest/agent.h"
 #include "zone-guest/disk.h"
 #include "zone-guest/exec.h"
+#include "zone-guest/volume_jobs.h"
 #include "zone-guest/workload.h"
 
 #define PATH_MAX_BYTES 4096u
@@ -32,6 +33,7 @@ void zone_deinit(struct zone *zone)
 	for (unsigned i = 0; i < ZONE_WORKLOADS_MAX; i++)
 		if (zone->workloads[i])
 			workload_free(zone->workloads[i]);
+	volume_jobs_free(zone);
 	strings_deinit(&zone->env);
 	reactor_deinit(&zone->reactor);
 }
@@ -75,6 +77,7 @@ void zone_session_lost(struct zone *zone)
 	for (unsigned i = 0; i < ZONE_EXECS_MAX; i++)
 		if (zone->execs[i])
 			exec_session_lost(zone->execs[i]);
+	volume_jobs_session_lost(zone);
 }
 
 void zone_kill_all(struct zone *zone)

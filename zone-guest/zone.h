@@ -28,6 +28,7 @@
 
 struct workload;
 struct exec;
+struct volume_job;
 struct agent;
 
 struct zone {
@@ -36,6 +37,8 @@ struct zone {
 	struct workload *workloads[ZONE_WORKLOADS_MAX];
 	struct exec *execs[ZONE_EXECS_MAX];
 	unsigned n_forwards;
+	struct volumes volumes; /* the zone's own */
+	struct volume_job *volume_jobs;
 	struct strings env; /* for everything that runs in the zone */
 	char hostname[ZONE_HOSTNAME_MAX + 1];
 	char resolv[ZONE_TEXT_MAX]; /* text of /etc/resolv.conf */

@@ -9,7 +9,7 @@
 #include "protect/cli/network_option.h"
 #include "protect/cli/settings.h"
 
-#define ZONE_LAUNCH_N_OPTIONS	  (14 + LIMIT_N_OPTIONS + NETWORK_N_OPTIONS)
+#define ZONE_LAUNCH_N_OPTIONS	  (15 + LIMIT_N_OPTIONS + NETWORK_N_OPTIONS)
 #define WORKLOAD_LAUNCH_N_OPTIONS (15 + SETTINGS_N_OPTIONS)
 #define ZONE_MEMORY_MAX_MIB	  (16u << 20) /* the daemon knows better */
 #define ZONE_CPUS_MAX		  65535u
@@ -22,7 +22,7 @@ struct zone_launch_values {
 	uint64_t max_cpus, target_cpus;
 	struct limit_values limits;
 	struct network_values network;
-	struct arg_list env, sysctls, modules, kernel_options;
+	struct arg_list env, sysctls, modules, kernel_options, volumes;
 	bool wait;
 };
 
@@ -63,6 +63,7 @@ extern const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS
 	"  protect zone launch -n b --max-memory 2048 --target-memory 512 -C 4 -c 2\n"             \
 	"  protect zone launch --kernel oci:./build/zone-kernel:default\n"                         \
 	"  protect zone launch --kernel-variant zone\n"                                            \
+	"  protect zone launch -n db -v data:/srv/data\n"                                          \
 	"  protect zone launch -n web -p 8080:80 -p 127.0.0.1:5353:53/udp\n"                       \
 	"  protect zone launch --module nbd --module 'dummy numdummies=2' "                        \
 	"--sysctl vm.swappiness=10\n"                                                              \
@@ -102,5 +103,6 @@ extern const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS
 	"bash\n\n"                                                                                 \
 	"A volume ('protect volume create') has one workload that writes to it, or any number "    \
 	"with ':ro'.\n"                                                                            \
+	"One that the zone has itself all its workloads may share.\n"                              \
 	"It is mounted without devices and set-user-id; a raw one is a device, its TARGET below "  \
 	"/dev.\n"

@@ -10,6 +10,7 @@
 #include "protect/cli/connect.h"
 #include "protect/cli/output.h"
 #include "protect/cli/shared.h"
+#include "protect/cli/volume_option.h"
 
 struct create_options {
 	const char *size, *format;
@@ -17,6 +18,11 @@ struct create_options {
 
 struct resize_options {
 	const char *size;
+};
+
+struct attach_options {
+	const char *zone, *workload;
+	bool force;
 };
 
 static const char *const format_words[] = {"ext4", "raw", NULL};
@@ -35,6 +41,28 @@ static const struct arg_option create_options[] = {
 
 static const struct arg_option resize_options[] = {
 	SIZE_OPTION(struct resize_options),
+};
+
+#define OWNER_OPTIONS                                                                              \
+	{                                                                                          \
+		'z',	    "zone",                                                                \
+		ARG_STRING, offsetof(struct attach_options, zone),                                 \
+		"ZONE",	    "the zone itself",                                                     \
+		0,	    0,                                                                     \
+		NULL},                                                                             \
+	{                                                                                          \
+		'w', "workload", ARG_STRING, offsetof(struct attach_options, workload),            \
+			"WORKLOAD", "a workload", 0, 0, NULL                                       \
+	}
+
+static const struct arg_option attach_table[] = {
+	OWNER_OPTIONS,
+};
+
+static const struct arg_option detach_table[] = {
+	OWNER_OPTIONS,
+	{'f', "force", ARG_FLAG, offsetof(struct attach_options, force), NULL,
+	 "also when something uses it, which then meets I/O errors", 0, 0, NULL},
 };
 
 /* A number with a unit behind it. Returns an exit status. */
@@ -96,6 +124,54 @@ static int resize_run(const struct args *args, void *values)
 		return status;
 	resize.name = args->operands[0];
 	return ask(METHOD(VOLUME_RESIZE), &resize.base);
+}
+
+/* Exactly one of both. Returns an exit status. */
+static int take_owner(const struct args *args, const struct attach_options *options, char **zone,
+		      char **workload)
+{
+	if (!options->zone == !options->workload)
+		return args_usage_error(args, "give --zone or --workload");
+	if (options->zone)
+		*zone = (char *)(uintptr_t)options->zone;
+	else
+		*workload = (char *)(uintptr_t)options->workload;
+	return CLI_OK;
+}
+
+static int ask_for_nothing(uint32_t method, const ProtobufCMessage *request)
+{
+	_cleanup_(message_freep) ProtobufCMessage *message =
+		connection_ask(method, request, &protect__control__empty__descriptor);
+
+	return message ? CLI_OK : CLI_ERROR;
+}
+
+static int attach_run(const struct args *args, void *values)
+{
+	const struct arg_list list = {.items = args->operands, .n = 1};
+	Protect__Control__VolumeAttach attach = PROTECT__CONTROL__VOLUME_ATTACH__INIT;
+	_cleanup_(volume_option_deinit) struct volume_option volumes = {0};
+	int status = take_owner(args, values, &attach.zone, &attach.workload);
+
+	if (!status)
+		status = volume_option_parse(args, &list, &volumes);
+	if (status)
+		return status;
+	attach.volume = volumes.items;
+	return ask_for_nothing(METHOD(VOLUME_ATTACH), &attach.base);
+}
+
+static int detach_run(const struct args *args, void *values)
+{
+	Protect__Control__VolumeDetach detach = PROTECT__CONTROL__VOLUME_DETACH__INIT;
+	int status = take_owner(args, values, &detach.zone, &detach.workload);
+
+	if (status)
+		return status;
+	detach.volume = args->operands[0];
+	detach.force = ((const struct attach_options *)values)->force;
+	return ask_for_nothing(METHOD(VOLUME_DETACH), &detach.base);
 }
 
 static int remove_command(const struct args *args, void *values)
@@ -163,7 +239,7 @@ static const struct command commands[] = {
 	 .summary = "List the volumes.",
 	 .details = "BYTES is the size as a disk, ON DISK what it takes of the host's disk, USE "
 		    "whether somebody has\n"
-		    "it, USERS which workloads.\n",
+		    "it, USERS which workloads and zones.\n",
 	 OPTIONS(list_options, struct list_options),
 	 .run = list_run},
 	{.name = "resize",
@@ -175,6 +251,30 @@ static const struct command commands[] = {
 	 .operands_min = 1,
 	 .operands_max = 1,
 	 .run = resize_run},
+	{.name = "attach",
+	 .usage = "--zone ZONE|--workload WORKLOAD NAME:TARGET[:ro]",
+	 .summary = "Give a volume to a zone or a workload that runs.",
+	 .details =
+		 "A volume of a zone itself is seen at TARGET by 'zone exec', and by those of its "
+		 "workloads that\nare given it as well: 'workload launch -v NAME:TARGET' in the "
+		 "same "
+		 "zone shares it.\n\n"
+		 "Examples:\n  protect volume attach --zone a data:/srv/data\n"
+		 "  protect volume attach --workload web logs:/var/log\n",
+	 OPTIONS(attach_table, struct attach_options),
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .run = attach_run},
+	{.name = "detach",
+	 .usage = "--zone ZONE|--workload WORKLOAD [--force] NAME",
+	 .summary = "Take a volume from a zone or a workload.",
+	 .details = "It is unmounted first, which fails while a process works on it or has a file "
+		    "of it open.\n\n"
+		    "Example:\n  protect volume detach --zone a data\n",
+	 OPTIONS(detach_table, struct attach_options),
+	 .operands_min = 1,
+	 .operands_max = 1,
+	 .run = detach_run},
 	{.name = "remove",
 	 .usage = "NAME...",
 	 .summary = "Remove volumes that nothing uses, with what is in them.",
@@ -184,5 +284,5 @@ static const struct command commands[] = {
 };
 
 const struct command_group volume_group = {
-	"volume", "volumes: disks that outlive zones: create, list, resize, remove", commands,
-	ARRAY_SIZE(commands)};
+	"volume", "volumes: disks that outlive zones: create, list, attach, detach, resize, remove",
+	commands, ARRAY_SIZE(commands)};

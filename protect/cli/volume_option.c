@@ -44,7 +44,7 @@ static int parse_one(const struct args *args, const char *given, char *text,
 	*colon = '\0';
 	out->volume = text;
 	out->target = colon + 1;
-	if (strchr(text, '/'))
+	if (strchr(text, '/') && strncmp(text, "/dev/", 5) != 0)
 		return args_usage_error(
 			args,
 			"--volume: '%s' is no volume's name; 'protect volume create' "
@@ -74,4 +74,16 @@ int volume_option_parse(const struct args *args, const struct arg_list *list,
 		status = parse_one(args, list->items[i], text, &out->items[out->n++]);
 	}
 	return status;
+}
+
+json_t *volume_mounts_json(Protect__Control__VolumeMount *const *mounts, size_t n)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(array, json_pack("{s:o, s:o, s:b}", "volume",
+						       output_text(mounts[i]->volume), "target",
+						       output_text(mounts[i]->target), "read_only",
+						       mounts[i]->read_only));
+	return array;
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* -v VOLUME:TARGET[:ro], as messages for a launch. */
+/* -v VOLUME:TARGET[:ro], as messages for a launch. VOLUME is a name, or the path of a host's device
+ * below /dev. */
 #pragma once
+
+#include <jansson.h>
 
 #include "protect/cli/args.h"
 #include "proto/control.pb-c.h"
@@ -16,4 +19,7 @@ struct volume_option {
  * any case. */
 int volume_option_parse(const struct args *args, const struct arg_list *list,
 			struct volume_option *out);
+/* As `list` shows them. */
+json_t *volume_mounts_json(Protect__Control__VolumeMount *const *mounts, size_t n);
+
 void volume_option_deinit(struct volume_option *option);

@@ -10,6 +10,7 @@
 #include "protect/cli/launch.h"
 #include "protect/cli/output.h"
 #include "protect/cli/shared.h"
+#include "protect/cli/volume_option.h"
 
 #define STOP_SECONDS_MAX (24u * 3600)
 
@@ -42,21 +43,6 @@ static json_t *restart_json(const Protect__Control__Workload *workload)
 				     : json_string(word);
 }
 
-static json_t *volumes_json(const Protect__Control__Workload *workload)
-{
-	json_t *array = json_array();
-
-	for (size_t i = 0; i < workload->n_volumes; i++) {
-		const Protect__Control__VolumeMount *volume = workload->volumes[i];
-
-		json_array_append_new(array, json_pack("{s:o, s:o, s:b}", "volume",
-						       output_text(volume->volume), "target",
-						       output_text(volume->target), "read_only",
-						       volume->read_only));
-	}
-	return array;
-}
-
 static json_t *workload_json(const Protect__Control__Workload *workload)
 {
 	return json_pack(
@@ -70,7 +56,7 @@ static json_t *workload_json(const Protect__Control__Workload *workload)
 		restart_json(workload), "restarts", (int)workload->restarts, "started_unix_ms",
 		(json_int_t)workload->started_unix_ms, "ended_unix_ms",
 		(json_int_t)workload->ended_unix_ms, "oom_killed", workload->oom_killed, "volumes",
-		volumes_json(workload));
+		volume_mounts_json(workload->volumes, workload->n_volumes));
 }
 
 static int list_run(const struct args *args, void *values)

@@ -12,6 +12,7 @@
 #include "protect/cli/launch.h"
 #include "protect/cli/output.h"
 #include "protect/cli/shared.h"
+#include "protect/cli/volume_option.h"
 
 static const char *state_word(Protect__Control__ZoneStateKind state)
 {
@@ -91,7 +92,7 @@ static json_t *zone_json(const Protect__Control__Zone *zone)
 {
 	return json_pack(
 		"{s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:i, s:i, s:I, s:I, s:I, "
-		"s:i, s:i, s:o, s:o, s:o}",
+		"s:i, s:i, s:o, s:o, s:o, s:o}",
 		"uuid", output_text(zone->uuid), "name", output_text(zone->name), "state",
 		state_word(zone->state), "paused", zone->paused, "reason",
 		output_text(zone->reason), "kernel", output_text(zone->kernel), "kernel_release",
@@ -103,7 +104,8 @@ static json_t *zone_json(const Protect__Control__Zone *zone)
 		(json_int_t)zone->created_unix_ms, "create_ms", (json_int_t)zone->create_ms,
 		"ready_ms", (json_int_t)zone->ready_ms, "pid", (int)zone->pid, "workloads",
 		(int)zone->workloads, "cpu", cpu_json(zone->cpu), "io", io_json(zone->io),
-		"network", zone->network ? network_json(zone->network) : json_null());
+		"network", zone->network ? network_json(zone->network) : json_null(), "volumes",
+		volume_mounts_json(zone->volumes, zone->n_volumes));
 }
 
 /* The first address of the first link, without its prefix. */

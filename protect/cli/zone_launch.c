@@ -9,6 +9,7 @@
 #include "protect/cli/import.h"
 #include "protect/cli/launch.h"
 #include "protect/cli/output.h"
+#include "protect/cli/volume_option.h"
 
 #define AT(field) offsetof(struct zone_launch_values, field)
 
@@ -35,6 +36,8 @@ const struct arg_option zone_launch_options[ZONE_LAUNCH_N_OPTIONS] = {
 	 "processors it starts with (default: all)", 1, ZONE_CPUS_MAX, NULL},
 	LIMIT_OPTIONS(AT(limits)),
 	NETWORK_OPTIONS(AT(network)),
+	{'v', "volume", ARG_LIST, AT(volumes), "VOLUME:TARGET[:ro]",
+	 "a volume of the zone itself, which its workloads may share", 0, 0, NULL},
 	{'e', "env", ARG_LIST, AT(env), "KEY=VALUE", "environment of all that runs in it", 0, 0,
 	 NULL},
 	{0, "sysctl", ARG_LIST, AT(sysctls), "KEY=VALUE", "set in its kernel before anything runs",
@@ -80,6 +83,7 @@ int zone_launch_run(const struct args *args, void *given)
 	_cleanup_(connection_freep) struct connection *connection = NULL;
 	_cleanup_(message_freep) ProtobufCMessage *message = NULL;
 	_cleanup_(network_option_deinit) struct network_option network = {0};
+	_cleanup_(volume_option_deinit) struct volume_option volumes = {0};
 	_cleanup_(freep) char *kernel = NULL;
 	int status = check(args, values);
 
@@ -87,6 +91,8 @@ int zone_launch_run(const struct args *args, void *given)
 		status = limits_apply(args, &values->limits, &cpu, &io);
 	if (!status)
 		status = network_option_parse(args, &values->network, &network);
+	if (!status)
+		status = volume_option_parse(args, &values->volumes, &volumes);
 	if (status)
 		return status;
 	connection = connection_new();
@@ -117,6 +123,8 @@ int zone_launch_run(const struct args *args, void *given)
 	launch.kernel_options = values->kernel_options.items;
 	launch.n_kernel_options = values->kernel_options.n;
 	launch.wait = values->wait;
+	launch.volumes = volumes.pointers;
+	launch.n_volumes = volumes.n;
 	launch.network = network.given ? &network.message : NULL;
 	message = connection_call_fds(connection, METHOD(ZONE_LAUNCH), &launch.base, network.taps,
 				      network.n_taps, &protect__control__zone__descriptor);

@@ -4,6 +4,7 @@
  * locks. Here is known by name who uses one. A client that goes leaves the operation to its end.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 #include "supervisor/daemon/server.h"
 #include "supervisor/daemon/storage_client.h"
 #include "supervisor/daemon/workload.h"
+#include "supervisor/daemon/zone.h"
 
 struct volume_op;
 
@@ -91,9 +93,12 @@ static void fill(const Protect__Storage__Volume *from, Protect__Control__Volume 
 /* Borrowed names; the array is the caller's. NULL without memory. */
 static char **users_of(const struct daemon *d, const char *volume, size_t *n)
 {
-	char **users = calloc(d->n_workloads + 1, sizeof(*users));
+	char **users = calloc(d->n_workloads + d->n_zones + 1, sizeof(*users));
 
 	*n = 0;
+	for (struct zone *z = d->zones; users && z; z = z->next)
+		if (zone_volumes_find(z, volume))
+			users[(*n)++] = z->row.name;
 	for (struct workload *w = d->workloads; users && w; w = w->next)
 		if (workload_volumes_find(w, volume))
 			users[(*n)++] = w->row.name;
@@ -172,9 +177,11 @@ void control_volume_list(struct daemon *d, struct ticket ticket, const void *mes
 /* The storage's locks decide; who is known here by name is told at once. */
 static bool is_used(struct daemon *d, struct ticket ticket, const char *name)
 {
+	struct volume_mount mount = {0};
 	struct error err = ERROR_NULL;
 
-	if (workload_volumes_check_free(d, name, false, &err) == 0)
+	snprintf(mount.name, sizeof(mount.name), "%s", name);
+	if (volumes_check_free(d, NULL, &mount, &err) == 0)
 		return false;
 	server_fail_error(d, ticket, &err);
 	return true;

@@ -17,6 +17,7 @@
 #include "base/notify.h"
 #include "base/util.h"
 #include "supervisor/daemon/link.h"
+#include "supervisor/daemon/volume_moves.h"
 #include "supervisor/daemon/zone_nics.h"
 
 #define ACCEPT_PAUSE_NS (100 * NS_PER_MS)
@@ -86,6 +87,10 @@ static const struct method methods[] = {
 	[PROTECT__CONTROL__METHOD__METHOD_VOLUME_RESIZE] =
 		{&protect__control__volume_resize__descriptor, control_volume_resize},
 	[PROTECT__CONTROL__METHOD__METHOD_VOLUME_REMOVE] = {REF, control_volume_remove},
+	[PROTECT__CONTROL__METHOD__METHOD_VOLUME_ATTACH] =
+		{&protect__control__volume_attach__descriptor, control_volume_attach},
+	[PROTECT__CONTROL__METHOD__METHOD_VOLUME_DETACH] =
+		{&protect__control__volume_detach__descriptor, control_volume_detach},
 	[PROTECT__CONTROL__METHOD__METHOD_HOST_IDM_SNOOP] = {&protect__control__snoop__descriptor,
 							     control_host_idm_snoop},
 	[PROTECT__CONTROL__METHOD__METHOD_RESERVATION_CREATE] =

@@ -29,7 +29,7 @@ enum statement {
 	"uuid, name, state, reason, kernel, kernel_digest, memory_mib, vcpus, slot, env, "         \
 	"kernel_release, created_unix_ms, create_ms, ready_ms, target_memory_mib, target_vcpus, "  \
 	"policy, min_memory_mib, squeezed, cgroup, cpu_weight, cpu_percent, cpus, "                \
-	"io_read_bps, io_write_bps, io_read_iops, io_write_iops, pid, network"
+	"io_read_bps, io_write_bps, io_read_iops, io_write_iops, pid, network, volumes"
 #define WORKLOAD_COLUMNS                                                                           \
 	"uuid, name, zone, state, reason, image, image_digest, stop_signal, terminal, exit_code, " \
 	"created_unix_ms, restart, restart_max, restarts, quick_ends, run, stop_wanted, "          \
@@ -40,14 +40,14 @@ static const char *const sql[N_STATEMENTS] = {
 	[PUT_ZONE] =
 		"INSERT INTO zones (" ZONE_COLUMNS
 		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,"
-		"?21,?22,?23,?24,?25,?26,?27,?28,?29)"
+		"?21,?22,?23,?24,?25,?26,?27,?28,?29,?30)"
 		" ON CONFLICT (uuid) DO UPDATE SET name=?2, state=?3, reason=?4, kernel=?5,"
 		" kernel_digest=?6, memory_mib=?7, vcpus=?8, slot=?9, env=?10, kernel_release=?11,"
 		" created_unix_ms=?12, create_ms=?13, ready_ms=?14,"
 		" target_memory_mib=?15, target_vcpus=?16, policy=?17, min_memory_mib=?18,"
 		" squeezed=?19, cgroup=?20, cpu_weight=?21, cpu_percent=?22, cpus=?23,"
 		" io_read_bps=?24, io_write_bps=?25, io_read_iops=?26, io_write_iops=?27, pid=?28,"
-		" network=?29",
+		" network=?29, volumes=?30",
 	[PUT_WORKLOAD] =
 		"INSERT INTO workloads (" WORKLOAD_COLUMNS
 		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,"
@@ -255,6 +255,7 @@ static int put_zone(struct state *state, const struct zone_row *row)
 {
 	_cleanup_(freep) char *network = zone_network_print(&row->network);
 	sqlite3_stmt *s = state->statements[PUT_ZONE];
+	char volumes[VOLUME_MOUNTS_TEXT_SIZE];
 
 	if (!network)
 		return -ENOMEM;
@@ -283,6 +284,8 @@ static int put_zone(struct state *state, const struct zone_row *row)
 	bind_limits(s, &row->limits);
 	sqlite3_bind_int64(s, 28, row->pid);
 	bind_text(s, 29, network);
+	volume_mounts_print(&row->volumes, volumes);
+	bind_text(s, 30, volumes);
 	return run(state, s);
 }
 
@@ -541,6 +544,7 @@ static void read_zone(sqlite3_stmt *s, struct zone_row *row)
 	row->limits.io.write_ops_per_s = get_u64(s, 26);
 	row->pid = (int32_t)sqlite3_column_int64(s, 27);
 	zone_network_parse((const char *)sqlite3_column_text(s, 28), &row->network);
+	volume_mounts_parse((const char *)sqlite3_column_text(s, 29), &row->volumes);
 }
 
 static void read_runs(sqlite3_stmt *s, struct workload_row *row)

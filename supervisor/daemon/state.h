@@ -53,10 +53,11 @@ struct zone_row {
 	char cgroup[CGROUP_SIZE]; /* as launch named it; empty = not known */
 	int32_t pid;		  /* of its runner, for people; 0 = not known */
 	uint32_t slot;		  /* uid slot; SLOT_NONE once its resources are given back */
-	char *guest_json;		  /* of guest_settings.h; owned by whoever has the row; NULL = none */
+	char *guest_json; /* of guest_settings.h; owned by whoever has the row; NULL = none */
 	char kernel_release[RELEASE_SIZE];
 	uint64_t created_unix_ms, create_ms, ready_ms;
 	struct zone_network network;
+	struct volume_mounts volumes; /* of the zone itself */
 };
 
 struct workload_row {
@@ -133,8 +134,8 @@ int state_delete_reservation(struct state *state, const char *uuid);
 int state_retry(struct state *state);
 
 /*
- * Call fn for each row in the order of creation. guest_json is handed over to fn; the rest of the row
- * is borrowed. Return 0, a negative value of fn at once, or -EIO.
+ * Call fn for each row in the order of creation. guest_json is handed over to fn; the rest of the
+ * row is borrowed. Return 0, a negative value of fn at once, or -EIO.
  */
 int state_each_zone(struct state *state, int (*fn)(void *user, struct zone_row *row), void *user);
 int state_each_workload(struct state *state, int (*fn)(void *user, struct workload_row *row),

@@ -71,4 +71,8 @@ const char *const state_migrations[STATE_VERSION] = {
 	" created_unix_ms INTEGER NOT NULL) STRICT;"
 	"PRAGMA user_version = 8;"
 	"COMMIT;",
+	"BEGIN IMMEDIATE;"
+	"ALTER TABLE zones ADD COLUMN volumes TEXT NOT NULL DEFAULT '';"
+	"PRAGMA user_version = 9;"
+	"COMMIT;",
 };

@@ -71,7 +71,12 @@ struct workload *workload_new(struct zone *zone, const struct workload_row *row)
 	w->zone = zone;
 	w->row = *row;
 	w->disk = -1;
-	workload_volumes_init(w);
+	w->image_disk = (struct zone_disk){.zone = zone, .read_only = true};
+	if (workload_volumes_init(w) < 0) {
+		ring_free(w->log);
+		free(w);
+		return NULL;
+	}
 	init_streams(w);
 	while (*place)
 		place = &(*place)->next;
@@ -85,11 +90,10 @@ static void workload_free(struct workload *w)
 	w->storage = storage_cancel(w->storage);
 	if (w->calling && w->zone->agent)
 		idm_call_forget(link_idm(w->zone->agent), w->call);
-	runner_forget(w->zone->disks, w);
-	workload_volumes_drop(w);
+	zone_disk_forget(&w->image_disk);
+	workload_volumes_free(w);
 	timer_stop(&w->stop_timer);
 	timer_stop(&w->restart_timer);
-	timer_stop(&w->disk_timer);
 	splice_deinit(&w->out);
 	splice_deinit(&w->err);
 	followers_drop(&w->followers);
@@ -179,8 +183,8 @@ void workload_message(const struct workload *w, Protect__Control__Workload *out)
 	out->started_unix_ms = row->started_unix_ms;
 	out->ended_unix_ms = row->ended_unix_ms;
 	out->oom_killed = row->oom_killed;
-	out->volumes = (Protect__Control__VolumeMount **)(uintptr_t)w->volume_messages;
-	out->n_volumes = row->volumes.n;
+	out->volumes = (Protect__Control__VolumeMount **)(uintptr_t)w->volumes.messages;
+	out->n_volumes = w->volumes.n;
 }
 
 void workload_reply(struct workload *w, struct ticket ticket)

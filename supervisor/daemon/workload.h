@@ -22,7 +22,6 @@
 #include "supervisor/daemon/storage_client.h"
 #include "supervisor/daemon/workload_volumes.h"
 
-#define WORKLOAD_SERIAL_SIZE	21     /* of its disk: "i-" and 18 digits of the image's digest */
 #define WORKLOAD_QUICK_MS	10000u /* a run that lasted so long was a good one */
 #define WORKLOAD_BACKOFF_MS	100u   /* after the first short run; then twice as long each time */
 #define WORKLOAD_BACKOFF_MAX_MS 60000u
@@ -59,16 +58,12 @@ struct workload {
 	Protect__Storage__Image *image;		   /* ours, until it runs */
 	int disk;				   /* the image's file, until it is attached */
 	struct storage_call *storage;
+	struct zone_disk image_disk;
 	workload_disk_fn *disk_fn; /* while the runner is asked */
-	struct timer disk_timer;   /* until it is asked again */
-	uint64_t disk_patience_ns; /* when it is not asked again any more */
 	uint64_t call;		   /* to the agent, while calling */
 	bool calling;
 	bool agent_knows, disk_attached;
-	struct workload_volume volumes[VOLUME_MOUNTS_MAX]; /* those of the row */
-	Protect__Control__VolumeMount *volume_messages[VOLUME_MOUNTS_MAX];
-	workload_volumes_fn *volumes_fn; /* while they are opened or attached */
-	bool volumes_held;		 /* nobody else may write to them */
+	struct workload_volumes volumes; /* those of the row */
 	struct error failure;
 
 	struct ticket attached; /* the launch whose streams are joined */
@@ -206,8 +201,8 @@ int workload_attach_disk(struct workload *w, workload_disk_fn *fn);
 /* Lets go of it, and detaches it if nobody else in the zone has it: fn follows, now or later. */
 void workload_detach_disk(struct workload *w, workload_disk_fn *fn);
 
-/* The serial of its disk. */
-void workload_serial(const struct workload *w, char serial[static WORKLOAD_SERIAL_SIZE]);
+/* Names it by the image's digest. */
+void workload_name_disk(struct workload *w);
 
 /* workload_end.c */
 

@@ -108,8 +108,8 @@ static void drop_pending(struct workload *w)
 	 * are done in order. */
 	if (w->phase == WORKLOAD_PHASE_ATTACH)
 		w->disk_attached = true;
-	runner_forget(w->zone->disks, w);
-	timer_stop(&w->disk_timer);
+	zone_disk_forget(&w->image_disk);
+	workload_volumes_forget(w);
 	timer_stop(&w->stop_timer);
 	timer_stop(&w->restart_timer);
 	workload_drop_launch(w);

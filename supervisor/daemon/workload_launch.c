@@ -136,7 +136,9 @@ static int prepare_row(struct daemon *d, const Protect__Control__WorkloadLaunch 
 	row->stdin_open = request->interactive || row->terminal;
 	r = take_ending(request, row, err);
 	if (r == 0)
-		r = workload_volumes_read(d, request, &row->volumes, err);
+		r = volume_mounts_read(request->volumes, request->n_volumes, &row->volumes, err);
+	for (unsigned i = 0; r == 0 && i < row->volumes.n; i++)
+		r = volumes_check_free(d, zone, &row->volumes.items[i], err);
 	if (r < 0)
 		return r;
 	return choose_name(d, request, row, err);
@@ -370,9 +372,7 @@ static int send_launch(struct workload *w, Protect__Agent__Process *process)
 	Protect__Agent__Settings settings = settings_of(w, &volumes);
 	struct idm *idm = zone_session(w->zone);
 	_cleanup_(freep) uint8_t *packed = NULL;
-	char serial[WORKLOAD_SERIAL_SIZE];
-	Protect__Agent__Volume disks[VOLUME_MOUNTS_MAX], *pointers[VOLUME_MOUNTS_MAX];
-	char serials[VOLUME_MOUNTS_MAX][VOLUME_SERIAL_SIZE];
+	struct workload_volume_messages volumes_of;
 	size_t len;
 	int r = workload_open_streams(w);
 
@@ -380,17 +380,13 @@ static int send_launch(struct workload *w, Protect__Agent__Process *process)
 		return r;
 	process->stdio_stream = splice_number(&w->out, SPLICE_AGENT);
 	process->stderr_stream = splice_number(&w->err, SPLICE_AGENT);
-	workload_serial(w, serial);
 	message.workload = w->row.uuid;
 	message.name = w->row.name;
-	message.disk_serial = serial;
+	message.disk_serial = w->image_disk.serial;
 	message.process = process;
 	message.settings = &settings;
-	workload_volumes_fill(w, disks, serials);
-	for (unsigned i = 0; i < w->row.volumes.n; i++)
-		pointers[i] = &disks[i];
-	message.volumes = pointers;
-	message.n_volumes = w->row.volumes.n;
+	message.n_volumes = workload_volumes_fill(w, &volumes_of);
+	message.volumes = volumes_of.pointers;
 	len = protect__agent__workload_launch__get_packed_size(&message);
 	packed = malloc(len);
 	if (!packed)

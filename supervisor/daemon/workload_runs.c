@@ -7,8 +7,10 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "supervisor/daemon/keep.h"
@@ -185,7 +187,8 @@ static void started(void *user, int error, const char *text, const void *payload
 static int send_start(struct workload *w)
 {
 	Protect__Agent__WorkloadStart message = PROTECT__AGENT__WORKLOAD_START__INIT;
-	uint8_t payload[128];
+	struct workload_volume_messages volumes;
+	_cleanup_(freep) uint8_t *payload = NULL;
 	size_t len;
 	int r;
 
@@ -196,7 +199,13 @@ static int send_start(struct workload *w)
 	message.workload = w->row.uuid;
 	message.stdio_stream = splice_number(&w->out, SPLICE_AGENT);
 	message.stderr_stream = splice_number(&w->err, SPLICE_AGENT);
-	len = protect__agent__workload_start__pack(&message, payload);
+	message.n_volumes = workload_volumes_fill(w, &volumes);
+	message.volumes = volumes.pointers;
+	len = protect__agent__workload_start__get_packed_size(&message);
+	payload = malloc(len);
+	if (!payload)
+		return -ENOMEM;
+	protect__agent__workload_start__pack(&message, payload);
 	r = idm_call(zone_session(w->zone), PROTECT__AGENT__METHOD__METHOD_WORKLOAD_START, payload,
 		     len, clock_now_ns() + AGENT_ANSWER_NS, started, w, &w->call);
 	w->calling = r == 0;

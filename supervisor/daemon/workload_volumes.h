@@ -1,53 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The volumes of a workload: opened by protect-storage, whose descriptor is the lock; attached to
- * the zone as disks of their own; detached when the workload has ended, and then free for the next.
- * Nothing has to be given back when a zone ends: the lock goes with its hypervisor.
+ * The volumes of a workload, from its launch to its end: opened and attached one after the other,
+ * and detached when it has ended. Those that its zone has itself it shares with the zone.
  *
  * Part of struct workload (workload.h), which the functions take.
  */
 #pragma once
 
-#include "proto/agent.pb-c.h"
-#include "proto/control.pb-c.h"
 #include "supervisor/daemon/daemon.h"
-
-#define VOLUME_SERIAL_SIZE 21 /* "vN-" and 16 digits of the workload's UUID */
+#include "supervisor/daemon/volume_disk.h"
 
 struct workload;
 
-/* Volume i of a workload; its name and place are in the row. */
-struct workload_volume {
-	struct workload *workload;
-	Protect__Control__VolumeMount message; /* for clients; borrows from the row */
-	int fd; /* its file and lock, until the runner has them; -1 = none */
-	bool raw;
-	bool attached;	/* the runner may have it */
-	bool detaching; /* the runner is asked to let go */
+/* Error 0, or a negative errno with text; w is as it was before the call then. */
+typedef void workload_volumes_fn(struct workload *w, int error, const char *text);
+
+struct workload_volumes {
+	struct volume_disk *disks[VOLUME_MOUNTS_MAX];
+	Protect__Control__VolumeMount *messages[VOLUME_MOUNTS_MAX]; /* theirs */
+	unsigned n;
+	workload_volumes_fn *fn; /* while they are opened or attached */
+	bool held;		 /* nobody else may write to them */
 };
 
-/* Prepares them for a new workload in the list. */
-void workload_volumes_init(struct workload *w);
+/* Prepares those of the row, for a new workload in the list. Returns 0 or -ENOMEM. */
+int workload_volumes_init(struct workload *w);
+
+/* Frees them. */
+void workload_volumes_free(struct workload *w);
 
 /* A daemon that comes later: the runner may have all that the row names. */
 void workload_volumes_adopt(struct workload *w);
 
-/* Whether a workload has a volume, or is about to; NULL if not. */
-const struct volume_mount *workload_volumes_find(const struct workload *w, const char *volume);
+/* One more, which is in the row after it. NULL without memory. And the end of it. */
+struct volume_disk *workload_volumes_add(struct workload *w, const struct volume_mount *mount);
+void workload_volumes_remove(struct workload *w, struct volume_disk *volume);
 
-/* Whether none of our workloads stands in the way of a new user. 0, or -EBUSY with *err. */
-int workload_volumes_check_free(const struct daemon *d, const char *volume, bool read_only,
-				struct error *err);
+/* Whether a workload has a volume, or is about to; NULL if not. */
+struct volume_disk *workload_volumes_find(const struct workload *w, const char *volume);
 
 /* Whether one that has ended may have its volumes again. 0, -EBUSY or -EAGAIN with *err. */
 int workload_volumes_check(const struct workload *w, struct error *err);
 
-/* Checks what a launch asks for and copies it. 0 or a negative errno with *err. */
-int workload_volumes_read(const struct daemon *d, const Protect__Control__WorkloadLaunch *request,
-			  struct volume_mounts *out, struct error *err);
-
-/* Error 0, or a negative errno with text; w is as it was before the call then. */
-typedef void workload_volumes_fn(struct workload *w, int error, const char *text);
+/* Fills the agent's messages, which borrow from w. Returns how many. */
+struct workload_volume_messages {
+	Protect__Agent__Volume volumes[VOLUME_MOUNTS_MAX], *pointers[VOLUME_MOUNTS_MAX];
+};
+size_t workload_volumes_fill(const struct workload *w, struct workload_volume_messages *out);
 
 /* Asks storage for all of them. fn may run from in here. */
 void workload_volumes_open(struct workload *w, workload_volumes_fn *fn);
@@ -55,17 +54,15 @@ void workload_volumes_open(struct workload *w, workload_volumes_fn *fn);
 /* Attaches to the zone what was opened. fn may run from in here. */
 void workload_volumes_attach(struct workload *w, workload_volumes_fn *fn);
 
-/* Fills the agent's messages, which borrow from w and serials. */
-void workload_volumes_fill(const struct workload *w,
-			   Protect__Agent__Volume messages[VOLUME_MOUNTS_MAX],
-			   char serials[VOLUME_MOUNTS_MAX][VOLUME_SERIAL_SIZE]);
-
 /* Drops the descriptors and asks the runner to let go of what is attached. True if nothing is left
  * to wait for; otherwise workload_volumes_detached() follows, unless the workload or zone goes
  * before. May be called again. */
 bool workload_volumes_detach(struct workload *w);
 
-/* Nothing can be asked any more: the zone has ended, or the workload is freed. */
+/* What is opened or attached goes on without us. */
+void workload_volumes_forget(struct workload *w);
+
+/* Nothing can be asked any more: the zone has ended. */
 void workload_volumes_drop(struct workload *w);
 
 /* workload_end.c: what was detached last is free. */

@@ -38,6 +38,11 @@ struct zone *zone_new(struct daemon *d, const struct zone_row *row)
 	zone->row = *row;
 	zone->pidfd = zone->console_fd = -1;
 	memset(zone->kernel_fds, 0xff, sizeof(zone->kernel_fds));
+	if (zone_volumes_init(zone) < 0) {
+		ring_free(zone->log);
+		free(zone);
+		return NULL;
+	}
 	limits_show(zone);
 	/* Its links are shown when they are known; it may be asked for before. */
 	protect__control__network__init(&zone->network_shown.network);
@@ -149,6 +154,8 @@ void zone_message(const struct zone *zone, Protect__Control__Zone *out)
 	out->workloads = workloads_in_zone(zone);
 	out->policy = row->policy;
 	out->min_memory_mib = row->min_memory_mib;
+	out->volumes = (Protect__Control__VolumeMount **)(uintptr_t)zone->volumes.messages;
+	out->n_volumes = zone->volumes.n;
 }
 
 int zone_path(const struct zone *zone, const char *file, char *out, size_t size)
@@ -258,6 +265,7 @@ void zone_try_free(struct zone *zone)
 	if (!zone->removed || zone->agent)
 		return;
 	followers_drop(&zone->followers);
+	zone_volumes_free(zone);
 	timer_stop(&zone->timer);
 	timer_stop(&zone->reconnect);
 	free(zone->gone.tickets);
@@ -299,6 +307,7 @@ void zones_free(struct daemon *d)
 		network_forget(&d->network->client, zone);
 		zone_launch_close(zone);
 		zone_disconnect(zone);
+		zone_volumes_free(zone);
 		zone->death = watch_free(zone->death);
 		close_fdp(&zone->pidfd);
 		zone->removed = true;

@@ -24,11 +24,13 @@
 #include "supervisor/daemon/server.h"
 #include "supervisor/daemon/storage_client.h"
 #include "supervisor/daemon/zone_network.h"
+#include "supervisor/daemon/zone_volumes.h"
 
 #define ZONE_KERNEL_FDS 3u /* kernel, initrd, addons: the order of OpenKernel's descriptors */
 #define ZONE_TAPS_MAX	8u
 
 struct nic_op;
+struct volume_move;
 
 enum zone_phase {
 	ZONE_PHASE_KERNEL, /* storage and protect-network are asked; there is no runner */
@@ -67,6 +69,9 @@ struct zone {
 	char reservation[NAME_SIZE]; /* that was asked for; empty = none */
 	struct zone_network_shown network_shown;
 	struct nic_op *nic_op; /* a NIC that comes or goes */
+	struct zone_volumes volumes;
+	unsigned n_volumes_brought;	 /* of a launch, to their places */
+	struct volume_move *volume_move; /* a volume that comes or goes */
 
 	struct storage_call *storage;
 	struct launch_call *launch;
@@ -156,14 +161,17 @@ void zones_free(struct daemon *d);
 void zone_launch(struct daemon *d, struct ticket ticket,
 		 const Protect__Control__ZoneLaunch *request);
 
-/* Spawns the runner once kernel and network are both there. */
+/* Spawns the runner once kernel, network and volumes are there. */
 void zone_launch_go_on(struct zone *zone);
 
 /* Closes what the runner was to get. */
 void zone_launch_close(struct zone *zone);
 
-/* The zone reported ready. */
-void zone_ready(struct zone *zone, const char *kernel_release);
+/* The zone has had its bootstrap: what it has itself is brought to its place. */
+void zone_set_up(struct zone *zone, const char *kernel_release);
+
+/* Now it is ready. */
+void zone_ready(struct zone *zone);
 
 /* Waits for the zone to report ready, for so long as the options say. */
 void zone_start_boot_timer(struct zone *zone);

@@ -26,6 +26,7 @@
 #include "supervisor/daemon/snoop.h"
 #include "supervisor/daemon/spec.h"
 #include "supervisor/daemon/stats.h"
+#include "supervisor/daemon/volume_moves.h"
 #include "supervisor/daemon/wall_clock.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
@@ -131,7 +132,7 @@ static void bootstrapped(void *user, int error, const char *text, const void *pa
 		return;
 	}
 	zone->agent_usable = true;
-	zone_ready(zone, ready->kernel_release);
+	zone_set_up(zone, ready->kernel_release);
 	wall_clock_tell(zone);
 	protect__agent__zone_ready__free_unpacked(ready, NULL);
 }
@@ -211,7 +212,7 @@ static void listed(void *user, int error, const char *text, const void *payload,
 	} else {
 		zone->agent_usable = true;
 		if (zone->phase == ZONE_PHASE_BOOT)
-			zone_ready(zone, "");
+			zone_set_up(zone, "");
 		wall_clock_tell(zone);
 		workloads_listed(zone, state);
 	}
@@ -360,6 +361,7 @@ void zone_disconnect(struct zone *zone)
 	close_fdp(&zone->console_fd);
 	zone_ops_fail(zone);
 	zone_nics_lost(zone);
+	volume_moves_lost(zone);
 	stats_close(zone);
 	zone->disks = runner_close(zone->disks);
 	zone->control = runner_close(zone->control);
@@ -469,5 +471,7 @@ void zone_adopt(struct zone *zone)
 	}
 	zone->phase = was_ready ? ZONE_PHASE_READY : ZONE_PHASE_BOOT;
 	zone->was_ready = was_ready;
+	if (was_ready)
+		zone_volumes_adopt(zone);
 	take_up(zone);
 }

@@ -118,6 +118,10 @@ static int prepare_row(struct daemon *d, const Protect__Control__ZoneLaunch *req
 	if (r == 0)
 		r = guest_settings_take(request, &row->guest_json, err);
 	if (r == 0)
+		r = volume_mounts_read(request->volumes, request->n_volumes, &row->volumes, err);
+	for (unsigned i = 0; r == 0 && i < row->volumes.n; i++)
+		r = volumes_check_free(d, NULL, &row->volumes.items[i], err);
+	if (r == 0)
 		r = zone_network_take(d, request->network, n_taps, row, err);
 	if (r == 0)
 		r = ledger_reserve(&d->ledger, row->memory_mib, row->vcpus, err);
@@ -310,7 +314,7 @@ static int spawn(struct zone *zone, struct error *err)
 
 void zone_launch_go_on(struct zone *zone)
 {
-	if (!zone->kernel_ready || !zone->network_ready)
+	if (!zone->kernel_ready || !zone->network_ready || !zone_volumes_open(zone))
 		return;
 	if (spawn(zone, &zone->failure) < 0)
 		zone_undo(zone);
@@ -449,14 +453,19 @@ void zone_start_boot_timer(struct zone *zone)
 		  zone);
 }
 
-void zone_ready(struct zone *zone, const char *kernel_release)
+void zone_set_up(struct zone *zone, const char *kernel_release)
+{
+	if (*kernel_release)
+		daemon_copy_text(zone->row.kernel_release, sizeof(zone->row.kernel_release),
+				 kernel_release);
+	zone_volumes_bring(zone);
+}
+
+void zone_ready(struct zone *zone)
 {
 	timer_stop(&zone->timer);
 	zone->phase = ZONE_PHASE_READY;
 	zone->was_ready = true;
-	if (*kernel_release)
-		daemon_copy_text(zone->row.kernel_release, sizeof(zone->row.kernel_release),
-				 kernel_release);
 	if (zone->requested_ns)
 		zone->row.ready_ms = (clock_now_ns() - zone->requested_ns) / NS_PER_MS;
 	else if (daemon_unix_ms() > zone->row.created_unix_ms) /* an earlier daemon's request */

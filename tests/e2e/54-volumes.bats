@@ -35,6 +35,11 @@ volume_is() { # volume_is NAME USE
 	[ "$(volume_field "$1" use)" = "$2" ]
 }
 
+restart_storage() {
+	kill "$(pgrep -xo protect-storage)"
+	wait_until 60 protect image list
+}
+
 in_box() { # in_box ZONE VOLUME:TARGET[:ro] SCRIPT: attached
 	protect workload launch --zone "$1" --attach -v "$2" "$HELLO_IMAGE" -- sh -c "$3"
 }
@@ -85,13 +90,76 @@ disk_kib() { # disk_kib NAME: what it takes of the host's disk
 	protect volume remove shared raw
 }
 
+@test "a zone has one itself, which its workloads share; volumes come and go while it runs" {
+	local busy
+	protect volume create -s 64M own
+	protect volume create -s 16M -f raw raw
+	protect zone launch --name vol2 --wait -v own:/srv/own
+	[ "$(protect zone exec vol2 -- sh -c 'echo zone >/srv/own/file; cat /srv/own/file')" = zone ]
+	fails_with_line "volume 'own' is in use by zone 'vol2'" protect workload launch --zone vol -v own:/x "$HELLO_IMAGE"
+	fails_with_line "volume 'own' is in use by zone 'vol2'" protect zone launch --name vol3 -v own:/x
+	protect workload launch --zone vol2 --name sharer --wait -v own:/own "$HELLO_IMAGE" -- sleep 100000
+	[ "$(in_box vol2 own:/own 'echo box >>/own/file; cat /own/file')" = $'zone\nbox' ]
+	[ "$(protect workload exec sharer -- cat /own/file)" = $'zone\nbox' ]
+	fails_with_line "is shared by workload 'sharer'" protect volume detach --zone vol2 own
+	# To a workload that runs, and away from it.
+	protect volume attach --workload sharer raw:/dev/raw
+	protect workload exec sharer -- sh -c 'printf start >/dev/raw; sync'
+	protect volume detach --workload sharer raw
+	wait_until 60 volume_is raw free
+	protect volume attach --zone vol2 raw:/dev/disk/raw:ro
+	[ "$(protect zone exec vol2 -- head -c 5 /dev/disk/raw)" = start ]
+	protect workload destroy -W sharer
+	# Who works on it keeps it, unless it is taken by force.
+	protect zone exec vol2 -- sh -c 'cd /srv/own; echo here; exec sleep 100000' >"$BATS_TEST_TMPDIR/busy" 2>&1 3>&- &
+	busy=$!
+	wait_until 60 grep -q here "$BATS_TEST_TMPDIR/busy"
+	fails_with_line "volume 'own' is busy" protect volume detach --zone vol2 own
+	protect volume detach --force --zone vol2 own
+	kill "$busy"
+	wait "$busy" || true
+	wait_until 60 volume_is own free
+	[ "$(in_box vol own:/own 'cat /own/file')" = $'zone\nbox' ]
+	protect zone destroy -W vol2
+	wait_until 60 protect volume remove own raw
+}
+
+@test "a device of the host, if the configuration names it and nothing else uses it" {
+	local device disk=$BATS_TEST_TMPDIR/device
+	truncate -s 64M "$disk"
+	mkfs.ext4 -q "$disk"
+	device=$(losetup -f --show "$disk")
+	fails_with_line "device '$device' is not allowed" protect workload launch --zone vol -v "$device:/x" "$HELLO_IMAGE"
+	mkdir -p /etc/protect
+	printf '[storage]\nblock-device = %s\n' "$device" >/etc/protect/protect.conf
+	restart_storage
+	fails_with_line "protect-storage may not open '$device'" protect workload launch --zone vol -v "$device:/x" "$HELLO_IMAGE"
+	chown protect-storage "$device"
+	[ "$(in_box vol "$device:/x" 'echo device >/x/file; cat /x/file')" = device ]
+	mkdir "$BATS_TEST_TMPDIR/here"
+	wait_until 60 mount "$device" "$BATS_TEST_TMPDIR/here"
+	[ "$(cat "$BATS_TEST_TMPDIR/here/file")" = device ]
+	fails_with_line "device '$device' is in use: mounted" protect volume attach --zone vol "$device:/srv/device"
+	umount "$BATS_TEST_TMPDIR/here"
+	[ "$(protect zone list -o json | jq -r '[.[].volumes[]] | length')" = 0 ]
+	losetup -d "$device"
+	rm /etc/protect/protect.conf
+	restart_storage
+}
+
 @test "what was synced is there after the zone's power was cut" {
-	local cuts=${CUTS:-2} cut client known
+	local cuts=${CUTS:-2} cut client known writer
 	! is_long || cuts=${CUTS:-50}
 	protect volume create -s 64M cut
 	for cut in $(seq "$cuts"); do
+		# Each other time the volume is the zone's own.
+		writer=(protect workload launch --zone vol --attach -v cut:/data "$HELLO_IMAGE")
+		if [ $((cut % 2)) = 0 ]; then
+			protect volume attach --zone vol cut:/data
+			writer=(protect zone exec vol)
+		fi
 		# shellcheck disable=SC2016 # for the shell there
-		in_box vol cut:/data 'i=0; while i=$((i + 1)); do printf "%08d\n" $i | dd of=/data/log bs=9 seek=$((i - 1)) conv=notrunc,fsync 2>/dev/null && echo $i; done' \
+		"${writer[@]}" -- sh -c 'i=0; while i=$((i + 1)); do printf "%08d\n" $i | dd of=/data/log bs=9 seek=$((i - 1)) conv=notrunc,fsync 2>/dev/null && echo $i; done' \
 			>"$BATS_TEST_TMPDIR/known" 2>/dev/null &
 		client=$!
 		wait_until 60 grep -qx 3 "$BATS_TEST_TMPDIR/known"

@@ -21,7 +21,7 @@ mkdir "$work/run" "$work/state" "$work/store"
 cp "$bin/daemon_fake_zones" "$work/runner"
 cp "$bin/protect" "$work/cli"
 export PROTECT_SOCKET=$work/run/daemon.sock
-daemon='' pids=() lookers=() network=off
+daemon='' storage='' loops=() pids=() lookers=() network=off
 
 clean_up() {
 	local status=$?
@@ -32,6 +32,8 @@ clean_up() {
 	[ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true
 	wait
 	umount "$work/state" 2>/dev/null || true
+	umount "$work/mnt" 2>/dev/null || true
+	[ ${#loops[@]} = 0 ] || losetup -d "${loops[@]}" 2>/dev/null || true
 	rm -rf "$work"
 }
 trap clean_up EXIT
@@ -151,10 +153,11 @@ start_daemon() { # start_daemon [OPTION…]
 	wait_until protect host status
 }
 
-start_storage() {
+start_storage() { # start_storage [OPTION…]
 	"$bin/protect-storage" --store "$work/store" --socket "$work/storage.sock" --allow-uid root \
-		--kernel-layout "$work/kernel" --base-initrd "$work/initrd" 2>"$work/storage.log" &
+		--kernel-layout "$work/kernel" --base-initrd "$work/initrd" "$@" 2>"$work/storage.log" &
 	pids+=($!)
+	storage=$!
 }
 
 start_services() {

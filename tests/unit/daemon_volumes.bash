@@ -141,6 +141,117 @@ a_zone_that_ends_lets_go() {
 	expect data protect volume resize data -s 256M
 }
 
+# The zone's own: mounted before it is ready, shared by its workloads, nobody else's.
+a_zone_has_volumes() {
+	protect volume create shared --size 64M >/dev/null
+	protect zone launch --name three --max-memory 128 --wait -v shared:/run/three -v data:/run/more/data:ro >/dev/null
+	expect 'shared data' bash -c "'$bin/protect' zone list -o json | jq -r '.[] | select(.name == \"three\") | [.volumes[].volume] | join(\" \")'"
+	expect 'kept' protect zone exec three -- sh -c 'echo zone >/run/three/file; cat /run/more/data/file'
+	expect writer volume shared use
+	expect three volume shared users
+	expect_error "volume 'shared' is in use by zone 'three'" protect workload launch --zone one -v shared:/x localbox
+	expect_error "in use by zone 'three'" protect zone launch --name four --max-memory 128 -v shared:/run/x
+	expect_error "no zone 'four'" protect zone resolve four
+	expect_error "in use by zone 'three'" protect volume remove shared
+	for name in s1 s2; do
+		protect workload launch --zone three --name $name --wait -v shared:/srv localbox -- /bin/sh -c 'cat /srv/file; exec sleep 1000' >/dev/null
+	done
+	expect 'three s1 s2' volume shared users
+	protect workload exec s1 -- /bin/sh -c 'echo from-s1 >/srv/file'
+	expect from-s1 protect workload exec s2 -- /bin/cat /srv/file
+	expect kept protect workload launch --zone three --attach -v data:/d:ro localbox -- /bin/cat /d/file
+	expect_error "has volume 'data' read-only" protect workload launch --zone three -v data:/d localbox
+	expect_error "shared by workload 's1'" protect volume detach --zone three shared
+	expect_error 'cannot be at' protect workload launch --zone three -v shared:/dev/x localbox
+	# A daemon that comes later knows all that.
+	kill -9 "$daemon"
+	wait "$daemon" 2>/dev/null || true
+	start_daemon
+	expect 'three s1 s2' volume shared users
+	wait_until protect workload exec s1 -- /bin/echo
+	protect workload stop --timeout 1 s1
+	expect 'three s2' volume shared users
+	protect workload start s1
+	expect from-s1 protect workload exec s1 -- /bin/cat /srv/file
+	protect workload destroy -W s1 s2
+	protect zone destroy -W three
+	expect shared protect volume resize shared -s 128M
+}
+
+volumes_come_and_go() {
+	protect volume attach --zone one shared:/run/hot
+	expect from-s1 protect zone exec one -- cat /run/hot/file
+	expect_error "in use by zone 'one'" protect zone launch --max-memory 128 -v shared:/run/x
+	expect_error "has volume 'shared' at '/run/hot' already" protect volume attach --zone one data:/run/hot
+	expect_error "no volume 'nosuch'" protect volume attach --zone one nosuch:/run/x
+	expect_error "no place for a volume" protect volume attach --zone one data:/run/../x
+	expect_error "below /dev" protect volume attach --zone one raw:/run/x
+	expect_error "has no volume 'data'" protect volume detach --zone one data
+	expect_status 2 protect volume attach data:/x
+	expect_status 2 protect volume attach --zone one --workload one data:/x
+	protect zone exec one -- sh -c 'cd /run/hot; echo here; exec sleep 1000' >"$work/hot" &
+	lookers+=($!)
+	wait_until grep -q here "$work/hot"
+	expect_error "volume 'shared' is busy" protect volume detach --zone one shared
+	expect one volume shared users
+	kill "${lookers[@]}"
+	wait "${lookers[@]}" 2>/dev/null || true
+	lookers=()
+	wait_until protect volume detach --zone one shared
+	wait_until is free volume shared use
+	# A workload that runs.
+	protect workload launch --zone one --name hot --wait localbox -- /bin/sleep 1000 >/dev/null
+	protect volume attach --workload hot data:/var/data
+	expect kept protect workload exec hot -- /bin/cat /var/data/file
+	expect hot volume data users
+	expect_error "in use by workload 'hot'" protect volume attach --zone one data:/run/x
+	protect volume attach --workload hot raw:/dev/raw
+	expect start protect workload exec hot -- /bin/head -c 5 /dev/raw
+	protect volume detach --workload hot raw
+	wait_until is free volume raw use
+	# It keeps what came over its restarts, and gives it back with its end.
+	protect workload stop --timeout 1 hot
+	wait_until is free volume data use
+	protect workload start hot
+	expect kept protect workload exec hot -- /bin/cat /var/data/file
+	protect volume detach --workload hot data
+	wait_until is free volume data use
+	expect_error 'No such file' protect workload exec hot -- /bin/cat /var/data/file
+	protect volume attach --workload hot data:/var/data
+	protect workload destroy -W hot
+	wait_until is free volume data use
+}
+
+# Devices of the host: those that the configuration names, one user at a time.
+devices_of_the_host() {
+	local device
+	truncate -s 64M "$work/disk"
+	mkfs.ext4 -q "$work/disk"
+	device=$(losetup -f --show "$work/disk")
+	loops+=("$device")
+	expect_error "device '$device' is not allowed" protect workload launch --zone one -v "$device:/x" localbox
+	printf '[storage]\nblock-device = %s\nblock-device = /dev/null\n' "$device" >"$work/conf"
+	stop_storage
+	start_storage --config "$work/conf"
+	wait_until protect volume list
+	protect volume attach --zone one "$device:/run/device"
+	expect device protect zone exec one -- sh -c 'echo device >/run/device/file; cat /run/device/file'
+	expect_error "'$device' is in use by zone 'one'" protect zone launch --max-memory 128 -v "$device:/x"
+	protect volume detach --zone one "$device"
+	expect device in_box "$device:/x:ro" '/bin/cat /x/file'
+	mkdir "$work/mnt"
+	mount "$device" "$work/mnt"
+	expect_error "device '$device' is in use: mounted" protect workload launch --zone one -v "$device:/x" localbox
+	expect_error "device '$device' is in use" protect volume attach --zone one "$device:/dev/x:ro"
+	umount "$work/mnt"
+	expect_error "'/dev/null' is no block device" protect volume attach --zone one /dev/null:/dev/x
+	expect_error 'cannot be the name' protect volume attach --zone one /dev/../etc/passwd:/dev/x
+	expect_status 2 protect volume attach --zone one /etc/passwd:/dev/x
+	losetup -d "$device"
+	printf '[storage]\nblock-device = /etc/passwd\n' >"$work/conf"
+	expect_error 'not a path below /dev' "$bin/protect-storage" --store "$work/mnt" --socket "$work/s" --config "$work/conf"
+}
+
 stop_storage() {
 	kill -9 "$storage"
 	wait "$storage" 2>/dev/null || true
@@ -150,7 +261,6 @@ volumes() {
 	command -v mkfs.ext4 >/dev/null || exit "$skip"
 	grep -qw ext4 /proc/filesystems || exit "$skip"
 	start_services
-	storage=${pids[0]}
 	protect image import --name localbox "oci:$work/box" >/dev/null
 	make_image "$work/nocmd" "$work/tree" '{}'
 	protect image import --name nocmd "oci:$work/nocmd" >/dev/null
@@ -163,8 +273,11 @@ volumes() {
 	locks_outlive_the_services
 	a_volume_is_released_later
 	a_zone_that_ends_lets_go
+	a_zone_has_volumes
+	volumes_come_and_go
+	devices_of_the_host
 	protect zone destroy -W one
-	expect '' protect volume remove data raw
+	expect '' protect volume remove data raw shared
 	expect '[]' protect volume list -o json
 	[ -z "$(ls "$work/store/volumes")" ] || fail 'a file is left'
 }

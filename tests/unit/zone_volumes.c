@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/util.h"
@@ -186,7 +187,6 @@ Test(zone_volumes, a_file_is_no_place)
 
 static int read_target(const char *target, bool raw)
 {
-	Protect__Agent__WorkloadLaunch message = PROTECT__AGENT__WORKLOAD_LAUNCH__INIT;
 	Protect__Agent__Volume volume = PROTECT__AGENT__VOLUME__INIT, *volumes[] = {&volume};
 	struct error err = ERROR_NULL;
 	struct volumes out;
@@ -195,9 +195,7 @@ static int read_target(const char *target, bool raw)
 	volume.serial = serial;
 	volume.target = (char *)(uintptr_t)target;
 	volume.raw = raw;
-	message.volumes = volumes;
-	message.n_volumes = 1;
-	return volumes_read(&message, &out, &err);
+	return volumes_read(volumes, 1, &out, &err);
 }
 
 Test(zone_volumes, places)
@@ -219,7 +217,6 @@ Test(zone_volumes, places)
 
 Test(zone_volumes, sorted_and_none_twice)
 {
-	Protect__Agent__WorkloadLaunch message = PROTECT__AGENT__WORKLOAD_LAUNCH__INIT;
 	Protect__Agent__Volume volume[VOLUMES_MAX + 1], *volumes[VOLUMES_MAX + 1];
 	struct error err = ERROR_NULL;
 	char serial[] = "v", deep[] = "/a/b", flat[] = "/a";
@@ -231,12 +228,154 @@ Test(zone_volumes, sorted_and_none_twice)
 		volume[i].target = i ? flat : deep;
 		volumes[i] = &volume[i];
 	}
-	message.volumes = volumes;
-	message.n_volumes = 2;
-	cr_assert_eq(volumes_read(&message, &out, &err), 0);
+	cr_assert_eq(volumes_read(volumes, 2, &out, &err), 0);
 	cr_expect_str_eq(out.items[0].target, "/a");
-	message.n_volumes = 3;
-	cr_expect_eq(volumes_read(&message, &out, &err), -EINVAL);
-	message.n_volumes = VOLUMES_MAX + 1;
-	cr_expect_eq(volumes_read(&message, &out, &err), -EINVAL);
+	cr_expect_eq(volumes_read(volumes, 3, &out, &err), -EINVAL);
+	cr_expect_eq(volumes_read(volumes, VOLUMES_MAX + 1, &out, &err), -EINVAL);
+}
+
+static int attach(const char *workload, const char *target, bool read_only, bool raw)
+{
+	Protect__Agent__VolumeAttach message = PROTECT__AGENT__VOLUME_ATTACH__INIT;
+	Protect__Agent__Volume volume = PROTECT__AGENT__VOLUME__INIT;
+	char serial[] = "volume", name[] = "data";
+
+	volume.serial = serial;
+	volume.name = name;
+	volume.target = (char *)(uintptr_t)target;
+	volume.read_only = read_only;
+	volume.raw = raw;
+	message.volume = &volume;
+	message.workload = (char *)(uintptr_t)workload;
+	return fixture_call(&f, METHOD(VOLUME_ATTACH), &message, &reply);
+}
+
+static int detach(const char *workload, const char *target, bool force)
+{
+	Protect__Agent__VolumeDetach message = PROTECT__AGENT__VOLUME_DETACH__INIT;
+
+	message.workload = (char *)(uintptr_t)workload;
+	message.target = (char *)(uintptr_t)target;
+	message.force = force;
+	return fixture_call(&f, METHOD(VOLUME_DETACH), &message, &reply);
+}
+
+static const char *in_zone(const char *workload, const char *script)
+{
+	struct fixture_run run = {.argv = {"sh", "-c", (char *)(uintptr_t)script, NULL},
+				  .id = FIXTURE_UUID_3,
+				  .workload = *workload ? workload : NULL};
+
+	cr_assert_eq(fixture_exec(&f, &run, &reply), 0, "%s", reply.text);
+	fixture_finish(&f);
+	return f.out.data;
+}
+
+static int launch_sharing(const char *script, bool read_only)
+{
+	Protect__Agent__Volume volume = PROTECT__AGENT__VOLUME__INIT, *volumes[] = {&volume};
+	char serial[] = "volume", name[] = "data", target[] = "/srv";
+	struct fixture_run run = {.argv = {"sh", "-c", (char *)(uintptr_t)script, NULL},
+				  .volumes = volumes,
+				  .n_volumes = 1};
+
+	volume.serial = serial;
+	volume.name = name;
+	volume.target = target;
+	volume.read_only = read_only;
+	volume.shared = true;
+	return fixture_launch(&f, &run, &reply);
+}
+
+Test(zone_volumes, the_zone_has_one_and_workloads_share_it)
+{
+	char nothing[8];
+
+	set_up(EXT4);
+	cr_assert_eq(launch_sharing("true", false), -ENOENT, "%s", reply.text);
+	cr_assert_eq(attach("", "/run/zones/data", false, false), 0, "%s", reply.text);
+	cr_expect_eq(attach("", "/run/zones/data", false, false), -EEXIST, "%s", reply.text);
+	cr_expect_str_eq(in_zone("", "echo zone >/run/zones/data/file; cat /run/zones/data/file"),
+			 "zone\n");
+	cr_assert_eq(launch_sharing("cat /srv/file; echo x >/srv/other || echo denied", true), 0,
+		     "%s", reply.text);
+	cr_expect_eq(fixture_finish(&f), 0);
+	cr_expect_str_eq(f.out.data, "zone\ndenied\n");
+	remove_workload();
+	cr_assert_eq(launch_sharing("echo box >/srv/file; sync; grep -c '/srv.*nosuid,nodev' "
+				    "/proc/mounts; exec sleep 1000",
+				    false),
+		     0, "%s", reply.text);
+	while (f.out.len < 2)
+		fixture_idle(&f, 10);
+	cr_expect_eq(detach("", "/run/zones/data", false), -EBUSY, "%s", reply.text);
+	remove_workload();
+	fixture_finish(&f);
+	cr_expect_eq(detach("", "/run/zones/data", false), 0, "%s", reply.text);
+	cr_expect_eq(detach("", "/run/zones/data", false), -ENOENT);
+	sh(nothing, sizeof(nothing), "! grep -q /run/zones /proc/mounts");
+	cr_assert_eq(attach("", "/run/again", true, false), 0, "%s", reply.text);
+	cr_expect_str_eq(in_zone("", "cat /run/again/file"), "box\n");
+	cr_expect_eq(detach("", "/run/again", false), 0, "%s", reply.text);
+	tear_down();
+}
+
+Test(zone_volumes, who_uses_it_keeps_it_unless_by_force)
+{
+	int used;
+
+	set_up(EXT4);
+	cr_assert_eq(attach("", "/run/data", false, false), 0, "%s", reply.text);
+	used = open("/run/data/used", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert_geq(used, 0);
+	cr_expect_eq(detach("", "/run/data", false), -EBUSY);
+	cr_expect_not_null(strstr(reply.text, "volume 'data' is busy"), "%s", reply.text);
+	cr_expect_eq(detach("", "/run/data", true), 0, "%s", reply.text);
+	cr_expect_eq(access("/run/data/used", F_OK), -1);
+	cr_expect_eq(write(used, "x", 1), 1);
+	close(used);
+	cr_expect_eq(attach("", "/proc/data", false, false), -EINVAL);
+	f.zone.find_disk = find_image;
+	cr_expect_eq(attach("", "/run/data", false, false), -ENODEV, "%s", reply.text);
+	tear_down();
+}
+
+Test(zone_volumes, comes_to_a_workload_that_runs_and_goes)
+{
+	struct fixture_run run = {.argv = {"sleep", "1000", NULL}};
+
+	set_up(EXT4);
+	cr_expect_eq(attach(FIXTURE_UUID_1, "/data", false, false), -ESRCH);
+	cr_assert_eq(fixture_launch(&f, &run, &reply), 0, "%s", reply.text);
+	cr_assert_eq(attach(FIXTURE_UUID_1, "/var/data", false, false), 0, "%s", reply.text);
+	cr_expect_str_eq(in_zone(FIXTURE_UUID_1, "echo in >/var/data/file; cat /var/data/file; "
+						 "grep -c '/var/data.*nosuid,nodev' /proc/mounts"),
+			 "in\n1\n");
+	/* What a workload has is seen by nobody else. */
+	cr_expect_eq(access("/var/data/file", F_OK), -1);
+	cr_expect_eq(detach(FIXTURE_UUID_1, "/var/data", false), 0, "%s", reply.text);
+	cr_expect_str_eq(in_zone(FIXTURE_UUID_1, "ls /var/data"), "");
+	cr_assert_eq(attach(FIXTURE_UUID_1, "/data", false, false), 0, "%s", reply.text);
+	remove_workload();
+	tear_down();
+}
+
+Test(zone_volumes, a_device_comes_and_goes)
+{
+	struct fixture_run run = {.argv = {"sh", "-c",
+					   "until [ -b /dev/raw ]; do sleep 0.1; done; exec "
+					   "sleep 1000 3</dev/raw",
+					   NULL}};
+
+	set_up("truncate -s 16M /run/volume");
+	cr_assert_eq(fixture_launch(&f, &run, &reply), 0, "%s", reply.text);
+	cr_assert_eq(attach(FIXTURE_UUID_1, "/dev/raw", false, true), 0, "%s", reply.text);
+	cr_expect_str_eq(in_zone(FIXTURE_UUID_1, "printf start >/dev/raw; head -c 5 /dev/raw; "
+						 "until ls -l /proc/1/fd/3 >/dev/null 2>&1; do "
+						 "sleep 0.1; done"),
+			 "start");
+	cr_expect_eq(detach(FIXTURE_UUID_1, "/dev/raw", false), -EBUSY, "%s", reply.text);
+	cr_expect_eq(detach(FIXTURE_UUID_1, "/dev/raw", true), 0, "%s", reply.text);
+	cr_expect_str_eq(in_zone(FIXTURE_UUID_1, "ls /dev/raw 2>/dev/null"), "");
+	tear_down();
 }
