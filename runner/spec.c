@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/util.h"
 #include "runner/spec_value.h"
 
 static int parse_uuid(json_t *value, struct zone_spec *spec, struct error *err)
@@ -21,10 +22,26 @@ static int parse_memory(const char *key, json_t *value, uint64_t *mib, struct er
 	return spec_number(value, key, SPEC_MEMORY_MIB_MIN, SPEC_MEMORY_MIB_MAX, mib, err);
 }
 
+static int parse_backend(json_t *value, struct zone_spec *spec, struct error *err)
+{
+	static const char *const names[] = {
+		[SPEC_BACKEND_KVM] = "kvm", [SPEC_BACKEND_PV] = "pv", [SPEC_BACKEND_PVH] = "pvh"};
+	const char *text = json_string_value(value);
+
+	for (unsigned i = SPEC_BACKEND_KVM; text && i < ARRAY_SIZE(names); i++)
+		if (strcmp(names[i], text) == 0) {
+			spec->backend = (enum spec_backend)i;
+			return 0;
+		}
+	return error_set(err, -EINVAL, "backend must be kvm, pv or pvh");
+}
+
 static int parse_machine(const char *key, json_t *value, struct zone_spec *spec, struct error *err)
 {
 	if (strcmp(key, "uuid") == 0)
 		return parse_uuid(value, spec, err);
+	if (strcmp(key, "backend") == 0)
+		return parse_backend(value, spec, err);
 	if (strcmp(key, "name") == 0)
 		return spec_text(value, key, spec->name, sizeof(spec->name), err);
 	if (strcmp(key, "cmdline") == 0)

@@ -31,6 +31,13 @@
 
 #define SPEC_FDS_MAX (SPEC_DISKS_MAX + SPEC_NICS_MAX * VIRTIO_NET_PAIRS_MAX + 8)
 
+enum spec_backend {
+	SPEC_BACKEND_ANY, /* as the runner likes */
+	SPEC_BACKEND_KVM,
+	SPEC_BACKEND_PV,
+	SPEC_BACKEND_PVH,
+};
+
 struct spec_disk {
 	int fd;
 	bool read_only;
@@ -54,6 +61,7 @@ struct spec_nic {
 struct zone_spec {
 	struct uuid uuid;
 	char name[SPEC_NAME_MAX + 1];
+	enum spec_backend backend;
 	uint64_t memory_mib;	 /* that it boots with */
 	uint64_t max_memory_mib; /* that it may grow to, ≥ memory_mib */
 	bool huge_pages;

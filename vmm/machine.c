@@ -149,6 +149,8 @@ int machine_init(struct machine *machine, struct zone_spec *spec, int kvm_fd, st
 	for (unsigned i = 0; i < KVM_IRQS_MAX; i++)
 		machine->kvm.irqs[i].eventfd = -1;
 	machine->started_ns = clock_now_ns();
+	if (spec->backend > SPEC_BACKEND_KVM)
+		return error_set(err, -EINVAL, "the spec wants a Xen domain; zone-xen runs it");
 	r = loop_new(&machine->loop, MACHINE_LOOP_ENTRIES, MACHINE_LOOP_SLOTS);
 	if (r < 0)
 		return error_set_errno(

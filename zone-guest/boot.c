@@ -24,6 +24,7 @@
 #include "zone-guest/cgroup.h"
 #include "zone-guest/net.h"
 #include "zone-guest/rootfs.h"
+#include "zone-guest/xen.h"
 
 #define MODULES_DIR "/boot-modules"
 #define HELLO	    "zone-init: up\n"
@@ -107,17 +108,36 @@ static int is_module(const struct dirent *entry)
 	return len > 3 && !strcmp(entry->d_name + len - 3, ".ko");
 }
 
+/* Drivers that only the other kind of hypervisor has devices for: NN-NAME.ko */
+static bool is_for_other(const char *file, bool on_xen)
+{
+	static const char *const of_kvm[] = {"virtio", "vmw_vsock_virtio", "pvpanic"};
+	const char *name = strchr(file, '-');
+
+	if (!name++)
+		return false;
+	if (!on_xen)
+		return strncmp(name, "xen_", 4) == 0;
+	for (unsigned i = 0; i < ARRAY_SIZE(of_kvm); i++)
+		if (strncmp(name, of_kvm[i], strlen(of_kvm[i])) == 0)
+			return true;
+	return false;
+}
+
 void boot_modules_and_hello(void)
 {
 	struct dirent **entries = NULL;
-	bool said = say_hello();
+	bool said = say_hello(), on_xen = xen_is_here();
 	int n = scandir(MODULES_DIR, &entries, is_module, alphasort);
 
 	for (int i = 0; i < n; i++) {
 		char path[512];
 
 		snprintf(path, sizeof(path), "%s/%s", MODULES_DIR, entries[i]->d_name);
-		load_module(path);
+		if (is_for_other(entries[i]->d_name, on_xen))
+			unlink(path);
+		else
+			load_module(path);
 		if (!said)
 			said = say_hello();
 		free(entries[i]);

@@ -15,7 +15,8 @@
 void boot_root(void);
 
 /*
- * Loads the files of /boot-modules in the order of their names and removes them; says `zone-init:
+ * Loads the files of /boot-modules that this hypervisor has a use for, in the order of their names,
+ * and removes all; says `zone-init:
  * up` on the console as soon as there is one, be it before the first or after any of them.
  */
 void boot_modules_and_hello(void);

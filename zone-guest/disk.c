@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "zone-guest/xen.h"
 
 #define SYS_BLOCK     "/sys/block"
 #define KERNEL_EVENTS 1u /* the multicast group that the kernel itself speaks to */
@@ -42,6 +43,32 @@ static bool has_serial(int sys_block, const char *name, const char *serial)
 	return !strcmp(text, serial);
 }
 
+/* /sys/block/xvda/device leads to …/vbd-51712, which is device/vbd/51712 in xenstore. */
+static bool has_xen_serial(int sys_block, const char *name, const char *serial)
+{
+	char path[64], target[256], node[320], text[DISK_SERIAL_MAX + 1];
+	const char *device;
+	ssize_t n;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/device", name) >= sizeof(path))
+		return false;
+	n = readlinkat(sys_block, path, target, sizeof(target) - 1);
+	target[n > 0 ? n : 0] = '\0';
+	device = strrchr(target, '/');
+	device = device ? device + 1 : target;
+	if (strncmp(device, "vbd-", 4) != 0)
+		return false;
+	snprintf(node, sizeof(node), "device/vbd/%s/" XEN_SERIAL_NODE, device + 4);
+	return xen_store_read(node, text, sizeof(text)) == 0 && !strcmp(text, serial);
+}
+
+static bool is_wanted(int sys_block, const char *name, const char *serial)
+{
+	if (strncmp(name, "xvd", 3) == 0)
+		return has_xen_serial(sys_block, name, serial);
+	return strncmp(name, "vd", 2) == 0 && has_serial(sys_block, name, serial);
+}
+
 int disk_find(const char *serial, char *path, size_t size)
 {
 	_cleanup_(close_dirp) DIR *dir = opendir(SYS_BLOCK);
@@ -50,8 +77,7 @@ int disk_find(const char *serial, char *path, size_t size)
 	if (!dir)
 		return -errno;
 	while ((entry = readdir(dir))) {
-		if (strncmp(entry->d_name, "vd", 2) != 0 ||
-		    !has_serial(dirfd(dir), entry->d_name, serial))
+		if (!is_wanted(dirfd(dir), entry->d_name, serial))
 			continue;
 		return (size_t)snprintf(path, size, "/dev/%s", entry->d_name) < size
 			       ? 0

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Finds the zone's disks by their serial (/sys/block/vdX/serial); they appear while the zone runs,
- * which the kernel tells through a netlink socket.
+ * Finds the zone's disks by their serial (/sys/block/vdX/serial; of a Xen disk, which has none,
+ * what the runner wrote beside its node in xenstore); they appear while the zone runs, which the
+ * kernel tells through a netlink socket.
  */
 #pragma once
 

@@ -45,6 +45,42 @@ static void connected(struct link *link, int fd)
 	}
 }
 
+/* On Xen both the host's end and the agent's may be the first to go. */
+static void on_host_lost(void *user)
+{
+	struct link *link = user;
+
+	agent_stop(link->zone);
+	on_lost(link);
+}
+
+static void on_session_lost(void *user)
+{
+	struct link *link = user;
+
+	vchan_link_end(&link->vchan);
+	on_lost(link);
+}
+
+static void on_met(void *user, int fd)
+{
+	struct link *link = user;
+	int r = agent_start(link->zone, fd, on_session_lost, link);
+
+	if (r < 0)
+		log_error("what=session err=%s", strerror(-r));
+}
+
+static void attempt_vchan(struct link *link)
+{
+	int r = vchan_link_serve(&link->vchan, &link->zone->reactor, on_met, on_host_lost, link);
+
+	if (r == 0)
+		return;
+	log_warning("what=vchan err=%s", strerror(-r));
+	try_later(link);
+}
+
 static void on_ready(struct reactor_watch *watch, uint32_t events)
 {
 	struct link *link = container_of(watch, struct link, watch);
@@ -60,7 +96,7 @@ static void on_ready(struct reactor_watch *watch, uint32_t events)
 		connected(link, steal_fd(&fd));
 }
 
-static void attempt(struct link *link)
+static void attempt_vsock(struct link *link)
 {
 	const struct sockaddr_vm host = {
 		.svm_family = AF_VSOCK,
@@ -83,6 +119,14 @@ static void attempt(struct link *link)
 	}
 }
 
+static void attempt(struct link *link)
+{
+	if (link->on_xen)
+		attempt_vchan(link);
+	else
+		attempt_vsock(link);
+}
+
 static void on_timer(struct reactor_timer *timer)
 {
 	attempt(container_of(timer, struct link, timer));
@@ -95,6 +139,7 @@ void link_start(struct link *link, struct zone *zone)
 		.watch = {.fd = -1, .ready = on_ready},
 		.timer = {.fired = on_timer},
 		.pause_ns = PAUSE_FIRST_NS,
+		.on_xen = xen_is_here(),
 	};
 	attempt(link);
 }

@@ -25,6 +25,7 @@
 #include "zone-guest/hotplug.h"
 #include "zone-guest/link.h"
 #include "zone-guest/net.h"
+#include "zone-guest/xen.h"
 #include "zone-guest/zone.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
@@ -49,6 +50,10 @@ static void shut_down(struct zone *zone, bool reboot_zone)
 	log_info("what=%s", reboot_zone ? "reboot" : "poweroff");
 	kill(-1, SIGKILL);
 	sync();
+	if (!reboot_zone && xen_is_here() && xen_is_pvh()) {
+		xen_store_write(XEN_END_NODE, "poweroff");
+		reboot_zone = true;
+	}
 	reboot(reboot_zone ? RB_AUTOBOOT : RB_POWER_OFF);
 	log_error("what=reboot err=%s", strerror(errno));
 }
@@ -130,8 +135,11 @@ static void on_button(struct reactor_watch *watch, uint32_t events)
 
 static void watch_button(struct init *init)
 {
-	int fd = button_open();
+	int fd;
 
+	if (xen_is_here()) /* whose kernel calls poweroff itself */
+		return;
+	fd = button_open();
 	init->button.ready = on_button;
 	if (fd < 0 || reactor_watch(&init->zone.reactor, &init->button, fd, EPOLLIN) < 0)
 		log_warning("what=button next=\"the power button is not heard\"");

@@ -18,15 +18,17 @@
 /*
  * What a zone needs before it has its addons: the bus and the console first, so that it can speak,
  * then the way to the daemon, then disks and the file systems of addons and images, then what
- * reports a panic and gives entropy and a network. All else, ext4 and nftables for instance,
- * zone-init loads from the addons: every byte here costs each zone boot time and memory.
+ * reports a panic and gives entropy and a network. What Xen has in their place comes last:
+ * zone-init loads one or the other (zone-guest/boot.c). All else, ext4 and nftables for instance,
+ * it loads from the addons: every byte here costs each zone boot time and memory.
  */
 static const char *const wanted[] = {
-	"virtio_pci", "virtio_console", "vmw_vsock_virtio_transport",
-	"virtio_blk", "squashfs",	"overlay",
-	"virtio_rng", "pvpanic_mmio",	"pvpanic_pci",
-	"virtio_net", "rng_core",	"loop",
-	"af_packet",
+	"virtio_pci",	"virtio_console", "vmw_vsock_virtio_transport",
+	"virtio_blk",	"squashfs",	  "overlay",
+	"virtio_rng",	"pvpanic_mmio",	  "pvpanic_pci",
+	"virtio_net",	"rng_core",	  "loop",
+	"af_packet",	"xen_evtchn",	  "xen_gntalloc",
+	"xen_blkfront", "xen_netfront",
 };
 
 /* A line of modules.dep: "PATH: DEPENDENCY…", the last dependency to be loaded first. */
