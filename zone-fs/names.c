@@ -138,7 +138,7 @@ int fs_rmdir(struct request *request)
 	return remove_entry(request, AT_REMOVEDIR);
 }
 
-/* #syscalls fs: renameat2 linkat(_, _, _, _, 0) */
+/* #syscalls fs: renameat renameat2 linkat(_, _, _, _, 0) */
 static int rename_entry(struct request *request, uint64_t to_number, unsigned flags)
 {
 	struct nodes *nodes = request->fs->nodes;
@@ -201,7 +201,9 @@ int fs_link(struct request *request)
 		       : answer_entry(request, name);
 }
 
-/* #syscalls fs.own: openat(_, _, O_CREAT|O_NOFOLLOW|O_NONBLOCK|O_NOCTTY|O_CLOEXEC/0xFFEFEF7C, !06000)
+/*
+ * #syscalls fs.own: openat(_, _,
+ *	O_CREAT|O_NOFOLLOW|O_NONBLOCK|O_NOCTTY|O_CLOEXEC/0xFFEFEF7C, !06000)
  */
 static int create(struct request *request, const char *name, const struct fuse_create_in *in)
 {

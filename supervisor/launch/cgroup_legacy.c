@@ -345,6 +345,7 @@ static bool freezer_is(int freezer, const char *state)
 	return cgroup_file_has_word(freezer, "freezer.state", state);
 }
 
+/* #syscalls launch: clock_nanosleep(CLOCK_REALTIME, 0) */
 /* Waits a little for everything to stand still. What does not is killed all the same. */
 static void freeze(int freezer)
 {

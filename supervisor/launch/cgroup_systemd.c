@@ -253,6 +253,7 @@ static int check_cpus(const char *cpus, struct error *err)
 				   cpus);
 }
 
+/* #syscalls launch: clock_nanosleep(CLOCK_REALTIME, 0) */
 /* systemd says that a limit is set when it has taken it; waits until the kernel has it. */
 static int await_limit(int group, uint64_t memory_bytes, struct error *err)
 {

@@ -350,6 +350,48 @@ Test(zone_fs, space_is_taken_and_given_back)
 	client_deinit(&c);
 }
 
+/* Operations that the others have no need for. */
+Test(zone_fs, all_the_others)
+{
+	struct {
+		struct fuse_batch_forget_in in;
+		struct fuse_forget_one one;
+	} forget = {.in = {.count = 3}};
+	struct fuse_release_in release = {0};
+	struct fuse_fsync_in fsync = {0};
+	uint64_t node;
+
+	start();
+	host_write("a", "A");
+	node = node_of(ROOT, "a");
+	client_begin(&c, FUSE_RENAME, ROOT);
+	client_add(&c, &(struct fuse_rename_in){.newdir = ROOT}, sizeof(struct fuse_rename_in));
+	client_add(&c, "a\0b", 4);
+	cr_assert_eq(client_send(&c), 0);
+	cr_assert(holds(node, "A"));
+	cr_assert_eq(client_open(&c, ROOT, O_DIRECTORY, &fsync.fh), 0);
+	release.fh = fsync.fh;
+	client_begin(&c, FUSE_FSYNCDIR, ROOT);
+	client_add(&c, &fsync, sizeof(fsync));
+	cr_assert_eq(client_send(&c), 0);
+	cr_assert_eq(client_release(&c, ROOT, release.fh), -EBADF, "a folder is no file");
+	client_begin(&c, FUSE_RELEASEDIR, ROOT);
+	client_add(&c, &release, sizeof(release));
+	cr_assert_eq(client_send(&c), 0);
+	/* One of the three that are announced. */
+	forget.one = (struct fuse_forget_one){.nodeid = node, .nlookup = 1};
+	client_begin(&c, FUSE_BATCH_FORGET, 0);
+	client_add(&c, &forget, sizeof(forget));
+	cr_assert_eq(client_send(&c), 1);
+	cr_assert_eq(client_getattr(&c, node, NULL), -ESTALE);
+	client_begin(&c, FUSE_INTERRUPT, 0);
+	client_add(&c, &(struct fuse_interrupt_in){.unique = 1}, sizeof(struct fuse_interrupt_in));
+	cr_assert_eq(client_send(&c), 1);
+	client_begin(&c, FUSE_FLUSH, ROOT);
+	cr_assert_eq(client_send(&c), -ENOSYS, "nothing is kept back");
+	client_deinit(&c);
+}
+
 /* A guest that mounts, goes away without a word, and mounts again. */
 Test(zone_fs, init_starts_anew)
 {
