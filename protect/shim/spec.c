@@ -1,0 +1,690 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "protect/shim/spec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include <jansson.h>
+
+#include "base/caps.h"
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/util.h"
+
+#define OVERHEAD_MIB                                                                               \
+	128u /* of a zone, beside what its containers may use: kernel, agent, page tables */
+#define CPUS_MAX 64u
+#define LIST_MAX 4096u
+
+/* Everything that a spec points to, freed at once. */
+struct chunk {
+	struct chunk *next;
+	max_align_t bytes[];
+};
+
+struct parser {
+	struct spec *spec;
+	struct error *err;
+};
+
+static void *take(struct parser *p, size_t n, size_t size)
+{
+	struct chunk *chunk;
+	size_t bytes;
+
+	if (!checked_mul(n + 1, size, &bytes))
+		return NULL;
+	chunk = calloc(1, sizeof(*chunk) + bytes);
+	if (!chunk) {
+		error_set(p->err, -ENOMEM, "the shim is out of memory");
+		return NULL;
+	}
+	chunk->next = p->spec->memory;
+	p->spec->memory = chunk;
+	return chunk->bytes;
+}
+
+static char *copy(struct parser *p, const char *text)
+{
+	char *out = take(p, strlen(text), 1);
+
+	if (out)
+		strcpy(out, text); /* NOLINT(clang-analyzer-security.insecureAPI.strcpy): it was
+				      measured */
+	return out;
+}
+
+__attribute__((format(printf, 2, 3))) static char *print(struct parser *p, const char *format, ...)
+{
+	_cleanup_(freep) char *text = NULL;
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vasprintf(&text, format, args);
+	va_end(args);
+	if (n < 0) {
+		text = NULL;
+		error_set(p->err, -ENOMEM, "the shim is out of memory");
+		return NULL;
+	}
+	return copy(p, text);
+}
+
+static void release_json(json_t **json)
+{
+	json_decref(*json);
+}
+
+/* The string at a key; "" for none. */
+static const char *text_at(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "";
+}
+
+/* What jansson has no integer for (RLIM_INFINITY) it reads as a real number. */
+static int64_t number_at(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+	double real = json_number_value(value);
+
+	if (json_is_integer(value))
+		return json_integer_value(value);
+	if (real >= 0x1p63)
+		return -1;
+	return real > -0x1p63 ? (int64_t)real : INT64_MIN;
+}
+
+/* A list of strings; what else is in it is refused. */
+static int strings(struct parser *p, const json_t *list, const char *what, char ***out, size_t *n)
+{
+	const json_t *item;
+	size_t i;
+
+	*n = 0;
+	if (json_array_size(list) > LIST_MAX)
+		return error_set(p->err, -E2BIG, "config.json has more than %u %s", LIST_MAX, what);
+	*out = take(p, json_array_size(list), sizeof(**out));
+	if (!*out)
+		return -ENOMEM;
+	json_array_foreach(list, i, item)
+	{
+		if (!json_is_string(item))
+			return error_set(p->err, -EINVAL, "config.json: %s are no strings", what);
+		(*out)[i] = copy(p, json_string_value(item));
+		if (!(*out)[i])
+			return -ENOMEM;
+		*n = i + 1;
+	}
+	return 0;
+}
+
+static uint64_t caps_of(const json_t *list)
+{
+	const json_t *item;
+	uint64_t caps = 0;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		const char *name = json_string_value(item);
+
+		if (name)
+			caps |= caps_mask(name);
+	}
+	return caps;
+}
+
+/* A workload has one set for root and one for others, who have what is ambient. */
+static void take_capabilities(struct parser *p, const json_t *process)
+{
+	const json_t *caps = json_object_get(process, "capabilities");
+	Protect__Agent__Settings *settings = &p->spec->settings;
+
+	settings->set_capabilities = true;
+	settings->capabilities = caps_of(json_object_get(caps, "bounding")) &
+				 caps_of(json_object_get(caps, "permitted"));
+	settings->ambient = caps_of(json_object_get(caps, "ambient")) & settings->capabilities;
+	if (!number_at(json_object_get(process, "user"), "uid"))
+		settings->capabilities = caps_of(json_object_get(caps, "bounding"));
+}
+
+static int take_rlimits(struct parser *p, const json_t *process)
+{
+	static const struct {
+		const char *name;
+		uint32_t resource;
+	} known[] = {
+		{"RLIMIT_AS", RLIMIT_AS},	    {"RLIMIT_CORE", RLIMIT_CORE},
+		{"RLIMIT_CPU", RLIMIT_CPU},	    {"RLIMIT_DATA", RLIMIT_DATA},
+		{"RLIMIT_FSIZE", RLIMIT_FSIZE},	    {"RLIMIT_LOCKS", RLIMIT_LOCKS},
+		{"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK}, {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE},
+		{"RLIMIT_NICE", RLIMIT_NICE},	    {"RLIMIT_NOFILE", RLIMIT_NOFILE},
+		{"RLIMIT_NPROC", RLIMIT_NPROC},	    {"RLIMIT_RSS", RLIMIT_RSS},
+		{"RLIMIT_RTPRIO", RLIMIT_RTPRIO},   {"RLIMIT_RTTIME", RLIMIT_RTTIME},
+		{"RLIMIT_STACK", RLIMIT_STACK},	    {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
+	};
+	const json_t *list = json_object_get(process, "rlimits"), *item;
+	Protect__Agent__Settings *settings = &p->spec->settings;
+	size_t i, k;
+
+	settings->ulimits = take(p, json_array_size(list), sizeof(*settings->ulimits));
+	if (!settings->ulimits)
+		return -ENOMEM;
+	json_array_foreach(list, i, item)
+	{
+		Protect__Agent__Ulimit *ulimit = take(p, 1, sizeof(*ulimit));
+		const char *name = text_at(item, "type");
+
+		for (k = 0; k < ARRAY_SIZE(known) && strcmp(known[k].name, name) != 0; k++)
+			;
+		if (k == ARRAY_SIZE(known))
+			return error_set(p->err, -EINVAL, "there is no limit '%.64s'", name);
+		if (!ulimit)
+			return -ENOMEM;
+		protect__agent__ulimit__init(ulimit);
+		ulimit->resource = known[k].resource;
+		ulimit->soft = (uint64_t)number_at(item, "soft");
+		ulimit->hard = (uint64_t)number_at(item, "hard");
+		settings->ulimits[settings->n_ulimits++] = ulimit;
+	}
+	return 0;
+}
+
+static int take_terminal(struct parser *p, const json_t *process)
+{
+	const json_t *size = json_object_get(process, "consoleSize");
+	Protect__Control__Terminal *terminal;
+
+	if (!json_is_true(json_object_get(process, "terminal")))
+		return 0;
+	terminal = take(p, 1, sizeof(*terminal));
+	if (!terminal)
+		return -ENOMEM;
+	protect__control__terminal__init(terminal);
+	terminal->rows = (uint32_t)number_at(size, "height");
+	terminal->columns = (uint32_t)number_at(size, "width");
+	p->spec->process.terminal = terminal;
+	return 0;
+}
+
+static int take_process(struct parser *p, const json_t *process)
+{
+	Protect__Control__Process *out = &p->spec->process;
+	const json_t *user = json_object_get(process, "user");
+	int r = strings(p, json_object_get(process, "args"), "arguments", &out->argv, &out->n_argv);
+
+	if (r == 0)
+		r = strings(p, json_object_get(process, "env"), "variables", &out->env,
+			    &out->n_env);
+	if (r < 0)
+		return r;
+	if (!out->n_argv)
+		return error_set(p->err, -EINVAL, "config.json has no command");
+	out->working_directory = copy(p, text_at(process, "cwd"));
+	out->user = print(p, "%u:%u", (unsigned)number_at(user, "uid"),
+			  (unsigned)number_at(user, "gid"));
+	if (!out->working_directory || !out->user)
+		return -ENOMEM;
+	return take_terminal(p, process);
+}
+
+static int add_bind(struct parser *p, const json_t *mount)
+{
+	const json_t *options = json_object_get(mount, "options"), *option;
+	struct spec_bind *bind = &p->spec->binds[p->spec->n_binds];
+	size_t i;
+
+	bind->source = copy(p, text_at(mount, "source"));
+	bind->target = copy(p, text_at(mount, "destination"));
+	if (!bind->source || !bind->target)
+		return -ENOMEM;
+	json_array_foreach(options, i, option)
+	{
+		if (strcmp(json_string_value(option) ? json_string_value(option) : "", "ro") == 0)
+			bind->read_only = true;
+	}
+	p->spec->n_binds++;
+	return 0;
+}
+
+static void take_tmpfs_option(Protect__Agent__Tmpfs *tmpfs, const char *option)
+{
+	static const struct {
+		char letter;
+		unsigned shift;
+	} units[] = {{'k', 10}, {'K', 10}, {'m', 20}, {'M', 20}, {'g', 30}, {'G', 30}};
+	char *end;
+
+	if (strncmp(option, "size=", 5) == 0) {
+		tmpfs->size_bytes = strtoull(option + 5, &end, 10);
+		for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+			if (*end == units[i].letter)
+				tmpfs->size_bytes <<= units[i].shift;
+	} else if (strncmp(option, "mode=", 5) == 0) {
+		tmpfs->set_mode = true;
+		tmpfs->mode = (uint32_t)strtoul(option + 5, NULL, 8) & 07777;
+	} else if (strcmp(option, "ro") == 0) {
+		tmpfs->read_only = true;
+	} else if (strcmp(option, "noexec") == 0) {
+		tmpfs->exec = false;
+	} else if (strcmp(option, "nosuid") == 0) {
+		tmpfs->suid = false;
+	} else if (strcmp(option, "nodev") == 0) {
+		tmpfs->dev = false;
+	}
+}
+
+static int add_tmpfs(struct parser *p, const json_t *mount)
+{
+	const json_t *options = json_object_get(mount, "options"), *option;
+	Protect__Agent__Settings *settings = &p->spec->settings;
+	Protect__Agent__Tmpfs *tmpfs = take(p, 1, sizeof(*tmpfs));
+	size_t i;
+
+	if (!tmpfs)
+		return -ENOMEM;
+	protect__agent__tmpfs__init(tmpfs);
+	tmpfs->exec = tmpfs->suid = tmpfs->dev = true;
+	tmpfs->path = copy(p, text_at(mount, "destination"));
+	if (!tmpfs->path)
+		return -ENOMEM;
+	json_array_foreach(options, i, option)
+	{
+		if (json_is_string(option))
+			take_tmpfs_option(tmpfs, json_string_value(option));
+	}
+	settings->tmpfs[settings->n_tmpfs++] = tmpfs;
+	return 0;
+}
+
+/* The zone gives every workload these. */
+static bool is_the_zones(const char *target)
+{
+	static const char *const own[] = {"/proc",    "/sys",	     "/sys/fs/cgroup", "/dev",
+					  "/dev/pts", "/dev/mqueue", "/dev/shm"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		if (strcmp(own[i], target) == 0)
+			return true;
+	return false;
+}
+
+static int take_mount(struct parser *p, const json_t *mount)
+{
+	const char *type = text_at(mount, "type"), *target = text_at(mount, "destination");
+
+	if (is_the_zones(target))
+		return 0;
+	if (strcmp(type, "tmpfs") == 0)
+		return add_tmpfs(p, mount);
+	if (strcmp(type, "bind") == 0)
+		return add_bind(p, mount);
+	return error_set(p->err, -ENOTSUP,
+			 "a mount of the type '%.32s' (at %.128s) is not to be had in a zone", type,
+			 target);
+}
+
+static int take_mounts(struct parser *p, const json_t *root)
+{
+	const json_t *mounts = json_object_get(root, "mounts"), *mount;
+	size_t i, n = json_array_size(mounts);
+	int r = 0;
+
+	if (n > LIST_MAX)
+		return error_set(p->err, -E2BIG, "config.json has more than %u mounts", LIST_MAX);
+	p->spec->binds = take(p, n, sizeof(*p->spec->binds));
+	p->spec->settings.tmpfs = take(p, n, sizeof(*p->spec->settings.tmpfs));
+	if (!p->spec->binds || !p->spec->settings.tmpfs)
+		return -ENOMEM;
+	json_array_foreach(mounts, i, mount)
+	{
+		if (r == 0)
+			r = take_mount(p, mount);
+	}
+	return r;
+}
+
+/*
+ * A namespace that is missing is the host's, which no zone has. One with a path is another
+ * container's: of the pod's, which all share the zone's network anyway; of the host's process ids,
+ * which cannot be told from a path, never.
+ */
+static int take_namespaces(struct parser *p, const json_t *linux_)
+{
+	static const struct {
+		const char *type, *what;
+	} wanted[] = {{"network", "hostNetwork"}, {"pid", "hostPID"}, {"ipc", "hostIPC"}};
+	const json_t *list = json_object_get(linux_, "namespaces"), *item;
+	bool found[ARRAY_SIZE(wanted)] = {false};
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		const char *type = text_at(item, "type");
+
+		if (strcmp(type, "user") == 0)
+			return error_set(
+				p->err, -ENOTSUP,
+				"a zone's workloads have no user namespaces (hostUsers: false)");
+		for (size_t k = 0; k < ARRAY_SIZE(wanted); k++)
+			found[k] |= strcmp(type, wanted[k].type) == 0;
+		if (strcmp(type, "network") == 0)
+			p->spec->netns = copy(p, text_at(item, "path"));
+	}
+	for (size_t k = 0; k < ARRAY_SIZE(wanted); k++)
+		if (!found[k])
+			return error_set(p->err, -ENOTSUP,
+					 "a zone cannot have the host's %s namespace (%s: true); "
+					 "use another runtime "
+					 "class for this pod",
+					 wanted[k].type, wanted[k].what);
+	return 0;
+}
+
+static int take_sysctls(struct parser *p, const json_t *linux_)
+{
+	json_t *sysctls = json_object_get(linux_, "sysctl"), *value;
+	Protect__Agent__Settings *settings = &p->spec->settings;
+	const char *key;
+
+	settings->sysctls = take(p, json_object_size(sysctls), sizeof(*settings->sysctls));
+	if (!settings->sysctls)
+		return -ENOMEM;
+	json_object_foreach(sysctls, key, value)
+	{
+		/* The sandbox's are the zone's; CRI repeats them for no container. */
+		if (p->spec->kind == SPEC_SANDBOX)
+			continue;
+		settings->sysctls[settings->n_sysctls] = print(
+			p, "%s=%s", key, json_string_value(value) ? json_string_value(value) : "");
+		if (!settings->sysctls[settings->n_sysctls++])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void take_resources(struct parser *p, const json_t *linux_)
+{
+	const json_t *resources = json_object_get(linux_, "resources");
+	const json_t *cpu = json_object_get(resources, "cpu");
+	int64_t memory = number_at(json_object_get(resources, "memory"), "limit");
+	int64_t quota = number_at(cpu, "quota"), period = number_at(cpu, "period");
+	int64_t pids = number_at(json_object_get(resources, "pids"), "limit");
+	Protect__Agent__Settings *settings = &p->spec->settings;
+
+	if (memory > 0)
+		settings->memory_bytes = (uint64_t)memory;
+	if (quota > 0 && quota < INT64_MAX / 1000)
+		settings->cpu_millis = (uint32_t)(quota * 1000 / (period > 0 ? period : 100000));
+	if (pids > 0 && pids <= UINT32_MAX)
+		settings->pids = (uint32_t)pids;
+}
+
+static int take_linux(struct parser *p, const json_t *root)
+{
+	const json_t *linux_ = json_object_get(root, "linux");
+	Protect__Agent__Settings *settings = &p->spec->settings;
+	int r = take_namespaces(p, linux_);
+
+	if (r == 0)
+		r = take_sysctls(p, linux_);
+	if (r == 0)
+		r = strings(p, json_object_get(linux_, "maskedPaths"), "masked paths",
+			    &settings->masked_paths, &settings->n_masked_paths);
+	if (r == 0)
+		r = strings(p, json_object_get(linux_, "readonlyPaths"), "read-only paths",
+			    &settings->read_only_paths, &settings->n_read_only_paths);
+	settings->unmasked = true; /* but for what config.json says */
+	take_resources(p, linux_);
+	return r;
+}
+
+/* The zone holds what its containers may use, and itself. */
+static void size_zone(struct parser *p, int64_t memory, int64_t quota, int64_t period)
+{
+	Protect__Control__ZoneLaunch *zone = &p->spec->zone;
+	uint64_t cpus;
+
+	if (memory > 0)
+		zone->max_memory_mib = ((uint64_t)memory + MIB - 1) / MIB + OVERHEAD_MIB;
+	if (quota > 0 && period > 0) {
+		cpus = ((uint64_t)quota + (uint64_t)period - 1) / (uint64_t)period;
+		zone->max_cpus = (uint32_t)(cpus < CPUS_MAX ? cpus : CPUS_MAX);
+	}
+}
+
+/* `dev.protect/NAME`, or the same of Edera's. */
+static const char *annotation(const json_t *annotations, const char *name)
+{
+	char key[96];
+	const char *text;
+
+	snprintf(key, sizeof(key), "dev.protect/%s", name);
+	text = text_at(annotations, key);
+	if (*text)
+		return text;
+	snprintf(key, sizeof(key), "dev.edera/%s", name);
+	return text_at(annotations, key);
+}
+
+static int zone_number(struct parser *p, const json_t *annotations, const char *name, uint64_t max,
+		       uint64_t *out)
+{
+	const char *text = annotation(annotations, name);
+	char *end;
+
+	if (!*text)
+		return 0;
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	if (errno || *end || *text == '-' || !*out || *out > max)
+		return error_set(
+			p->err, -EINVAL,
+			"the annotation dev.protect/%s: '%.32s' is no number from 1 to %llu", name,
+			text, (unsigned long long)max);
+	return 0;
+}
+
+static int take_zone_annotations(struct parser *p, const json_t *annotations)
+{
+	Protect__Control__ZoneLaunch *zone = &p->spec->zone;
+	const char *backend = annotation(annotations, "virt-backend");
+	const char *policy = annotation(annotations, "resource-policy");
+	uint64_t cpus = zone->max_cpus;
+	int r = zone_number(p, annotations, "cpu", CPUS_MAX, &cpus);
+
+	if (r == 0)
+		r = zone_number(p, annotations, "initial-memory-request", 1024 * 1024,
+				&zone->target_memory_mib);
+	if (r < 0)
+		return r;
+	if (*backend && strcmp(backend, "kvm") != 0 && strcmp(backend, "auto") != 0)
+		return error_set(p->err, -ENOTSUP,
+				 "there is no virt-backend '%.32s' here; there is: kvm", backend);
+	if (*policy && strcmp(policy, "static") != 0 && strcmp(policy, "dynamic") != 0)
+		return error_set(p->err, -EINVAL,
+				 "there is no resource-policy '%.32s': static or dynamic", policy);
+	if (strcmp(policy, "dynamic") == 0)
+		zone->policy = PROTECT__CONTROL__RESOURCE_POLICY__POLICY_DYNAMIC;
+	zone->max_cpus = (uint32_t)cpus;
+	if (zone->target_memory_mib > zone->max_memory_mib)
+		zone->max_memory_mib = zone->target_memory_mib;
+	zone->kernel = copy(p, annotation(annotations, "kernel"));
+	zone->kernel_variant = copy(p, annotation(annotations, "kernel-variant"));
+	return zone->kernel && zone->kernel_variant ? 0 : -ENOMEM;
+}
+
+static int64_t cri_number(const json_t *annotations, const char *name)
+{
+	char key[96];
+
+	snprintf(key, sizeof(key), "io.kubernetes.cri.sandbox-%s", name);
+	return strtoll(text_at(annotations, key), NULL, 10);
+}
+
+static int take_zone(struct parser *p, const json_t *root)
+{
+	const json_t *annotations = json_object_get(root, "annotations");
+	const json_t *resources = json_object_get(json_object_get(root, "linux"), "resources");
+	const json_t *cpu = json_object_get(resources, "cpu");
+
+	if (p->spec->kind == SPEC_MEMBER)
+		return 0;
+	if (p->spec->kind == SPEC_SANDBOX)
+		size_zone(p, cri_number(annotations, "memory"),
+			  cri_number(annotations, "cpu-quota"),
+			  cri_number(annotations, "cpu-period"));
+	else
+		size_zone(p, number_at(json_object_get(resources, "memory"), "limit"),
+			  number_at(cpu, "quota"), number_at(cpu, "period"));
+	return take_zone_annotations(p, annotations);
+}
+
+static bool is_id(const char *text)
+{
+	return *text && strlen(text) <= 128 && text[0] != '.' &&
+	       strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
+		       strlen(text);
+}
+
+static int take_kind(struct parser *p, const json_t *root)
+{
+	const json_t *annotations = json_object_get(root, "annotations");
+	const char *type = text_at(annotations, "io.kubernetes.cri.container-type");
+	const char *sandbox = text_at(annotations, "io.kubernetes.cri.sandbox-id");
+
+	p->spec->kind = strcmp(type, "container") == 0 ? SPEC_MEMBER
+			: strcmp(type, "sandbox") == 0 ? SPEC_SANDBOX
+						       : SPEC_ALONE;
+	if (p->spec->kind == SPEC_MEMBER && !is_id(sandbox))
+		return error_set(p->err, -EINVAL, "config.json names no pod for its container");
+	p->spec->sandbox = copy(p, sandbox);
+	return p->spec->sandbox ? 0 : -ENOMEM;
+}
+
+static int take_rest(struct parser *p, const json_t *root)
+{
+	const json_t *process = json_object_get(root, "process");
+	Protect__Agent__Settings *settings = &p->spec->settings;
+	int r = take_process(p, process);
+
+	if (r == 0)
+		r = take_rlimits(p, process);
+	if (r == 0)
+		r = take_mounts(p, root);
+	if (r == 0)
+		r = take_linux(p, root);
+	if (r == 0)
+		r = take_zone(p, root);
+	if (r < 0)
+		return r;
+	take_capabilities(p, process);
+	settings->no_new_privileges = json_is_true(json_object_get(process, "noNewPrivileges"));
+	settings->oom_score_adj = (int32_t)number_at(process, "oomScoreAdj");
+	settings->read_only =
+		json_is_true(json_object_get(json_object_get(root, "root"), "readonly"));
+	settings->hostname = copy(p, text_at(root, "hostname"));
+	return settings->hostname ? 0 : -ENOMEM;
+}
+
+static void init(struct spec *spec)
+{
+	*spec = (struct spec){0};
+	protect__control__process__init(&spec->process);
+	protect__agent__settings__init(&spec->settings);
+	protect__control__zone_launch__init(&spec->zone);
+}
+
+static json_t *load(const char *text, size_t len, struct error *err)
+{
+	json_error_t where;
+	json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
+
+	if (!root && json_error_code(&where) == json_error_numeric_overflow)
+		root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
+				  &where);
+	if (json_is_object(root))
+		return root;
+	json_decref(root);
+	error_set(err, -EINVAL, "the OCI configuration is no JSON object (line %d)", where.line);
+	return NULL;
+}
+
+int spec_parse(const char *text, size_t len, struct spec *spec, struct error *err)
+{
+	_cleanup_(release_json) json_t *root = NULL;
+	struct parser p = {.spec = spec, .err = err};
+	int r;
+
+	init(spec);
+	root = load(text, len, err);
+	if (!root)
+		return err->code;
+	r = take_kind(&p, root);
+	return r == 0 ? take_rest(&p, root) : r;
+}
+
+int spec_parse_process(const char *text, size_t len, struct spec *spec, struct error *err)
+{
+	_cleanup_(release_json) json_t *root = NULL;
+	struct parser p = {.spec = spec, .err = err};
+
+	init(spec);
+	root = load(text, len, err);
+	return root ? take_process(&p, root) : err->code;
+}
+
+static int read_text(const char *bundle, char **text, size_t *len, struct error *err)
+{
+	char path[4096];
+	int r;
+
+	if (snprintf(path, sizeof(path), "%s/config.json", bundle) >= (int)sizeof(path))
+		return error_set(err, -ENAMETOOLONG, "the bundle's path is too long");
+	r = io_read_file(AT_FDCWD, path, SPEC_MAX, text, len);
+	return r < 0 ? error_set_errno(err, r, "%s", path) : 0;
+}
+
+int spec_read_kind(const char *bundle, struct spec *spec, struct error *err)
+{
+	_cleanup_(freep) char *text = NULL;
+	_cleanup_(release_json) json_t *root = NULL;
+	struct parser p = {.spec = spec, .err = err};
+	size_t len;
+	int r;
+
+	init(spec);
+	r = read_text(bundle, &text, &len, err);
+	if (r < 0)
+		return r;
+	root = load(text, len, err);
+	return root ? take_kind(&p, root) : err->code;
+}
+
+int spec_read(const char *bundle, struct spec *spec, struct error *err)
+{
+	_cleanup_(freep) char *text = NULL;
+	size_t len;
+	int r;
+
+	init(spec);
+	r = read_text(bundle, &text, &len, err);
+	return r == 0 ? spec_parse(text, len, spec, err) : r;
+}
+
+void spec_deinit(struct spec *spec)
+{
+	for (struct chunk *chunk = spec->memory, *next; chunk; chunk = next) {
+		next = chunk->next;
+		free(chunk);
+	}
+	*spec = (struct spec){0};
+}

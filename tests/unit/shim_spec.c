@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a config.json becomes, and what is refused. */
+#include "tests/unit/harness.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "protect/shim/spec.h"
+
+UNIT_SUITE(shim_spec);
+
+#define NAMESPACES                                                                                 \
+	"\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"ipc\"},{\"type\":\"network\",\"path\":\"/" \
+	"run/netns/x\"}]"
+#define PROCESS                                                                                    \
+	"\"process\":{\"args\":[\"sleep\",\"1\"],\"cwd\":\"/\",\"user\":{\"uid\":0,\"gid\":0}}"
+
+static struct spec spec;
+static struct error err;
+
+static int parse(const char *text)
+{
+	err = (struct error)ERROR_NULL;
+	return spec_parse(text, strlen(text), &spec, &err);
+}
+
+static void refused(const char *text, int code, const char *says)
+{
+	cr_assert_eq(parse(text), code, "%s", err.text);
+	cr_assert(strstr(err.text, says) != NULL, "%s", err.text);
+	spec_deinit(&spec);
+}
+
+Test(shim_spec, a_container_as_ctr_makes_it)
+{
+	cr_assert_eq(parse("{\"process\":{\"terminal\":true,\"consoleSize\":{\"height\":24,"
+			   "\"width\":80},"
+			   "\"user\":{\"uid\":1000,\"gid\":100},\"args\":[\"sh\",\"-c\",\"true\"],"
+			   "\"env\":[\"A=b\"],\"cwd\":\"/w\","
+			   "\"capabilities\":{\"bounding\":[\"CAP_CHOWN\",\"CAP_KILL\"],"
+			   "\"permitted\":[\"CAP_KILL\"]},"
+			   "\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"hard\":18446744073709551615,"
+			   "\"soft\":1024}],"
+			   "\"noNewPrivileges\":true,\"oomScoreAdj\":7},"
+			   "\"root\":{\"path\":\"rootfs\",\"readonly\":true},\"hostname\":\"h\","
+			   "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\"},"
+			   "{\"destination\":\"/"
+			   "run\",\"type\":\"tmpfs\",\"options\":[\"nosuid\",\"size=64k\",\"mode="
+			   "755\"]},"
+			   "{\"destination\":\"/etc/hosts\",\"type\":\"bind\",\"source\":\"/tmp/"
+			   "h\",\"options\":[\"rbind\",\"ro\"]}],"
+			   "\"linux\":{\"maskedPaths\":[\"/proc/kcore\"],\"readonlyPaths\":[\"/"
+			   "proc/sys\"],"
+			   "\"sysctl\":{\"kernel.shmmax\":\"5\"},"
+			   "\"resources\":{\"memory\":{\"limit\":268435456},\"cpu\":{\"quota\":"
+			   "150000,\"period\":100000},"
+			   "\"pids\":{\"limit\":9}}," NAMESPACES "}}"),
+		     0, "%s", err.text);
+	cr_assert_eq(spec.kind, SPEC_ALONE);
+	cr_assert_eq(spec.process.n_argv, 3u);
+	cr_assert_str_eq(spec.process.argv[2], "true");
+	cr_assert_str_eq(spec.process.env[0], "A=b");
+	cr_assert_str_eq(spec.process.working_directory, "/w");
+	cr_assert_str_eq(spec.process.user, "1000:100");
+	cr_assert_eq(spec.process.terminal->columns, 80u);
+	cr_assert_eq(spec.settings.capabilities, UINT64_C(1) << 5);
+	cr_assert_eq(spec.settings.ulimits[0]->resource, (uint32_t)RLIMIT_NOFILE);
+	cr_assert_eq(spec.settings.ulimits[0]->soft, 1024u);
+	cr_assert_eq(spec.settings.ulimits[0]->hard, UINT64_MAX);
+	cr_assert(spec.settings.no_new_privileges && spec.settings.read_only &&
+		  spec.settings.unmasked);
+	cr_assert_eq(spec.settings.oom_score_adj, 7);
+	cr_assert_str_eq(spec.settings.hostname, "h");
+	cr_assert_eq(spec.settings.n_tmpfs, 1u);
+	cr_assert_eq(spec.settings.tmpfs[0]->size_bytes, 65536u);
+	cr_assert_eq(spec.settings.tmpfs[0]->mode, 0755u);
+	cr_assert(!spec.settings.tmpfs[0]->suid && spec.settings.tmpfs[0]->exec);
+	cr_assert_eq(spec.n_binds, 1u);
+	cr_assert(spec.binds[0].read_only);
+	cr_assert_str_eq(spec.settings.sysctls[0], "kernel.shmmax=5");
+	cr_assert_eq(spec.settings.cpu_millis, 1500u);
+	cr_assert_eq(spec.settings.pids, 9u);
+	cr_assert_eq(spec.zone.max_memory_mib, 256u + 128u);
+	cr_assert_eq(spec.zone.max_cpus, 2u);
+	cr_assert_str_eq(spec.netns, "/run/netns/x");
+	spec_deinit(&spec);
+}
+
+Test(shim_spec, a_pod_and_its_container)
+{
+	cr_assert_eq(parse("{" PROCESS
+			   ",\"annotations\":{\"io.kubernetes.cri.container-type\":\"sandbox\","
+			   "\"io.kubernetes.cri.sandbox-id\":\"p\",\"io.kubernetes.cri.sandbox-"
+			   "memory\":\"104857600\","
+			   "\"dev.protect/cpu\":\"3\",\"dev.edera/resource-policy\":\"dynamic\"},"
+			   "\"linux\":{" NAMESPACES ",\"sysctl\":{\"net.core.somaxconn\":\"9\"}}}"),
+		     0, "%s", err.text);
+	cr_assert_eq(spec.kind, SPEC_SANDBOX);
+	cr_assert_eq(spec.zone.max_memory_mib, 100u + 128u);
+	cr_assert_eq(spec.zone.max_cpus, 3u);
+	cr_assert_eq(spec.zone.policy, PROTECT__CONTROL__RESOURCE_POLICY__POLICY_DYNAMIC);
+	cr_assert_eq(spec.settings.n_sysctls, 0u);
+	spec_deinit(&spec);
+	cr_assert_eq(parse("{" PROCESS
+			   ",\"annotations\":{\"io.kubernetes.cri.container-type\":\"container\","
+			   "\"io.kubernetes.cri.sandbox-id\":\"p\"},\"linux\":{" NAMESPACES "}}"),
+		     0, "%s", err.text);
+	cr_assert_eq(spec.kind, SPEC_MEMBER);
+	cr_assert_str_eq(spec.sandbox, "p");
+	cr_assert_eq(spec.zone.max_memory_mib, 0u);
+	spec_deinit(&spec);
+	refused("{" PROCESS ",\"annotations\":{\"io.kubernetes.cri.container-type\":\"container\","
+		"\"io.kubernetes.cri.sandbox-id\":\"../p\"},\"linux\":{" NAMESPACES "}}",
+		-EINVAL, "names no pod");
+}
+
+Test(shim_spec, what_no_zone_has_is_refused_by_its_name)
+{
+	refused("{" PROCESS ",\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"ipc\"}]}}",
+		-ENOTSUP, "hostNetwork");
+	refused("{" PROCESS
+		",\"linux\":{\"namespaces\":[{\"type\":\"network\"},{\"type\":\"ipc\"}]}}",
+		-ENOTSUP, "hostPID");
+	refused("{" PROCESS
+		",\"linux\":{\"namespaces\":[{\"type\":\"network\"},{\"type\":\"pid\"}]}}",
+		-ENOTSUP, "hostIPC");
+	refused("{" PROCESS ",\"linux\":{\"namespaces\":[{\"type\":\"user\"}]}}", -ENOTSUP,
+		"hostUsers");
+	refused("{" PROCESS
+		",\"mounts\":[{\"destination\":\"/x\",\"type\":\"nfs\"}],\"linux\":{" NAMESPACES
+		"}}",
+		-ENOTSUP, "'nfs'");
+	refused("{" PROCESS
+		",\"annotations\":{\"dev.protect/virt-backend\":\"xen\"},\"linux\":{" NAMESPACES
+		"}}",
+		-ENOTSUP, "virt-backend");
+	refused("{" PROCESS ",\"annotations\":{\"dev.protect/cpu\":\"-1\"},\"linux\":{" NAMESPACES
+		"}}",
+		-EINVAL, "dev.protect/cpu");
+}
+
+Test(shim_spec, what_is_no_configuration_is_refused)
+{
+	refused("", -EINVAL, "no JSON object");
+	refused("[]", -EINVAL, "no JSON object");
+	refused("{\"process\":1", -EINVAL, "no JSON object");
+	refused("{}", -EINVAL, "no command");
+	refused("{\"process\":{\"args\":[1]}}", -EINVAL, "no strings");
+	refused("{\"process\":{\"args\":[\"a\"],\"rlimits\":[{\"type\":\"RLIMIT_X\"}]}}", -EINVAL,
+		"RLIMIT_X");
+}
