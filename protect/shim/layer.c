@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protect/shim/layer.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -15,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/util.h"
 
 #define OPTIONS_MAX 4096u /* the kernel takes a page */
@@ -114,15 +117,45 @@ static int mount_all(Protect__Shim__Mount **mounts, size_t n, const char *folder
 	return r;
 }
 
+/*
+ * The entries of a folder, sorted, each ended by a NUL, as a file for tar. The folder itself is not
+ * among them: of a root that was just made its times say nothing, and would make every stream
+ * another one.
+ */
+static int list_entries(const char *folder)
+{
+	struct dirent **entries;
+	int n = scandir(folder, &entries, NULL, alphasort), fd = memfd_create("entries", 0);
+
+	if (n < 0 || fd < 0)
+		return -1;
+	for (int i = 0; i < n; i++) {
+		const char *name = entries[i]->d_name;
+
+		if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+		    (io_write_full(fd, "./", 2) < 0 ||
+		     io_write_full(fd, name, strlen(name) + 1) < 0))
+			return -1;
+	}
+	return lseek(fd, 0, SEEK_SET) == 0 ? fd : -1;
+}
+
 /* Only names, contents, owners, modes, times of change and attributes: a tree read twice is the
- * same stream. */
+ * same stream. name NULL: all entries of the folder. */
 static _Noreturn void run_tar(const char *folder, const char *transform, const char *name)
 {
+	char files[48] = "--files-from=/dev/null";
+	int fd = name ? -1 : list_entries(folder);
+
+	if (!name && fd < 0)
+		_exit(127);
+	if (!name)
+		snprintf(files, sizeof(files), "--files-from=/proc/self/fd/%d", fd);
 	execl("/bin/tar", "tar", "--create", "--file=-", "--format=posix", "--sort=name",
 	      "--numeric-owner", "--xattrs", "--xattrs-include=security.capability",
 	      "--xattrs-include=user.*", "--pax-option=delete=atime,delete=ctime",
-	      "--warning=no-file-ignored", "--directory", folder, "--transform", transform, "--",
-	      name, NULL);
+	      "--warning=no-file-ignored", "--directory", folder, "--transform", transform,
+	      "--null", "--verbatim-files-from", files, "--", name, NULL);
 	_exit(127);
 }
 
@@ -166,7 +199,7 @@ static int start(struct layer_reader *reader, int *out, struct error *err)
 int layer_read_root(struct layer_reader *reader, Protect__Shim__Mount **mounts, size_t n,
 		    const char *folder, struct error *err)
 {
-	int out, r = start(reader, &out, err);
+	int out = -1, r = start(reader, &out, err);
 
 	if (r < 0 || reader->pid > 0)
 		return r;
@@ -177,7 +210,7 @@ int layer_read_root(struct layer_reader *reader, Protect__Shim__Mount **mounts, 
 			strerror(-r));
 		_exit(CHILD_MOUNT);
 	}
-	run_tar(folder, "s,^\\./,,S", ".");
+	run_tar(folder, "s,^\\./,,S", NULL);
 }
 
 /* A replacement of tar's --transform: what sed would read in it is quoted. */
@@ -204,7 +237,7 @@ int layer_read_bind(struct layer_reader *reader, const struct spec_bind *bind, s
 	char transform[2 * OPTIONS_MAX], *slash;
 	struct stat st;
 	bool is_dir;
-	int out, r;
+	int out = -1, r;
 
 	if (!source || lstat(source, &st) < 0)
 		return error_set_errno(err, -errno, "the volume %s", bind->source);

@@ -86,16 +86,14 @@ static void stop_in(struct stdio *stdio)
 {
 	poller_watch(stdio->poller, &stdio->in, 0);
 	close_fdp(&stdio->in.fd);
-	stdio->in_ended = true;
 }
 
 static void got_closed(void *user, struct idm_stream *stream, int error)
 {
 	struct stdio_out *out = user;
 	struct stdio *stdio = out->stdio;
-	bool ours_ended = out != &stdio->out || stdio->in_ended;
+	bool ours_ended = out != &stdio->out || stdio->end_sent;
 
-	out->ended = true;
 	out->stream = NULL;
 	if (error || ours_ended)
 		return;
@@ -111,8 +109,9 @@ static void end_in(struct stdio *stdio)
 	struct idm_stream *stream = stdio->out.stream;
 
 	stop_in(stdio);
-	if (stream)
+	if (stream && !stdio->end_sent)
 		idm_stream_end(stream);
+	stdio->end_sent = true;
 }
 
 /* Writes what was read; the stream tells when it takes the rest. Returns whether all of it left. */
@@ -126,25 +125,32 @@ static bool pass_in(struct stdio *stdio)
 	return stdio->in_start == stdio->in_end;
 }
 
-/* What the daemon has no room for stays in the FIFO. */
-static void read_in(struct stdio *stdio)
+/* One piece from the FIFO to the stream. Returns whether there may be more that can go. */
+static bool move_in(struct stdio *stdio)
 {
 	ssize_t n;
 
-	if (stdio->in.fd < 0)
-		return;
 	if (!stdio->out.stream || !pass_in(stdio)) {
 		poller_watch(stdio->poller, &stdio->in, 0);
-		return;
+		return false;
 	}
 	n = read(stdio->in.fd, stdio->in_buf, sizeof(stdio->in_buf));
 	stdio->in_start = 0;
 	stdio->in_end = n > 0 ? (size_t)n : 0;
 	if (n == 0 || (n < 0 && errno == EAGAIN && stdio->in_closing)) {
 		end_in(stdio);
-		return;
+		return false;
 	}
-	poller_watch(stdio->poller, &stdio->in, pass_in(stdio) ? EPOLLIN : 0);
+	poller_watch(stdio->poller, &stdio->in, EPOLLIN);
+	return n > 0;
+}
+
+/* What the daemon has no room for stays in the FIFO. After CloseIO its end is where it is empty, of
+ * which no event tells. */
+static void read_in(struct stdio *stdio)
+{
+	while (stdio->in.fd >= 0 && move_in(stdio) && stdio->in_closing)
+		;
 }
 
 static void can_read(void *user, uint32_t events)
@@ -160,6 +166,10 @@ static int open_fifo(const char *path, struct error *err)
 
 	if (!*path)
 		return -1;
+	if (*path != '/')
+		return error_set(err, -EINVAL,
+				 "%s is no FIFO: logs by binary:// or file:// are not to be had",
+				 path);
 	fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return error_set_errno(err, -errno, "the FIFO %s", path);
@@ -224,19 +234,18 @@ int stdio_open_streams(struct stdio *stdio, struct idm *idm, bool terminal)
 {
 	int r = idm_stream_open(idm, STDIO_BUFFER, &stream_ops, &stdio->out, &stdio->out.stream);
 
-	stdio->out.ended = false;
+	stdio->end_sent = false;
 	if (r == 0 && !terminal)
 		r = idm_stream_open(idm, STDIO_BUFFER, &stream_ops, &stdio->err,
 				    &stdio->err.stream);
 	if (r < 0)
 		return r;
-	stdio->err.ended = terminal;
 	if (stdio->err.stream)
 		idm_stream_end(stdio->err.stream);
 	if (stdio->in.fd < 0)
 		end_in(stdio);
 	else
-		poller_watch(stdio->poller, &stdio->in, EPOLLIN);
+		read_in(stdio);
 	return 0;
 }
 
@@ -280,6 +289,10 @@ void stdio_say(struct stdio *stdio, const char *text)
 
 	if (!out->buf || len > STDIO_BUFFER - out->end)
 		return;
+	/* Bytes that the stream did not bring are not to be given back to it. */
+	if (out->stream)
+		idm_stream_reset(out->stream, -ECANCELED);
+	out->stream = NULL;
 	memcpy(out->buf + out->end, text, len);
 	out->end += len;
 	write_some(out);

@@ -21,7 +21,6 @@ struct stdio_out {
 	struct stdio *stdio;
 	struct source source;
 	struct idm_stream *stream;
-	bool ended; /* the daemon sends no more */
 	size_t start, end;
 	uint8_t *buf; /* of STDIO_BUFFER, which is the stream's window */
 };
@@ -33,7 +32,7 @@ struct stdio {
 	uint8_t in_buf[4096]; /* read, and not yet taken by the stream */
 	size_t in_start, in_end;
 	bool in_closing; /* CloseIO came: it ends when it is empty */
-	bool in_ended;	 /* nothing more goes to the process */
+	bool end_sent;	 /* the process was told that nothing more comes */
 	bool finishing;
 	bool discard; /* outputs are read and forgotten */
 };
@@ -61,5 +60,5 @@ void stdio_discard(struct stdio *stdio);
  * reader, once what it wrote is in it. */
 void stdio_finish(struct stdio *stdio);
 
-/* Adds a line of ours to its errors. */
+/* Adds a line of ours to its errors, of which no more come. */
 void stdio_say(struct stdio *stdio, const char *text);
