@@ -15,23 +15,29 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #define EXT4_IOC_RESIZE_FS                                                                         \
 	_IOW('f', 16, uint64_t) /* fs/ext4/ext4.h; not in the UAPI of Linux 6.1 */
-#define ROOT_ONLY 0660
+#define ROOT_ONLY     0660
+#define FOLDER_WAIT_S 30u /* for its device */
 
 int volume_read(const Protect__Agent__Volume *message, struct volume *out, struct error *err)
 {
 	size_t len = strlen(message->serial);
 
-	*out = (struct volume){
-		.read_only = message->read_only, .raw = message->raw, .shared = message->shared};
+	*out = (struct volume){.read_only = message->read_only,
+			       .raw = message->raw,
+			       .shared = message->shared,
+			       .folder = message->folder};
 	snprintf(out->name, sizeof(out->name), "%s", message->name);
 	if (len == 0 || len > DISK_SERIAL_MAX)
 		return error_set(err, -EINVAL, "a disk's serial has 1 to %u characters",
 				 DISK_SERIAL_MAX);
 	memcpy(out->serial, message->serial, len + 1);
+	if (out->folder && (out->raw || out->shared))
+		return error_set(err, -EINVAL, "a folder is no device, and no zone's");
 	if (volume_target_check(out->name, message->target, out->raw, err) < 0)
 		return -EINVAL;
 	memcpy(out->target, message->target, strlen(message->target) + 1);
@@ -103,8 +109,11 @@ int volumes_find(struct volumes *volumes, const struct volumes *zones,
 {
 	for (unsigned i = 0; i < volumes->n; i++) {
 		struct volume *volume = &volumes->items[i];
-		int r = find_disk(volume->serial, volume->disk, sizeof(volume->disk));
+		int r;
 
+		if (volume->folder) /* nothing tells of a tag but a mount: volumes_mount() */
+			continue;
+		r = find_disk(volume->serial, volume->disk, sizeof(volume->disk));
 		if (r == 0 && volume->shared)
 			r = find_source(volume, zones);
 		if (r < 0) {
@@ -117,6 +126,14 @@ int volumes_find(struct volumes *volumes, const struct volumes *zones,
 
 static int say_why(const struct volume *volume, int code, struct error *err)
 {
+	if (volume->folder && code == -EINVAL)
+		return error_set(err, -ETIMEDOUT,
+				 "the folder '%s' did not appear in the zone within %u s",
+				 volume->name, FOLDER_WAIT_S);
+	if (volume->folder && code == -ENODEV)
+		return error_set(err, code,
+				 "the zone's kernel has no virtiofs, which the folder '%s' needs",
+				 volume->name);
 	if (code == -EROFS)
 		return error_set(
 			err, code,
@@ -168,6 +185,34 @@ static int mount_ext4(const struct volume *volume)
 	return mount < 0 ? -errno : mount;
 }
 
+static int mount_virtiofs(const struct volume *volume)
+{
+	unsigned attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID;
+	_cleanup_(close_fdp) int fs = fsopen("virtiofs", FSOPEN_CLOEXEC);
+	int mount;
+
+	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "source", volume->serial, 0) < 0 ||
+	    (volume->read_only && fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0) ||
+	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	if (volume->read_only)
+		attributes |= MOUNT_ATTR_RDONLY;
+	mount = fsmount(fs, FSMOUNT_CLOEXEC, attributes);
+	return mount < 0 ? -errno : mount;
+}
+
+/* A tag that Linux does not know is EINVAL to it: its device may just be coming. */
+static int mount_folder(const struct volume *volume)
+{
+	const struct timespec step = {.tv_nsec = 20 * 1000 * 1000};
+	uint64_t deadline_ns = clock_now_ns() + FOLDER_WAIT_S * NS_PER_S;
+	int mount;
+
+	while ((mount = mount_virtiofs(volume)) == -EINVAL && clock_now_ns() < deadline_ns)
+		nanosleep(&step, NULL);
+	return mount;
+}
+
 /* What the zone has, once more. */
 static int clone_mount(const struct volume *volume)
 {
@@ -196,6 +241,13 @@ static int grow(const struct volume *volume, int mount)
 	return ioctl(root, EXT4_IOC_RESIZE_FS, &blocks) < 0 ? -errno : 0;
 }
 
+static int mount_one(const struct volume *volume)
+{
+	if (volume->folder)
+		return mount_folder(volume);
+	return volume->shared ? clone_mount(volume) : mount_ext4(volume);
+}
+
 int volumes_mount(const struct volumes *volumes, int fds[static VOLUMES_MAX], struct error *err)
 {
 	for (unsigned i = 0; i < volumes->n; i++) {
@@ -205,10 +257,10 @@ int volumes_mount(const struct volumes *volumes, int fds[static VOLUMES_MAX], st
 		if (volume->raw)
 			fds[i] = open(volume->disk, O_PATH | O_CLOEXEC);
 		else
-			fds[i] = volume->shared ? clone_mount(volume) : mount_ext4(volume);
+			fds[i] = mount_one(volume);
 		if (fds[i] < 0)
 			return say_why(volume, volume->raw ? -errno : fds[i], err);
-		if (!volume->raw && !volume->read_only && !volume->shared)
+		if (!volume->raw && !volume->read_only && !volume->shared && !volume->folder)
 			r = grow(volume, fds[i]);
 		if (r < 0)
 			log_warning(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * A workload's volumes: disks found by serial, mounted as ext4 or given as block devices at paths
- * of the workload.
+ * of the workload; and folders of the host, mounted as virtiofs by tag.
  *
  * What is in a file system comes from whoever wrote it last. The workload's own first process
  * mounts it, as it does its image, without devices (a node could name another workload's disk) and
@@ -28,7 +28,7 @@ struct volume {
 	char target[VOLUME_TARGET_MAX + 1];
 	char disk[64];			    /* path of its block device, once found */
 	char source[VOLUME_TARGET_MAX + 1]; /* of a shared one: where the zone has it, once found */
-	bool read_only, raw, shared;
+	bool read_only, raw, shared, folder;
 };
 
 struct volumes {

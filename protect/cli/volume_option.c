@@ -44,11 +44,11 @@ static int parse_one(const struct args *args, const char *given, char *text,
 	*colon = '\0';
 	out->volume = text;
 	out->target = colon + 1;
-	if (strchr(text, '/') && strncmp(text, "/dev/", 5) != 0)
+	if (strchr(text, '/') && text[0] != '/')
 		return args_usage_error(
 			args,
-			"--volume: '%s' is no volume's name; 'protect volume create' "
-			"makes one",
+			"--volume: '%s' is no volume's name, and no path from the root; "
+			"'protect volume create' makes a volume",
 			text);
 	return CLI_OK;
 }

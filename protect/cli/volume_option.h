@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* -v VOLUME:TARGET[:ro], as messages for a launch. VOLUME is a name, or the path of a host's device
- * below /dev. */
+ * below /dev, or, for a workload, of a folder. */
 #pragma once
 
 #include <jansson.h>

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #define VOLUME_MOUNTS_MAX  8u
-#define VOLUME_NAME_SIZE   64u
+#define VOLUME_NAME_SIZE   256u /* or a path */
 #define VOLUME_TARGET_SIZE 256u
 #define VOLUME_MOUNTS_TEXT_SIZE                                                                    \
 	(VOLUME_MOUNTS_MAX * (VOLUME_NAME_SIZE + VOLUME_TARGET_SIZE + 8) + 1)

@@ -26,6 +26,11 @@ static uint64_t hash(uint64_t sum, const char *text)
 	return sum;
 }
 
+bool volume_is_folder(const char *name)
+{
+	return name[0] == '/' && strncmp(name, "/dev/", 5) != 0;
+}
+
 struct volume_disk *volume_disk_new(struct zone *zone, const char *owner,
 				    const struct volume_mount *mount)
 {
@@ -33,12 +38,15 @@ struct volume_disk *volume_disk_new(struct zone *zone, const char *owner,
 
 	if (!volume)
 		return NULL;
-	*volume = (struct volume_disk){
-		.zone = zone,
-		.mount = *mount,
-		.disk = {.zone = zone, .read_only = mount->read_only, .direct = true},
-		.raw = strncmp(mount->target, "/dev/", 5) == 0, /* and nothing else is there */
-		.fd = -1};
+	*volume = (struct volume_disk){.zone = zone,
+				       .mount = *mount,
+				       .disk = {.zone = zone,
+						.read_only = mount->read_only,
+						.direct = true,
+						.folder = volume_is_folder(mount->name)},
+				       .raw = strncmp(mount->target, "/dev/", 5) ==
+					      0, /* and nothing else is there */
+				       .fd = -1};
 	/* The same for every daemon, and for each place of each owner another one. */
 	snprintf(volume->disk.serial, sizeof(volume->disk.serial), "v-%016" PRIx64,
 		 hash(hash(FNV_BASIS, owner), mount->target));
@@ -86,6 +94,39 @@ static void opened(void *user, const Protect__Storage__Reply *reply, const int *
 	volume->fn(volume->user, r, err.text);
 }
 
+static void folder_opened(void *user, const struct launch_reply *reply, int connection)
+{
+	struct volume_disk *volume = user;
+	struct error err = ERROR_NULL;
+	int r = reply->error;
+
+	volume->launch = NULL;
+	volume->fd = connection;
+	if (r < 0)
+		error_set(&err, r, "%s", reply->text);
+	else if (connection < 0)
+		r = error_set(&err, -EPROTO, "protect-launch sent no connection to a folder");
+	else
+		r = volume_target_check(volume->mount.name, volume->mount.target, false, &err);
+	volume->fn(volume->user, r, err.text);
+}
+
+/* protect-launch looks whether this folder may be shared. */
+static void open_folder(struct volume_disk *volume)
+{
+	struct launch_request request = {.op = LAUNCH_SHARE,
+					 .slot = (uint32_t)volume->zone->row.slot,
+					 .share.read_only = volume->mount.read_only};
+	struct daemon *d = volume->zone->daemon;
+
+	snprintf(request.share.path, sizeof(request.share.path), "%s", volume->mount.name);
+	if (uuid_parse(volume->zone->row.uuid, &request.uuid) == 0)
+		volume->launch = launch_call(&d->hub, d->options.launch_socket, &request, NULL, 0,
+					     folder_opened, volume);
+	if (!volume->launch)
+		volume->fn(volume->user, -ENOMEM, "protect-daemon is out of memory");
+}
+
 void volume_disk_open(struct volume_disk *volume, zone_disk_fn *fn, void *user)
 {
 	Protect__Storage__Request request = PROTECT__STORAGE__REQUEST__INIT;
@@ -96,6 +137,10 @@ void volume_disk_open(struct volume_disk *volume, zone_disk_fn *fn, void *user)
 	volume->user = user;
 	if (volume->fd >= 0 || volume->attached || volume->shared) {
 		fn(user, 0, "");
+		return;
+	}
+	if (volume->disk.folder) {
+		open_folder(volume);
 		return;
 	}
 	what.name = volume->mount.name;
@@ -150,6 +195,7 @@ static void detached(void *user, int error, const char *text)
 bool volume_disk_detach(struct volume_disk *volume, bool force, zone_disk_fn *fn, void *user)
 {
 	volume->storage = storage_cancel(volume->storage);
+	volume->launch = launch_cancel(volume->launch);
 	close_fdp(&volume->fd);
 	volume->shared = false;
 	if (!volume->attached)
@@ -165,6 +211,7 @@ bool volume_disk_detach(struct volume_disk *volume, bool force, zone_disk_fn *fn
 void volume_disk_forget(struct volume_disk *volume)
 {
 	volume->storage = storage_cancel(volume->storage);
+	volume->launch = launch_cancel(volume->launch);
 	if (!volume->detaching)
 		zone_disk_forget(&volume->disk);
 }
@@ -172,6 +219,7 @@ void volume_disk_forget(struct volume_disk *volume)
 void volume_disk_drop(struct volume_disk *volume)
 {
 	volume->storage = storage_cancel(volume->storage);
+	volume->launch = launch_cancel(volume->launch);
 	zone_disk_forget(&volume->disk);
 	close_fdp(&volume->fd);
 	volume->shared = volume->attached = volume->detaching = false;
@@ -191,19 +239,19 @@ void volume_disk_fill(struct volume_disk *volume, Protect__Agent__Volume *messag
 	message->read_only = volume->mount.read_only;
 	message->raw = volume->raw;
 	message->shared = volume->shared;
+	message->folder = volume->disk.folder;
 }
 
-/* Which devices may be given away protect-storage knows. */
-static bool is_device(const char *name)
+/* Which devices may be given away protect-storage knows, which folders protect-launch. */
+static bool is_path(const char *name)
 {
-	return strncmp(name, "/dev/", 5) == 0 && volume_target_is_path(name) &&
-	       !strchr(name, ' ') && strlen(name) < VOLUME_NAME_SIZE;
+	return volume_target_is_path(name) && !strchr(name, ' ') && strlen(name) < VOLUME_NAME_SIZE;
 }
 
 int volume_mount_read(const Protect__Control__VolumeMount *from, struct volume_mount *to,
 		      struct error *err)
 {
-	if (!daemon_name_is_good(from->volume) && !is_device(from->volume))
+	if (!daemon_name_is_good(from->volume) && !is_path(from->volume))
 		return error_set(err, -EINVAL, "'%.63s' cannot be the name of a volume",
 				 from->volume);
 	if (!volume_target_is_path(from->target))

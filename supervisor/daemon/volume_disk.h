@@ -4,12 +4,16 @@
  * the lock; attached to the zone as a disk; detached, and then free for the next. Nothing has to be
  * given back when a zone ends: the lock goes with its hypervisor.
  *
+ * A folder of the host, which only a workload has, comes the same way, but from protect-launch:
+ * what is attached is the connection to a server of its own, and ends with it. Nothing locks it.
+ *
  * What a zone has itself its workloads share: theirs has no file and no disk of its own.
  */
 #pragma once
 
 #include "proto/agent.pb-c.h"
 #include "proto/control.pb-c.h"
+#include "supervisor/daemon/launch_client.h"
 #include "supervisor/daemon/state.h"
 #include "supervisor/daemon/storage_client.h"
 #include "supervisor/daemon/zone_disk.h"
@@ -25,7 +29,8 @@ struct volume_disk {
 	bool attached;	/* the runner may have it */
 	bool detaching; /* the runner is asked to let go */
 	struct storage_call *storage;
-	zone_disk_fn *fn; /* while something is asked */
+	struct launch_call *launch; /* of a folder */
+	zone_disk_fn *fn;	    /* while something is asked */
 	void *user;
 };
 
@@ -54,6 +59,9 @@ void volume_disk_drop(struct volume_disk *volume);
 
 /* Fills the agent's message, which borrows from it. */
 void volume_disk_fill(struct volume_disk *volume, Protect__Agent__Volume *message);
+
+/* Whether the name of a volume is the path of a folder of the host. */
+bool volume_is_folder(const char *name);
 
 /* Checks what a client asks for, and copies it. 0 or a negative errno with *err. */
 int volume_mount_read(const Protect__Control__VolumeMount *from, struct volume_mount *to,

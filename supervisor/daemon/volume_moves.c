@@ -240,6 +240,10 @@ static int check_place(const struct zone *zone, const struct workload *w,
 		if (strcmp(mounts->items[i].target, mount->target) == 0)
 			return error_set(err, -EEXIST, "'%s' has volume '%s' at '%s' already",
 					 name_of(zone, w), mounts->items[i].name, mount->target);
+	if (w && volume_is_folder(mount->name))
+		return error_set(err, -EOPNOTSUPP,
+				 "folder '%s' can come with a workload's launch only (-v)",
+				 mount->name);
 	return volumes_check_free(zone->daemon, w ? zone : NULL, mount, err);
 }
 

@@ -15,11 +15,26 @@ static bool is_shared(const struct zone_disk *disk)
 	return disk->is_shared && disk->is_shared(disk->user);
 }
 
+static int request_share_detach(struct zone_disk *disk, bool force, runner_fn *fn)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__ShareDetach detach = PROTECT__RUNNER__SHARE_DETACH__INIT;
+
+	detach.tag = disk->serial;
+	detach.timeout_ms = DETACH_TIMEOUT_MS;
+	detach.force = force;
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_SHARE_DETACH;
+	request.share_detach = &detach;
+	return zone_request_disk(disk->zone, &request, -1, fn, disk);
+}
+
 static int request_detach(struct zone_disk *disk, bool force, runner_fn *fn)
 {
 	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
 	Protect__Runner__DiskDetach detach = PROTECT__RUNNER__DISK_DETACH__INIT;
 
+	if (disk->folder)
+		return request_share_detach(disk, force, fn);
 	detach.serial = disk->serial;
 	detach.timeout_ms = DETACH_TIMEOUT_MS;
 	detach.force = force;
@@ -61,11 +76,24 @@ static void attached(void *user, int error, const char *text, const Protect__Run
 	disk->fn(disk->user, error, text);
 }
 
+static int request_share_attach(struct zone_disk *disk)
+{
+	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
+	Protect__Runner__ShareAttach attach = PROTECT__RUNNER__SHARE_ATTACH__INIT;
+
+	attach.tag = disk->serial;
+	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_SHARE_ATTACH;
+	request.share_attach = &attach;
+	return zone_request_disk(disk->zone, &request, disk->fd, attached, disk);
+}
+
 static int request_attach(struct zone_disk *disk)
 {
 	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
 	Protect__Runner__DiskAttach attach = PROTECT__RUNNER__DISK_ATTACH__INIT;
 
+	if (disk->folder)
+		return request_share_attach(disk);
 	attach.serial = disk->serial;
 	attach.read_only = disk->read_only;
 	attach.direct = disk->direct;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A disk that a running zone gets, and lets go of. The runner does what it is asked in order: a
- * disk that is being detached is gone when the next attach is looked at. But a guest may still hold
- * on to one that it was asked for in vain, as while it was paused: it is asked once more, and the
- * new disk is attached when the old one is gone.
+ * A disk or a folder that a running zone gets, and lets go of. The runner does what it is asked in
+ * order: a disk that is being detached is gone when the next attach is looked at. But a guest may
+ * still hold on to one that it was asked for in vain, as while it was paused: it is asked once
+ * more, and the new disk is attached when the old one is gone.
  */
 #pragma once
 
@@ -26,6 +26,7 @@ struct zone_disk {
 	char serial[ZONE_DISK_SERIAL_SIZE];
 	bool read_only;
 	bool direct; /* past the host's page cache */
+	bool folder; /* of the host: fd is the connection to its server, serial the tag */
 
 	int fd; /* borrowed, while it is attached */
 	/* Whether others in the zone have the same disk, or are about to; NULL = never. */

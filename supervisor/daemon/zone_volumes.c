@@ -162,6 +162,12 @@ int volumes_check_free(const struct daemon *d, const struct zone *user_zone,
 	const struct volume_disk *volume =
 		user_zone ? zone_volumes_find(user_zone, mount->name) : NULL;
 
+	if (volume_is_folder(mount->name))
+		return user_zone ? 0
+				 : error_set(err, -EOPNOTSUPP,
+					     "folder '%s' can be given to workloads only, not to a "
+					     "zone itself",
+					     mount->name);
 	if (volume)
 		return check_shared(user_zone, volume, mount, err);
 	for (const struct zone *z = d->zones; z; z = z->next) {

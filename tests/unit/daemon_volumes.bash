@@ -77,7 +77,8 @@ what_is_wrong_is_said() {
 	expect_error 'two volumes' protect workload launch --zone one -v data:/x -v raw:/x localbox
 	expect_status 2 protect workload launch --zone one -v data localbox
 	expect_status 2 protect workload launch --zone one -v data:x localbox
-	expect_status 2 protect workload launch --zone one -v /etc:/etc localbox
+	expect_error 'may not be shared' protect workload launch --zone one -v /etc:/etc localbox
+	expect_status 2 protect workload launch --zone one -v etc/x:/etc localbox
 	expect_error 'no command' protect workload launch --zone one --wait -v data:/data nocmd
 	wait_until nothing_is_used
 	expect 0 bash -c "'$bin/protect' workload list -o json | jq '[.[] | select(.state != \"exited\")] | length'"
@@ -246,7 +247,7 @@ devices_of_the_host() {
 	umount "$work/mnt"
 	expect_error "'/dev/null' is no block device" protect volume attach --zone one /dev/null:/dev/x
 	expect_error 'cannot be the name' protect volume attach --zone one /dev/../etc/passwd:/dev/x
-	expect_status 2 protect volume attach --zone one /etc/passwd:/dev/x
+	expect_error 'to workloads only' protect volume attach --zone one /etc:/x
 	losetup -d "$device"
 	printf '[storage]\nblock-device = /etc/passwd\n' >"$work/conf"
 	expect_error 'not a path below /dev' "$bin/protect-storage" --store "$work/mnt" --socket "$work/s" --config "$work/conf"

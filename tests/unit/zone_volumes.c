@@ -198,6 +198,27 @@ static int read_target(const char *target, bool raw)
 	return volumes_read(volumes, 1, &out, &err);
 }
 
+Test(zone_volumes, a_folder_is_a_folder)
+{
+	Protect__Agent__Volume volume = PROTECT__AGENT__VOLUME__INIT;
+	struct error err = ERROR_NULL;
+	struct volume out;
+
+	volume.serial = (char *)(uintptr_t) "tag";
+	volume.name = (char *)(uintptr_t) "/srv/data";
+	volume.target = (char *)(uintptr_t) "/data";
+	volume.folder = true;
+	cr_expect_eq(volume_read(&volume, &out, &err), 0);
+	cr_expect(out.folder);
+	cr_expect_str_eq(out.name, "/srv/data");
+	volume.shared = true;
+	cr_expect_eq(volume_read(&volume, &out, &err), -EINVAL);
+	volume.shared = false;
+	volume.raw = true;
+	volume.target = (char *)(uintptr_t) "/dev/data";
+	cr_expect_eq(volume_read(&volume, &out, &err), -EINVAL);
+}
+
 Test(zone_volumes, places)
 {
 	static const char *const bad[] = {"",	   "a",	      "/",	"//a",	"/a/",
