@@ -155,6 +155,7 @@ disk_kib() { # disk_kib NAME: what it takes of the host's disk
 		# Each other time the volume is the zone's own.
 		writer=(protect workload launch --zone vol --attach -v cut:/data "$HELLO_IMAGE")
 		if [ $((cut % 2)) = 0 ]; then
+			wait_until 60 volume_is cut free # the last one to look at it has just ended
 			protect volume attach --zone vol cut:/data
 			writer=(protect zone exec vol)
 		fi
