@@ -15,8 +15,8 @@
 #include <sys/types.h>
 
 #define VCHAN_PAGE_SIZE 4096u
-#define VCHAN_ORDER_MIN 12u /* smaller rings share the first page; we neither make nor take them   \
-			     */
+/* Smaller rings share the first page; we neither make nor take them. */
+#define VCHAN_ORDER_MIN	 12u
 #define VCHAN_ORDER_MAX	 16u
 #define VCHAN_GRANTS_MAX (2u << (VCHAN_ORDER_MAX - VCHAN_ORDER_MIN))
 

@@ -5,8 +5,8 @@
  * file is made with set-user-id or set-group-id, no device, no mode changed to one of these, so
  * that even a server that was taken over leaves no program behind that runs with its rights.
  *
- * The filter of protect-launch, which this process inherits, has the calls of `fs`; those of `fs.own`
- * it has without regard to their arguments, and one filter cannot have both.
+ * The filter of protect-launch, which this process inherits, has the calls of `fs`; those of
+ * `fs.own` it has without regard to their arguments, and one filter cannot have both.
  *
  * #filter zone_fs: libc libc.abort libc.heap fs fs.own
  */

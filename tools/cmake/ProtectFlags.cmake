@@ -18,8 +18,8 @@ endforeach()
 
 if(PROTECT_SANITIZE)
 	add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all)
-	# Two hundred programs are linked, most of them tests: gold (of binutils, as ld is) takes a third of ld's time.
-	add_link_options(-fsanitize=address,undefined -fuse-ld=gold)
+	# Two hundred programs are linked, most of them tests: these linkers take a third of ld's time.
+	add_link_options(-fsanitize=address,undefined $<IF:$<C_COMPILER_ID:Clang>,-fuse-ld=lld,-fuse-ld=gold>)
 	if(CMAKE_C_COMPILER_ID MATCHES "Clang")
 		add_compile_options(-fsanitize=fuzzer-no-link) # coverage for tests/fuzz
 	endif()
