@@ -14,7 +14,10 @@ done <<'TABLE'
 base
 idm-vsock base proto
 virtio base
-vmm base proto virtio
+runner base proto virtio
+vmm base proto virtio runner
+xen-compat base proto idm-vsock runner
+zone-fs base
 supervisor/daemon base proto idm-vsock supervisor
 supervisor/launch base supervisor
 supervisor/network base proto supervisor
