@@ -156,7 +156,7 @@ containerd_runs_zones() {
 	export work
 	start_services
 	start_containerd
-	trap 'keep=$?; [ $keep = 0 ] || tail -n 60 "$work/containerd.log"; kill "$containerd"; (exit $keep); clean_up' EXIT
+	trap 'keep=$?; [ $keep = 0 ] || tail -n 60 "$work/containerd.log"; kill "$containerd" || true; clean_up; exit $keep' EXIT
 	tar -C "$work/box" -cf "$work/box.tar" .
 	ctr images import --base-name box "$work/box.tar" >/dev/null
 	what_it_is
