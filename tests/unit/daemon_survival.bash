@@ -180,6 +180,7 @@ clients_are_told() {
 		[ "$(wc -l <"$work/told")" = 1 ] || fail "$client: $(cat "$work/told")"
 		grep -q "the daemon at $PROTECT_SOCKET closed the connection" "$work/told" || fail "$client: $(cat "$work/told")"
 		start_daemon
+		wait_until protect workload exec w1 -- echo there # it has asked the zone what runs
 	done
 	all_is_there
 }
