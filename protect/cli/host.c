@@ -21,12 +21,24 @@ static json_t *services_json(const Protect__Control__HostStatus *status)
 	return array;
 }
 
+/* As words of one line. */
+static json_t *backends_text(const Protect__Control__HostStatus *status)
+{
+	char line[64] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < status->n_backends && used < sizeof(line); i++)
+		used += (size_t)snprintf(line + used, sizeof(line) - used, "%s%s", i ? " " : "",
+					 status->backends[i]);
+	return output_text(line);
+}
+
 static json_t *status_json(const Protect__Control__HostStatus *status)
 {
-	return json_pack("{s:o, s:o, s:i, s:I, s:I, s:f, s:i, s:i, s:i, s:i, s:i, s:o, s:o}",
+	return json_pack("{s:o, s:o, s:o, s:i, s:I, s:I, s:f, s:i, s:i, s:i, s:i, s:i, s:o, s:o}",
 			 "version", output_text(status->version), "hypervisor",
-			 output_text(status->hypervisor), "pid", (int)status->pid,
-			 "memory_total_mib", (json_int_t)status->memory_total_mib,
+			 output_text(status->hypervisor), "backends", backends_text(status), "pid",
+			 (int)status->pid, "memory_total_mib", (json_int_t)status->memory_total_mib,
 			 "memory_committed_mib", (json_int_t)status->memory_committed_mib,
 			 "memory_overcommit", status->memory_overcommit, "cpus_total",
 			 (int)status->vcpus_total, "cpus_committed", (int)status->vcpus_committed,
@@ -52,6 +64,7 @@ static int status_run(const struct args *args, void *values)
 	static const struct output_column columns[] = {
 		{"version", "version"},
 		{"hypervisor", "hypervisor"},
+		{"zones run as", "backends"},
 		{"daemon's process", "pid"},
 		{"memory for zones, MiB", "memory_total_mib"},
 		{"memory given, MiB", "memory_committed_mib"},

@@ -9,14 +9,14 @@
 #include "protect/cli/network_option.h"
 #include "protect/cli/settings.h"
 
-#define ZONE_LAUNCH_N_OPTIONS	  (15 + LIMIT_N_OPTIONS + NETWORK_N_OPTIONS)
+#define ZONE_LAUNCH_N_OPTIONS	  (16 + LIMIT_N_OPTIONS + NETWORK_N_OPTIONS)
 #define WORKLOAD_LAUNCH_N_OPTIONS (15 + SETTINGS_N_OPTIONS)
 #define ZONE_MEMORY_MAX_MIB	  (16u << 20) /* the daemon knows better */
 #define ZONE_CPUS_MAX		  65535u
 
 struct zone_launch_values {
 	const char *name;
-	const char *kernel, *kernel_variant;
+	const char *kernel, *kernel_variant, *virt_backend;
 	uint64_t max_memory_mib, target_memory_mib, min_memory_mib;
 	const char *policy;
 	uint64_t max_cpus, target_cpus;

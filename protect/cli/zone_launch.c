@@ -13,6 +13,8 @@
 
 #define AT(field) offsetof(struct zone_launch_values, field)
 
+static const char *const backend_words[] = {"auto", "kvm", "pv", "pvh", NULL};
+
 const struct arg_option zone_launch_options[ZONE_LAUNCH_N_OPTIONS] = {
 	{'n', "name", ARG_STRING, AT(name), "NAME", "the zone's name (default: one is made up)", 0,
 	 0, NULL},
@@ -21,6 +23,9 @@ const struct arg_option zone_launch_options[ZONE_LAUNCH_N_OPTIONS] = {
 	 "the kernel image (default: the one installed)", 0, 0, NULL},
 	{0, "kernel-variant", ARG_STRING, AT(kernel_variant), "NAME",
 	 "the installed kernel of this variant (see 'protect image list')", 0, 0, NULL},
+	{'V', "virt-backend", ARG_STRING, AT(virt_backend), "auto|kvm|pv|pvh",
+	 "what it runs on (default: auto, what 'protect host status' shows first)", 0, 0,
+	 backend_words},
 	{0, "max-memory", ARG_NUMBER, AT(max_memory_mib), "MB", "memory the zone can have, in MiB",
 	 1, ZONE_MEMORY_MAX_MIB, NULL},
 	{0, "target-memory", ARG_NUMBER, AT(target_memory_mib), "MB",
@@ -106,6 +111,8 @@ int zone_launch_run(const struct args *args, void *given)
 		launch.kernel = kernel;
 	if (values->kernel_variant)
 		launch.kernel_variant = (char *)(uintptr_t)values->kernel_variant;
+	if (values->virt_backend)
+		launch.virt_backend = (char *)(uintptr_t)values->virt_backend;
 	launch.max_memory_mib = values->max_memory_mib;
 	launch.target_memory_mib = values->target_memory_mib;
 	launch.min_memory_mib = values->min_memory_mib;

@@ -43,7 +43,8 @@ static void answer(struct status_op *op)
 	Protect__Control__HostStatus status = PROTECT__CONTROL__HOST_STATUS__INIT;
 	Protect__Control__Service services[N_SERVICES];
 	Protect__Control__Service *pointers[N_SERVICES];
-	char version[] = PROTECT_VERSION, hypervisor[] = "kvm",
+	char *backends[BACKEND_COUNT];
+	char version[] = PROTECT_VERSION, kvm[] = "kvm", xen[] = "xen",
 	     names[N_SERVICES][8] = {"storage", "launch", "network"};
 	unsigned n = N_SERVICES - !network_has_service(op->daemon->network);
 
@@ -57,7 +58,12 @@ static void answer(struct status_op *op)
 		pointers[i] = &services[i];
 	}
 	status.version = version;
-	status.hypervisor = hypervisor;
+	status.hypervisor = backend_is_here(BACKEND_PV) || backend_is_here(BACKEND_PVH) ? xen : kvm;
+	status.backends = backends;
+	for (unsigned i = 0; i < BACKEND_COUNT; i++)
+		if (backend_is_here((enum backend)i))
+			backends[status.n_backends++] =
+				(char *)(uintptr_t)backend_name((enum backend)i);
 	status.cgroups = op->cgroups;
 	status.services = pointers;
 	status.n_services = n;

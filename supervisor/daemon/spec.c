@@ -68,6 +68,8 @@ static char *to_text(const struct spec *spec)
 				    json_integer((json_int_t)spec->max_memory_mib));
 	if (root && spec->max_vcpus > spec->vcpus)
 		json_object_set_new(root, "max_vcpus", json_integer(spec->max_vcpus));
+	if (root && spec->backend)
+		json_object_set_new(root, "backend", json_string(spec->backend));
 	if (root && spec->nic.n_fds)
 		json_object_set_new(root, "nics", nics(&spec->nic));
 	text = root ? json_dumps(root, JSON_COMPACT) : NULL;

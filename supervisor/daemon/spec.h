@@ -24,6 +24,7 @@ struct spec_nic {
 
 struct spec {
 	const char *uuid, *name, *cmdline;
+	const char *backend;		     /* NULL: as the runner likes */
 	uint64_t memory_mib, max_memory_mib; /* at the start, and what it may grow to */
 	uint32_t vcpus, max_vcpus;	     /* the same */
 	int kernel_fd, initrd_fd, socket_fd, exit_fd;

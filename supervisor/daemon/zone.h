@@ -17,6 +17,7 @@
 #include "supervisor/daemon/daemon.h"
 #include "supervisor/daemon/follow.h"
 #include "supervisor/daemon/launch_client.h"
+#include "supervisor/daemon/backend.h"
 #include "supervisor/daemon/limits.h"
 #include "supervisor/daemon/link.h"
 #include "supervisor/daemon/policy.h"
@@ -46,6 +47,7 @@ struct zone {
 	struct zone *next;
 	struct daemon *daemon;
 	struct zone_row row;
+	enum backend backend; /* for the start only: a later daemon does not know it */
 	enum zone_phase phase;
 	uint64_t requested_ns; /* 0: launched by an earlier daemon */
 

@@ -93,8 +93,24 @@ static int check_kernel(const Protect__Control__ZoneLaunch *request, struct zone
 	return 0;
 }
 
+static int take_network(struct daemon *d, const Protect__Control__ZoneLaunch *request,
+			unsigned n_taps, enum backend backend, struct zone_row *row,
+			struct error *err)
+{
+	Protect__Control__ZoneNetwork none = PROTECT__CONTROL__ZONE_NETWORK__INIT;
+
+	none.backend = PROTECT__CONTROL__NETWORK_BACKEND__NETWORK_NONE;
+	if (!backend_is_xen(backend))
+		return zone_network_take(d, request->network, n_taps, row, err);
+	if (request->network && request->network->backend != none.backend)
+		return error_set(err, -EOPNOTSUPP,
+				 "zones on Xen have no network yet; leave its options out");
+	return zone_network_take(d, &none, n_taps, row, err);
+}
+
 static int prepare_row(struct daemon *d, const Protect__Control__ZoneLaunch *request,
-		       unsigned n_taps, struct zone_row *row, struct error *err)
+		       unsigned n_taps, struct zone_row *row, enum backend *backend,
+		       struct error *err)
 {
 	struct uuid uuid;
 	int r = uuid_generate(&uuid);
@@ -122,7 +138,9 @@ static int prepare_row(struct daemon *d, const Protect__Control__ZoneLaunch *req
 	for (unsigned i = 0; r == 0 && i < row->volumes.n; i++)
 		r = volumes_check_free(d, NULL, &row->volumes.items[i], err);
 	if (r == 0)
-		r = zone_network_take(d, request->network, n_taps, row, err);
+		r = backend_choose(request->virt_backend, backend, err);
+	if (r == 0)
+		r = take_network(d, request, n_taps, *backend, row, err);
 	if (r == 0)
 		r = ledger_reserve(&d->ledger, row->memory_mib, row->vcpus, err);
 	if (r < 0)
@@ -250,6 +268,8 @@ static int make_spec(const struct zone *zone, struct error *err)
 		.uuid = zone->row.uuid,
 		.name = zone->row.name,
 		.cmdline = cmdline,
+		/* A runner of before backends takes all other specs. */
+		.backend = backend_is_xen(zone->backend) ? backend_name(zone->backend) : NULL,
 		.memory_mib = policy_boot_memory_mib(&zone->row),
 		.max_memory_mib = zone->row.memory_mib,
 		.vcpus = zone->row.target_vcpus,
@@ -279,6 +299,7 @@ static int spawn(struct zone *zone, struct error *err)
 		.op = LAUNCH_SPAWN,
 		.limits = limits_of(&zone->row),
 		.slot = zone->row.slot,
+		.backend = backend_is_xen(zone->backend) ? LAUNCH_XEN : LAUNCH_KVM,
 	};
 	int fds[LAUNCH_PLACE_FILES + ZONE_KERNEL_FDS + ZONE_TAPS_MAX];
 	int r = make_files(zone, &files, err);
@@ -496,10 +517,11 @@ void zone_launch(struct daemon *d, struct ticket ticket,
 	_cleanup_(handed_close) struct handed handed = {
 		.n = server_take_fds(d, ticket.client, handed.fds, ZONE_TAPS_MAX)};
 	struct error err = ERROR_NULL;
+	enum backend backend;
 	struct zone_row row;
 	struct zone *zone;
 
-	if (prepare_row(d, request, handed.n, &row, &err) < 0) {
+	if (prepare_row(d, request, handed.n, &row, &backend, &err) < 0) {
 		free(row.guest_json);
 		server_fail_error(d, ticket, &err);
 		return;
@@ -519,6 +541,7 @@ void zone_launch(struct daemon *d, struct ticket ticket,
 		return;
 	}
 	keep_start(d, zone->row.uuid, zone->log);
+	zone->backend = backend;
 	zone->requested_ns = clock_now_ns();
 	zone->launcher = ticket;
 	zone->launcher_waits = request->wait;

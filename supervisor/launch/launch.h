@@ -13,6 +13,11 @@
  * of its own (user, mount, pid, net, ipc, uts, cgroup; base/isolate.h) with an empty read-only
  * root, has a session, a cgroup and a uid, the same inside and outside, and no group and no
  * capability. SIGTERM and SIGINT are blocked until it asks for them.
+ *
+ * A runner on Xen (LAUNCH_XEN) finds the same descriptors, with /dev/null in the place of KVM, and
+ * `--spec-fd 4`; it keeps the host's namespaces, root directory and uid 0, without any capability
+ * (docs/security.md says why). When it has ended, whatever is left of its domain is destroyed
+ * before REAP answers.
  */
 #pragma once
 
@@ -28,6 +33,9 @@
 #define LAUNCH_UID_COUNT     4096u
 #define LAUNCH_CPU_PERIOD_US 100000u
 #define LAUNCH_CPUS_SIZE     64
+
+/* What a zone runs on. */
+enum launch_backend { LAUNCH_KVM, LAUNCH_XEN };
 
 /* Descriptors of SPAWN, by place in the message. Files that the spec names follow. */
 enum launch_place {
@@ -100,6 +108,7 @@ struct launch_request {
 	uint32_t n_fds;		     /* SPAWN: descriptors attached */
 	uint32_t signal;	     /* SIGNAL */
 	uint32_t index;		     /* LIST */
+	uint32_t backend;	     /* SPAWN: enum launch_backend */
 };
 
 struct launch_reply {

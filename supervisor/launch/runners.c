@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,8 @@
 #define MEMORY_MIN_BYTES (16 * MIB)
 #define WEIGHT_MAX	 10000u
 #define QUOTA_MIN_US	 1000u /* the kernel's least */
+#define XEN_DEVICE	 "/dev/xen/privcmd"
+#define DESTROY_MS	 30000
 
 int runners_init(struct runners *runners, const struct runners_config *config)
 {
@@ -193,31 +196,59 @@ static pid_t spawn_into(const struct runners *runners, const struct uuid *uuid, 
 	return pid;
 }
 
+/* The hypervisor's own part of the start. *kvm is to be closed. */
+static int prepare_kvm(const struct runners_config *config, uint32_t slot, struct spawn *spawn,
+		       int *kvm, struct error *err)
+{
+	static const char *const arguments[] = {"zone-vmm",  "--kvm-fd", "3",
+						"--spec-fd", "4",	 NULL};
+
+	*kvm = kvm_open(config->kvm, err);
+	if (*kvm < 0)
+		return *kvm;
+	spawn->runner = config->runner;
+	spawn->arguments = arguments;
+	spawn->kvm = *kvm;
+	if (config->change_ids)
+		spawn->uid = spawn->gid = config->uid_base + slot;
+	if (config->change_ids && uid_is_in_use(spawn->uid))
+		return error_set(err, -EBUSY,
+				 "user id %u has processes already, of an earlier zone or of "
+				 "someone else; see protect-launch's --uid-base",
+				 (unsigned)spawn->uid);
+	return 0;
+}
+
+static void prepare_xen(const struct runners_config *config, struct spawn *spawn)
+{
+	static const char *const arguments[] = {"zone-xen", "--spec-fd", "4", NULL};
+
+	spawn->runner = config->xen_runner;
+	spawn->arguments = arguments;
+	spawn->kvm = config->null;
+	spawn->on_host = true;
+}
+
 static int start(struct runners *runners, const struct launch_request *request, const int *fds,
 		 unsigned n_fds, struct runner_record *record, struct error *err)
 {
 	const struct runners_config *config = &runners->config;
-	_cleanup_(close_fdp) int kvm = kvm_open(config->kvm, err);
+	_cleanup_(close_fdp) int kvm = -1;
 	_cleanup_(close_fdp) int group = -1;
-	struct spawn spawn = {.runner = config->runner,
-			      .kvm = kvm,
-			      .null = config->null,
+	struct spawn spawn = {.null = config->null,
 			      .fds = fds,
 			      .n_fds = n_fds,
 			      .uid = geteuid(),
 			      .gid = getegid()};
 	pid_t pid;
-	int r;
+	int r = 0;
 
-	if (kvm < 0)
-		return kvm;
-	if (config->change_ids)
-		spawn.uid = spawn.gid = config->uid_base + request->slot;
-	if (config->change_ids && uid_is_in_use(spawn.uid))
-		return error_set(err, -EBUSY,
-				 "user id %u has processes already, of an earlier zone or of "
-				 "someone else; see protect-launch's --uid-base",
-				 (unsigned)spawn.uid);
+	if (request->backend == LAUNCH_XEN)
+		prepare_xen(config, &spawn);
+	else
+		r = prepare_kvm(config, request->slot, &spawn, &kvm, err);
+	if (r < 0)
+		return r;
 	r = make_group(runners, request, fds, n_fds, &group, err);
 	if (r < 0)
 		return r;
@@ -232,6 +263,7 @@ static int start(struct runners *runners, const struct launch_request *request, 
 	record->ended = false;
 	record->report = (struct cgroup_report){0};
 	record->group_left = config->cgroups != NULL;
+	record->on_xen = record->domain_left = request->backend == LAUNCH_XEN;
 	record->used = true;
 	return 0;
 }
@@ -250,6 +282,8 @@ static int op_spawn(struct runners *runners, const struct launch_request *reques
 	char text[UUID_TEXT_SIZE];
 	int r = check_limits(&request->limits, err);
 
+	if (r == 0 && request->backend > LAUNCH_XEN)
+		r = error_set(err, -EINVAL, "backend %u is not known", request->backend);
 	if (r == 0 && request->slot >= runners->config.uid_count)
 		r = error_set(err, -EINVAL, "uid slot %u of %u", request->slot,
 			      runners->config.uid_count);
@@ -375,6 +409,56 @@ static int op_signal(struct runners *runners, const struct launch_request *reque
 	return r < 0 ? error_set_errno(err, r, "the runner cannot be signalled") : 0;
 }
 
+static bool domain_may_be_left(void)
+{
+	return access(XEN_DEVICE, F_OK) == 0;
+}
+
+/* Waits for a process that is bound to end soon. Returns whether it did, with status 0. */
+static bool await_end(pid_t pid, int pidfd)
+{
+	struct pollfd end = {.fd = pidfd, .events = POLLIN};
+	int wait_status = -1;
+
+	if (poll(&end, 1, DESTROY_MS) != 1)
+		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	return waitpid(pid, &wait_status, 0) == pid && wait_status == 0;
+}
+
+/*
+ * Has zone-xen destroy what is left of a zone's domain, if anything is. Xen's libraries stay out of
+ * this process. Returns whether nothing is left.
+ *
+ * #syscalls launch: poll wait4 pidfd_send_signal access
+ */
+static bool destroy_domain(const struct runners_config *config, const struct uuid *uuid)
+{
+	const int fds[LAUNCH_PLACE_FILES] = {config->null, config->null, config->null,
+					     STDERR_FILENO};
+	_cleanup_(close_fdp) int pidfd = -1;
+	char text[UUID_TEXT_SIZE];
+	const char *const arguments[] = {"zone-xen", "--destroy", text, NULL};
+	const struct spawn spawn = {.runner = config->xen_runner,
+				    .arguments = arguments,
+				    .on_host = true,
+				    .kvm = config->null,
+				    .null = config->null,
+				    .fds = fds,
+				    .n_fds = ARRAY_SIZE(fds),
+				    .cgroup = -1,
+				    .uid = geteuid(),
+				    .gid = getegid()};
+	struct error err = ERROR_NULL;
+	pid_t pid;
+
+	uuid_format(uuid, text);
+	pid = spawn_runner(&spawn, &pidfd, &err);
+	if (pid >= 0 && await_end(pid, pidfd))
+		return true;
+	log_error("zone=%s msg=\"its domain is not known to be gone\" err=\"%s\"", text, err.text);
+	return false;
+}
+
 /* Removes the zone's group; what happened in it is asked before. */
 static int remove_group(const struct runners *runners, const struct uuid *uuid,
 			struct cgroup_report *report)
@@ -393,6 +477,12 @@ static int op_reap(struct runners *runners, const struct launch_request *request
 	runners_collect(runners);
 	if (record && !record->ended)
 		return error_set(err, -EBUSY, "the runner has not ended");
+	if (record && record->domain_left)
+		return error_set(err, -EBUSY, "the zone's domain cannot be destroyed yet");
+	/* One that an earlier protect-launch started may have been on Xen: where that is, it is
+	 * asked. */
+	if (!record && domain_may_be_left() && !destroy_domain(&runners->config, &request->uuid))
+		return error_set(err, -EBUSY, "the zone's domain cannot be destroyed yet");
 	if (record && !record->group_left)
 		report = record->report;
 	else if (runners->config.cgroups)
@@ -533,7 +623,12 @@ bool runners_collect(struct runners *runners)
 	for (uint32_t i = 0; i < runners->config.uid_count; i++) {
 		struct runner_record *r = &runners->records[i];
 
-		if (!r->used || !r->ended || !r->group_left)
+		if (!r->used || !r->ended)
+			continue;
+		if (r->domain_left)
+			r->domain_left = !destroy_domain(&runners->config, &r->uuid);
+		left |= r->domain_left;
+		if (!r->group_left)
 			continue;
 		cgroups_kill(runners->config.cgroups, &r->uuid);
 		r->group_left = remove_group(runners, &r->uuid, &r->report) < 0;

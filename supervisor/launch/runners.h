@@ -23,11 +23,12 @@ struct runner_record {
 	int pidfd;
 	int wait_status;
 	bool used, ended, group_left;
+	bool on_xen, domain_left;    /* ended, and what is left of its domain not destroyed yet */
 	struct cgroup_report report; /* once the group is gone */
 };
 
 struct runners_config {
-	const char *runner;
+	const char *runner, *xen_runner;
 	const char *folder_server;     /* the program zone-fs */
 	const struct folders *folders; /* borrowed; which folders zones may have */
 	const char *kvm;

@@ -173,12 +173,13 @@ static int arrange_files(struct child *child)
 
 static int name(struct child *child)
 {
-	(void)child;
-	return isolate_names();
+	return child->spawn->on_host ? 0 : isolate_names();
 }
 
 static int empty_root(struct child *child)
 {
+	if (child->spawn->on_host)
+		return 0;
 	if (child->keep_root)
 		return isolate_proc();
 	return child->spawn->folder ? isolate_root_at(child->folder) : isolate_root();
@@ -191,10 +192,11 @@ static int limit(struct child *child)
 	return r == 0 ? MIN(isolate_core(), 0) : r;
 }
 
+/* On the host the caller's own few go with the exec: it has given up all others, and root's power
+ * over an exec (isolate_drop()). */
 static int drop(struct child *child)
 {
-	(void)child;
-	return isolate_drop(0);
+	return child->spawn->on_host ? 0 : isolate_drop(0);
 }
 
 /* PID 1 does not get a signal that it neither handles nor blocks: one that comes before the runner
@@ -216,10 +218,7 @@ static void reset_signals(void)
 /* Returns only when it fails. */
 static int execute(struct child *child)
 {
-	char name[] = "zone-vmm", kvm_option[] = "--kvm-fd", kvm[] = "3",
-	     spec_option[] = "--spec-fd", spec[] = "4";
 	char server[] = "zone-fs", socket[] = "3", root[] = "4", read_only[] = "--read-only";
-	char *argv[] = {name, kvm_option, kvm, spec_option, spec, NULL};
 	char *server_argv[] = {server, socket, root, NULL, NULL};
 	char *environment[] = {NULL};
 	const struct spawn_folder *folder = child->spawn->folder;
@@ -227,7 +226,8 @@ static int execute(struct child *child)
 	if (folder && folder->read_only)
 		server_argv[3] = read_only;
 	reset_signals();
-	syscall(SYS_execveat, child->runner, "", folder ? server_argv : argv, environment,
+	syscall(SYS_execveat, child->runner, "",
+		folder ? (const char *const *)server_argv : child->spawn->arguments, environment,
 		AT_EMPTY_PATH);
 	return -errno;
 }
@@ -264,10 +264,12 @@ _Noreturn static void run_child(struct child *child)
  * #syscalls launch: clone3 socketpair(AF_UNIX) sendto(_, _, _, MSG_NOSIGNAL, 0, 0) wait4
  *	pidfd_send_signal close
  */
-static pid_t clone_child(int cgroup, int *pidfd, struct error *err)
+static pid_t clone_child(const struct spawn *spawn, int *pidfd, struct error *err)
 {
+	int cgroup = spawn->cgroup;
 	struct clone_args args = {
-		.flags = ISOLATE_NAMESPACES | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
+		.flags = (spawn->on_host ? 0 : ISOLATE_NAMESPACES) | CLONE_PIDFD |
+			 (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
 		.pidfd = (uint64_t)(uintptr_t)pidfd,
 		.exit_signal = SIGCHLD,
 		.cgroup = (unsigned)MAX(cgroup, 0),
@@ -305,19 +307,19 @@ static int find_loader(int fd, bool *found)
 	return 0;
 }
 
-static int open_runner(const char *path, bool *keep_root, struct error *err)
+static int open_runner(const char *path, bool on_host, bool *keep_root, struct error *err)
 {
 	_cleanup_(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	int r = fd < 0 ? -errno : find_loader(fd, keep_root);
 
 	if (r < 0)
 		return error_set_errno(err, r, "the runner cannot be executed (%s)", path);
-	if (*keep_root && !LOADER_ALLOWED)
+	if (*keep_root && !on_host && !LOADER_ALLOWED)
 		return error_set(err, -ENOEXEC,
 				 "the runner %s needs a loader, which an empty root has not; build "
 				 "it with PROTECT_STATIC",
 				 path);
-	if (*keep_root)
+	if (*keep_root && !on_host)
 		log_warning("runner=%s msg=\"not static: it keeps the host's root; no release "
 			    "does this\"",
 			    path);
@@ -327,7 +329,7 @@ static int open_runner(const char *path, bool *keep_root, struct error *err)
 /* The parent's half, while the child waits; then the child goes on. */
 static int settle_child(const struct spawn *spawn, pid_t pid, int child, struct error *err)
 {
-	int r = isolate_map(pid, spawn->uid, spawn->gid);
+	int r = spawn->on_host ? 0 : isolate_map(pid, spawn->uid, spawn->gid);
 
 	if (r < 0)
 		return error_set_errno(err, r, "the runner's uid and gid cannot be mapped");
@@ -366,14 +368,14 @@ pid_t spawn_runner(const struct spawn *spawn, int *pidfd, struct error *err)
 
 	if (!spawn->folder && (spawn->n_fds < LAUNCH_PLACE_FILES || spawn->n_fds > LAUNCH_FDS_MAX))
 		return error_set(err, -EINVAL, "%u descriptors for a runner", spawn->n_fds);
-	runner = open_runner(spawn->runner, &child.keep_root, err);
+	runner = open_runner(spawn->runner, spawn->on_host, &child.keep_root, err);
 	if (runner < 0)
 		return runner;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return error_set_errno(err, -errno, "socketpair");
 	ours = ends[0];
 	theirs = ends[1];
-	pid = clone_child(spawn->cgroup, &child_fd, err);
+	pid = clone_child(spawn, &child_fd, err);
 	if (pid < 0)
 		return pid;
 	if (pid == 0) {

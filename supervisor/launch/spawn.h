@@ -28,7 +28,11 @@ struct spawn_folder {
 struct spawn {
 	const char *runner; /* the program */
 	const struct spawn_folder
-		*folder; /* NULL: a runner; else kvm, fds and n_fds are not used */
+		*folder;	      /* NULL: a runner; else kvm, fds and n_fds are not used */
+	const char *const *arguments; /* with the program's name, NULL behind the last */
+	/* Stays in the caller's namespaces and root, and with its uid: no stage of the sandbox but
+	 * limits and the loss of all capabilities. For runners on Xen. */
+	bool on_host;
 	int kvm;
 	int null;	/* /dev/null */
 	const int *fds; /* in the order of enum launch_place */

@@ -45,6 +45,11 @@
 
 #include "base/filter.h"
 
+/* The same of /dev/xen/privcmd, evtchn and gntdev, and of loop devices. */
+#define XEN_CALL_TYPE  ('P' << 8)
+#define XEN_EVENT_TYPE ('E' << 8)
+#define XEN_GRANT_TYPE ('G' << 8)
+#define LOOP_TYPE      0x4C00
 #define KVM_TYPE (KVMIO << 8) /* what all ioctls of KVM have in these bits */
 #ifndef MNT_DETACH
 #define MNT_DETACH 2 /* <sys/mount.h> and <linux/fs.h> exclude each other */
