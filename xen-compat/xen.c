@@ -56,6 +56,7 @@ static int no_xen(struct error *err, const char *why)
  *	mmap(_, _, PROT_READ, MAP_PRIVATE) mmap(_, _, PROT_READ, MAP_SHARED)
  *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_SHARED)
  *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_LOCKED)
+ *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_POPULATE)
  *	madvise(_, _, MADV_DONTFORK) madvise(_, _, MADV_DOFORK) mlock munlock munmap close
  *	newfstatat(_, _, _, 0) newfstatat(_, _, _, AT_EMPTY_PATH) fcntl(_, F_GETFD)
  *	fcntl(_, F_SETFD) fcntl(_, F_GETFL) fcntl(_, F_SETFL) rt_sigaction(SIGPIPE) sched_yield
