@@ -54,7 +54,7 @@ static int no_xen(struct error *err, const char *why)
  *	ioctl(_, XEN_CALL_TYPE/0xFF00) ioctl(_, XEN_EVENT_TYPE/0xFF00)
  *	ioctl(_, XEN_GRANT_TYPE/0xFF00) ioctl(_, LOOP_TYPE/0xFF00)
  *	mmap(_, _, PROT_READ, MAP_PRIVATE) mmap(_, _, PROT_READ, MAP_SHARED)
- *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_SHARED)
+ *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_SHARED) mmap(_, _, PROT_WRITE, MAP_SHARED)
  *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_LOCKED)
  *	mmap(_, _, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_POPULATE)
  *	madvise(_, _, MADV_DONTFORK) madvise(_, _, MADV_DOFORK) mlock munlock munmap close

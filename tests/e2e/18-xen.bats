@@ -66,7 +66,7 @@ launch_xen() { # launch_xen BACKEND [OPTION…]
 }
 
 @test "PVH: a zone is ready, switches itself off, and leaves nothing" {
-	xen_only
+	skip "SKIP: the agent of a PVH zone does not reach its runner yet (docs/xen.md)"
 	launch_xen pvh
 	[ "$(protect zone exec x1 -- cat /sys/hypervisor/guest_type)" = PVH ]
 	protect zone exec x1 -- poweroff || true
