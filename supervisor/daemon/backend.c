@@ -25,7 +25,7 @@ static const struct {
 };
 
 /* Most wanted first. */
-static const enum backend automatic[] = {BACKEND_KVM, BACKEND_PVH, BACKEND_PV};
+static const enum backend automatic[] = {BACKEND_KVM, BACKEND_PV, BACKEND_PVH};
 
 const char *backend_name(enum backend backend)
 {

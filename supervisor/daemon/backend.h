@@ -18,8 +18,8 @@ bool backend_is_xen(enum backend backend);
 bool backend_is_here(enum backend backend);
 
 /*
- * What a zone is to run on that was asked for by name; empty or "auto": KVM where it is, else PVH,
- * else PV. Returns 0 or a negative errno with *err: -EINVAL for no such name, -ENODEV if the host
+ * What a zone is to run on that was asked for by name; empty or "auto": KVM where it is, else PV,
+ * else PVH. Returns 0 or a negative errno with *err: -EINVAL for no such name, -ENODEV if the host
  * has it not.
  */
 int backend_choose(const char *name, enum backend *backend, struct error *err);
