@@ -50,7 +50,7 @@
 #define XEN_EVENT_TYPE ('E' << 8)
 #define XEN_GRANT_TYPE ('G' << 8)
 #define LOOP_TYPE      0x4C00
-#define KVM_TYPE (KVMIO << 8) /* what all ioctls of KVM have in these bits */
+#define KVM_TYPE       (KVMIO << 8) /* what all ioctls of KVM have in these bits */
 #ifndef MNT_DETACH
 #define MNT_DETACH 2 /* <sys/mount.h> and <linux/fs.h> exclude each other */
 #endif
