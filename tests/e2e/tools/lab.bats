@@ -19,6 +19,7 @@ lab() {
 }
 
 @test "a Xen host: the command runs in dom0, xenstored answers, Xen can make PV and PVH domains" {
+	[ "${PROTECT_LONG:-}" = 1 ] || skip "SKIP: with tools/test --long, or PROTECT_LONG=1"
 	run --separate-stderr tools/lab run --kind xen --no-services --timeout 400 -- \
 		bash -c 'cat /proc/xen/capabilities; xenstore-read /local/domain/0/name; xl info | grep virt_caps; exit 7'
 	echo "$output $stderr"
