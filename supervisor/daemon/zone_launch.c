@@ -517,7 +517,7 @@ void zone_launch(struct daemon *d, struct ticket ticket,
 	_cleanup_(handed_close) struct handed handed = {
 		.n = server_take_fds(d, ticket.client, handed.fds, ZONE_TAPS_MAX)};
 	struct error err = ERROR_NULL;
-	enum backend backend;
+	enum backend backend = BACKEND_KVM;
 	struct zone_row row;
 	struct zone *zone;
 
