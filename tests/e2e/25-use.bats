@@ -38,6 +38,7 @@ on_terminal() {
 }
 
 @test "a terminal that is resized, and control-C" {
+	long_only
 	# shellcheck disable=SC2016 # for the shell there
 	run on_terminal protect zone exec -t use -- sh -c 'trap "stty size; exit 5" WINCH; i=0; while [ $i -lt 100 ]; do sleep 0.2; i=$((i+1)); done'
 	echo "$output"

@@ -125,6 +125,7 @@ disk_kib() { # disk_kib NAME: what it takes of the host's disk
 }
 
 @test "a device of the host, if the configuration names it and nothing else uses it" {
+	long_only
 	local device disk=$BATS_TEST_TMPDIR/device
 	truncate -s 64M "$disk"
 	mkfs.ext4 -q "$disk"
@@ -198,6 +199,7 @@ disk_kib() { # disk_kib NAME: what it takes of the host's disk
 }
 
 @test "ten volumes come and go and leave nothing" {
+	long_only
 	for _ in $(seq 10); do
 		protect volume create -s 16M cycle
 		protect workload launch --zone vol --name cycle --wait -v cycle:/data "$HELLO_IMAGE" -- sleep 100000

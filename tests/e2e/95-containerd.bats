@@ -59,6 +59,7 @@ nothing_is_left() {
 }
 
 @test "exec, signals, delete; containerd and daemon come back to a task that runs" {
+	long_only
 	ct run --detach --runtime io.containerd.protect.v2 hello:latest lasting sleep 100000
 	run ct task exec --exec-id one lasting sh -c 'echo inside; exit 5'
 	echo "$output"
