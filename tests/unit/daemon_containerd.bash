@@ -151,7 +151,7 @@ what_crashes_leave() {
 }
 
 containerd_runs_zones() {
-	command -v containerd >/dev/null || exit $skip
+	command -v containerd >/dev/null || exit "$skip"
 	export -f ctr one tasks
 	export work
 	start_services
