@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -114,37 +115,40 @@ static void detached(void *user, int code)
 	answer(waiter->reply, waiter->user, &err);
 }
 
-static uint32_t bounded_ms(uint32_t timeout_ms)
-{
-	return timeout_ms < DETACH_TIMEOUT_MS_MAX ? timeout_ms : DETACH_TIMEOUT_MS_MAX;
-}
-
-/* A guest that stands still cannot let go, and should not lose for it what it may have mounted: it
- * is asked only, and finds the request when it goes on. The requests behind this one do not wait.
+/*
+ * Asks the guest to let go of what is in a slot (NULL: nothing of that name is there). A guest that
+ * stands still cannot, and should not lose for it what it may have mounted: it is asked only, and
+ * finds the request when it goes on. The requests behind this one do not wait.
  */
-static void spare_paused(const struct machine *machine, uint32_t *timeout_ms, bool *force)
+static int detach(struct request *request, struct slot *slot, const char *what, const char *name,
+		  uint32_t timeout_ms, bool force)
 {
-	if (!vcpus_are_paused(&machine->vcpus))
-		return;
-	*timeout_ms = 0;
-	*force = false;
-}
+	bool stands = vcpus_are_paused(&request->machine->vcpus);
+	_cleanup_(freep) struct waiter *waiter = NULL;
+	int r;
 
-static int disk_detach(struct request *request, const Protect__Runner__DiskDetach *body)
-{
-	_cleanup_(freep) struct waiter *waiter = waiter_new(request);
-	uint32_t timeout_ms = bounded_ms(body->timeout_ms);
-	bool force = body->force;
-	int r = -ENOMEM;
-
-	spare_paused(request->machine, &timeout_ms, &force);
-	if (waiter)
-		r = disks_detach(&request->machine->disks, body->serial, timeout_ms, force,
-				 detached, waiter, &request->err);
+	if (!slot)
+		return error_set(&request->err, -ENOENT, "the zone has no %s '%s'", what, name);
+	waiter = waiter_new(request);
+	if (!waiter)
+		return -ENOMEM;
+	r = slot_detach(slot, stands ? 0 : MIN(timeout_ms, DETACH_TIMEOUT_MS_MAX), force && !stands,
+			detached, waiter);
+	if (r == -EBUSY)
+		return error_set(&request->err, r, "%s '%s' is being detached already", what, name);
+	if (r == -EPERM)
+		return error_set(&request->err, r, "%s '%s' belongs to the zone's spec and stays",
+				 what, name);
 	if (r < 0)
 		return r;
 	steal_ptr(&waiter);
 	return LATER;
+}
+
+static int disk_detach(struct request *request, const Protect__Runner__DiskDetach *body)
+{
+	return detach(request, disks_slot(&request->machine->disks, body->serial), "disk",
+		      body->serial, body->timeout_ms, body->force);
 }
 
 static int disk_swap(struct request *request, const Protect__Runner__DiskSwap *body)
@@ -179,19 +183,8 @@ static int nic_attach(struct request *request, const Protect__Runner__NicAttach 
 
 static int nic_detach(struct request *request, const Protect__Runner__NicDetach *body)
 {
-	_cleanup_(freep) struct waiter *waiter = waiter_new(request);
-	uint32_t timeout_ms = bounded_ms(body->timeout_ms);
-	bool force = body->force;
-	int r = -ENOMEM;
-
-	spare_paused(request->machine, &timeout_ms, &force);
-	if (waiter)
-		r = nics_detach(&request->machine->nics, body->name, timeout_ms, force, detached,
-				waiter, &request->err);
-	if (r < 0)
-		return r;
-	steal_ptr(&waiter);
-	return LATER;
+	return detach(request, nics_slot(&request->machine->nics, body->name), "NIC", body->name,
+		      body->timeout_ms, body->force);
 }
 
 /* Folders. */
@@ -205,19 +198,8 @@ static int share_attach(struct request *request, const Protect__Runner__ShareAtt
 
 static int share_detach(struct request *request, const Protect__Runner__ShareDetach *body)
 {
-	_cleanup_(freep) struct waiter *waiter = waiter_new(request);
-	uint32_t timeout_ms = bounded_ms(body->timeout_ms);
-	bool force = body->force;
-	int r = -ENOMEM;
-
-	spare_paused(request->machine, &timeout_ms, &force);
-	if (waiter)
-		r = shares_detach(&request->machine->shares, body->tag, timeout_ms, force, detached,
-				  waiter, &request->err);
-	if (r < 0)
-		return r;
-	steal_ptr(&waiter);
-	return LATER;
+	return detach(request, shares_slot(&request->machine->shares, body->tag), "folder",
+		      body->tag, body->timeout_ms, body->force);
 }
 
 /* The machine. */

@@ -86,19 +86,11 @@ int disks_attach(struct disks *disks, const struct spec_disk *spec, bool hot, st
 	return 0;
 }
 
-int disks_detach(struct disks *disks, const char *serial, uint32_t timeout_ms, bool force,
-		 slot_detached_fn *detached, void *user, struct error *err)
+struct slot *disks_slot(struct disks *disks, const char *serial)
 {
 	struct disk *disk = serial[0] ? find(disks, serial) : NULL;
-	int r = disk ? slot_detach(&disk->slot, timeout_ms, force, detached, user) : -ENOENT;
 
-	if (r == -ENOENT)
-		return error_set(err, r, "the zone has no disk '%s'", serial);
-	if (r == -EBUSY)
-		return error_set(err, r, "disk '%s' is being detached already", serial);
-	if (r == -EPERM)
-		return error_set(err, r, "disk '%s' belongs to the zone's spec and stays", serial);
-	return r;
+	return disk ? &disk->slot : NULL;
 }
 
 int disks_swap(struct disks *disks, const char *serial, int fd, struct error *err)

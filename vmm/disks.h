@@ -34,10 +34,8 @@ void disks_init(struct disks *disks, struct slots *slots, unsigned n_vcpus);
  */
 int disks_attach(struct disks *disks, const struct spec_disk *spec, bool hot, struct error *err);
 
-/* slot_detach() by serial. Returns 0, -ENOENT, -EBUSY (asked already) or -EPERM (not removable),
- * with *err. */
-int disks_detach(struct disks *disks, const char *serial, uint32_t timeout_ms, bool force,
-		 slot_detached_fn *detached, void *user, struct error *err);
+/* The place of the disk with this serial, to detach it; NULL: there is none. */
+struct slot *disks_slot(struct disks *disks, const char *serial);
 
 /*
  * From now on the disk is what fd (borrowed) is: as large as before or larger.

@@ -98,17 +98,9 @@ int nics_set_link(struct nics *nics, const char *name, bool up, struct error *er
 	return 0;
 }
 
-int nics_detach(struct nics *nics, const char *name, uint32_t timeout_ms, bool force,
-		slot_detached_fn *detached, void *user, struct error *err)
+struct slot *nics_slot(struct nics *nics, const char *name)
 {
 	struct nic *nic = name[0] ? find(nics, name) : NULL;
-	int r = nic ? slot_detach(&nic->slot, timeout_ms, force, detached, user) : -ENOENT;
 
-	if (r == -ENOENT)
-		return error_set(err, r, "the zone has no NIC '%s'", name);
-	if (r == -EBUSY)
-		return error_set(err, r, "NIC '%s' is being detached already", name);
-	if (r == -EPERM)
-		return error_set(err, r, "NIC '%s' belongs to the zone's spec and stays", name);
-	return r;
+	return nic ? &nic->slot : NULL;
 }

@@ -37,7 +37,5 @@ int nics_attach(struct nics *nics, const struct spec_nic *spec, bool hot, struct
  * is whose link it is. Returns 0 or -ENOENT with *err. */
 int nics_set_link(struct nics *nics, const char *name, bool up, struct error *err);
 
-/* slot_detach() by name. Returns 0, -ENOENT, -EBUSY (asked already) or -EPERM (not removable),
- * with *err. */
-int nics_detach(struct nics *nics, const char *name, uint32_t timeout_ms, bool force,
-		slot_detached_fn *detached, void *user, struct error *err);
+/* The place of the NIC of this name, to detach it; NULL: there is none. */
+struct slot *nics_slot(struct nics *nics, const char *name);

@@ -67,15 +67,9 @@ int shares_attach(struct shares *shares, const char *tag, int fd, struct error *
 	return 0;
 }
 
-int shares_detach(struct shares *shares, const char *tag, uint32_t timeout_ms, bool force,
-		  slot_detached_fn *detached, void *user, struct error *err)
+struct slot *shares_slot(struct shares *shares, const char *tag)
 {
 	struct share *share = tag[0] ? find(shares, tag) : NULL;
-	int r = share ? slot_detach(&share->slot, timeout_ms, force, detached, user) : -ENOENT;
 
-	if (r == -ENOENT)
-		return error_set(err, r, "the zone has no folder '%s'", tag);
-	if (r == -EBUSY)
-		return error_set(err, r, "folder '%s' is being detached already", tag);
-	return r;
+	return share ? &share->slot : NULL;
 }

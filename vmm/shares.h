@@ -33,6 +33,5 @@ void shares_init(struct shares *shares, struct slots *slots);
  */
 int shares_attach(struct shares *shares, const char *tag, int fd, struct error *err);
 
-/* slot_detach() by tag. Returns 0, -ENOENT or -EBUSY (asked already), with *err. */
-int shares_detach(struct shares *shares, const char *tag, uint32_t timeout_ms, bool force,
-		  slot_detached_fn *detached, void *user, struct error *err);
+/* The place of the folder with this tag, to detach it; NULL: there is none. */
+struct slot *shares_slot(struct shares *shares, const char *tag);

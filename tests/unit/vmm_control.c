@@ -165,17 +165,32 @@ static uint32_t attach(struct fixture *f, const char *serial, int fd)
 	return ask(f, &request, fd);
 }
 
-static uint32_t detach(struct fixture *f, const char *serial, uint32_t timeout_ms, bool force)
+/* One of the three requests that something go, which say the same. */
+static uint32_t detach_what(struct fixture *f, Protect__Runner__Request__WhatCase what,
+			    const char *name, uint32_t timeout_ms, bool force)
 {
 	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
-	Protect__Runner__DiskDetach body = PROTECT__RUNNER__DISK_DETACH__INIT;
+	Protect__Runner__DiskDetach disk = PROTECT__RUNNER__DISK_DETACH__INIT;
+	Protect__Runner__NicDetach nic = PROTECT__RUNNER__NIC_DETACH__INIT;
+	Protect__Runner__ShareDetach share = PROTECT__RUNNER__SHARE_DETACH__INIT;
 
-	body.serial = (char *)(uintptr_t)serial;
-	body.timeout_ms = timeout_ms;
-	body.force = force;
-	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_DISK_DETACH;
-	request.disk_detach = &body;
+	disk.serial = nic.name = share.tag = (char *)(uintptr_t)name;
+	disk.timeout_ms = nic.timeout_ms = share.timeout_ms = timeout_ms;
+	disk.force = nic.force = share.force = force;
+	request.what_case = what;
+	if (what == PROTECT__RUNNER__REQUEST__WHAT_DISK_DETACH)
+		request.disk_detach = &disk;
+	else if (what == PROTECT__RUNNER__REQUEST__WHAT_NIC_DETACH)
+		request.nic_detach = &nic;
+	else
+		request.share_detach = &share;
 	return ask(f, &request, -1);
+}
+
+static uint32_t detach(struct fixture *f, const char *serial, uint32_t timeout_ms, bool force)
+{
+	return detach_what(f, PROTECT__RUNNER__REQUEST__WHAT_DISK_DETACH, serial, timeout_ms,
+			   force);
 }
 
 static int make_disk(off_t size)
@@ -388,8 +403,6 @@ static uint32_t set_link(struct fixture *f, const char *name, bool up)
 
 Test(control, nics_that_cannot_be)
 {
-	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
-	Protect__Runner__NicDetach body = PROTECT__RUNNER__NIC_DETACH__INIT;
 	struct fixture f;
 	int fd = make_disk(4096);
 
@@ -404,10 +417,9 @@ Test(control, nics_that_cannot_be)
 	cr_assert_eq(attach_nic(&f, "n", 6, 65536 + 1500, 0, fd), EINVAL);
 	cr_assert_eq(attach_nic(&f, "n", 6, 0, SPEC_RATE_MAX + 1, fd), EINVAL);
 	cr_assert_eq(attach_nic(&f, "n", 6, 0, 0, fd), EINVAL, "a file is no tap");
-	body.name = (char *)(uintptr_t) "n";
-	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_NIC_DETACH;
-	request.nic_detach = &body;
-	cr_assert_eq(ask(&f, &request, -1), ENOENT);
+	cr_assert_eq(detach_what(&f, PROTECT__RUNNER__REQUEST__WHAT_NIC_DETACH, "n", 0, false),
+		     ENOENT);
+	cr_assert_str_eq(f.text, "the zone has no NIC 'n'");
 	cr_assert_eq(set_link(&f, "n", false), ENOENT);
 	cr_assert_eq(set_link(&f, "", false), ENOENT);
 	cr_assert_eq(ask_status(&f), 0);
@@ -429,14 +441,7 @@ static uint32_t attach_share(struct fixture *f, const char *tag, int fd)
 
 static uint32_t detach_share(struct fixture *f, const char *tag)
 {
-	Protect__Runner__Request request = PROTECT__RUNNER__REQUEST__INIT;
-	Protect__Runner__ShareDetach body = PROTECT__RUNNER__SHARE_DETACH__INIT;
-
-	body.tag = (char *)(uintptr_t)tag;
-	body.force = true;
-	request.what_case = PROTECT__RUNNER__REQUEST__WHAT_SHARE_DETACH;
-	request.share_detach = &body;
-	return ask(f, &request, -1);
+	return detach_what(f, PROTECT__RUNNER__REQUEST__WHAT_SHARE_DETACH, tag, 0, true);
 }
 
 Test(control, folders_come_and_go)
