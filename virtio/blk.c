@@ -348,6 +348,8 @@ static int do_request(struct blk_queue *queue, uint8_t *status, uint32_t *writte
 	struct blk *blk = queue->blk;
 	struct virtio_blk_outhdr header;
 
+	if (blk->revoked)
+		return VIRTIO_BLK_S_IOERR;
 	vq_copy_out(&blk->chain, 0, &header, sizeof(header));
 	switch (le32toh(header.type)) {
 	case VIRTIO_BLK_T_IN:
@@ -488,6 +490,16 @@ static void reset_queue(struct virtio_dev *dev, unsigned index, void (*drained)(
 	queue_maybe_drained(queue);
 }
 
+static void on_revoke(struct virtio_dev *dev)
+{
+	struct blk *blk = from_dev(dev);
+
+	blk->revoked = true;
+	for (unsigned i = 0; i < dev->n_queues; i++)
+		blk_requests_cancel(&blk->queues[i]);
+	(void)rate_limit_stop(&blk->limit); /* on_rate_ready() is next: for who was not looked at */
+}
+
 static bool writes_unplugged(const struct virtio_dev *dev, const struct mem *mem)
 {
 	return blk_requests_write_unplugged((const struct blk *)(const void *)dev, mem);
@@ -531,6 +543,7 @@ static const struct virtio_ops blk_ops = {
 	.reset = reset,
 	.reset_queue = reset_queue,
 	.writes_unplugged = writes_unplugged,
+	.revoke = on_revoke,
 	.counters = counters,
 	.destroy = destroy,
 };

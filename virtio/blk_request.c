@@ -319,6 +319,10 @@ static void finish(struct blk_request *request, uint8_t status)
 
 void blk_request_start(struct blk_request *request)
 {
+	if (blk_of(request)->revoked) {
+		finish(request, VIRTIO_BLK_S_IOERR);
+		return;
+	}
 	if (request->uneven && is_transfer(request)) {
 		int r = take_bounce(request);
 

@@ -86,6 +86,7 @@ struct blk {
 	struct loop *loop;
 	struct blk_file *file;
 	bool read_only, direct;
+	bool revoked; /* for good: nothing is asked of the file any more */
 	uint32_t block;	   /* bytes, as the guest was told */
 	uint64_t capacity; /* bytes, a multiple of block */
 	uint8_t serial[VIRTIO_BLK_SERIAL_MAX];
@@ -116,13 +117,13 @@ int blk_request_set_segments(struct blk_request *request, const struct iovec *io
 /* Frees a request that was not started. */
 void blk_request_free(struct blk_request *request);
 
-/* Starts it: blk_request_ended() follows, at once if there is no memory. */
+/* Starts it: blk_request_ended() follows, at once if there is no memory or the disk is revoked. */
 void blk_request_start(struct blk_request *request);
 
 /* blk.c's: it has ended, with a status of virtio-blk. Frees it. */
 void blk_request_ended(struct blk_request *request, uint8_t status);
 
-/* Ends the requests of a queue that is stopping as soon as can be. */
+/* Ends the requests of a queue, which is stopping or whose disk is revoked, as soon as can be. */
 void blk_requests_cancel(struct blk_queue *queue);
 
 /* Whether any request is going to write to memory that the guest has no more. */

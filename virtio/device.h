@@ -64,6 +64,12 @@ struct virtio_ops {
 	 * was popped (virtio/mem.h). NULL: nothing is ever under way from one turn to the next.
 	 */
 	bool (*writes_unplugged)(const struct virtio_dev *dev, const struct mem *mem);
+	/*
+	 * What the device stands for is taken from it, though its driver has not let go: from now on
+	 * every request is answered with an error, those under way too, so that nobody waits for
+	 * them in vain. For good. NULL: no driver waits for answers of such a device.
+	 */
+	void (*revoke)(struct virtio_dev *dev);
 	/* Statistics since the device was made: fills at most max, returns how many. NULL: none. */
 	unsigned (*counters)(const struct virtio_dev *dev, struct virtio_counter *out,
 			     unsigned max);

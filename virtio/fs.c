@@ -458,6 +458,17 @@ static void reset(struct virtio_dev *dev, void (*drained)(void *user), void *use
 	maybe_drained(fs);
 }
 
+static void on_revoke(struct virtio_dev *dev)
+{
+	struct fs *fs = from_dev(dev);
+
+	if (fs->lost)
+		return;
+	lose(fs, "it is taken away");
+	if (dev->active)
+		flush(fs);
+}
+
 static bool writes_unplugged(const struct virtio_dev *dev, const struct mem *mem)
 {
 	const struct fs *fs = (const struct fs *)(const void *)dev;
@@ -505,6 +516,7 @@ static const struct virtio_ops fs_ops = {
 	.kick = kick,
 	.reset = reset,
 	.writes_unplugged = writes_unplugged,
+	.revoke = on_revoke,
 	.counters = counters,
 	.destroy = destroy,
 };

@@ -190,7 +190,7 @@ static void pull(struct slot *slot)
 {
 	struct slots *slots = slot->slots;
 
-	log_warning("msg=\"guest did not let go, device taken away\" dev=%s slot=%u",
+	log_warning("msg=\"guest did not let go, device pulled\" dev=%s slot=%u",
 		    slot->dev->ops->name, slot->number);
 	pci_bus_unplug(slots->pci, slot->number);
 	leave_husk(slots, slot);
@@ -211,6 +211,16 @@ static void ask(struct slot *slot)
 		loop_defer(slots->loop, &slot->timer.op);
 }
 
+static void revoke_device(struct slot *slot)
+{
+	log_warning("msg=\"guest did not let go, device answers with errors\" dev=%s slot=%u",
+		    slot->dev->ops->name, slot->number);
+	slot->revoked = true;
+	slot->dev->ops->revoke(slot->dev);
+	slot->deadline_ns = clock_now_ns() + SLOT_REVOKED_MS * NS_PER_MS;
+	ask(slot);
+}
+
 static void asked_long_enough(struct loop_op *op, int res, uint32_t cqe_flags)
 {
 	struct slot *slot = container_of(op, struct slot, timer.op);
@@ -224,6 +234,8 @@ static void asked_long_enough(struct loop_op *op, int res, uint32_t cqe_flags)
 		return; /* abandoned */
 	} else if (clock_now_ns() < slot->deadline_ns) {
 		ask(slot);
+	} else if (slot->force && slot->dev->ops->revoke && !slot->revoked) {
+		revoke_device(slot);
 	} else if (slot->force) {
 		pull(slot);
 	} else {

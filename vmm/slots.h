@@ -14,6 +14,8 @@
 #include "virtio/device.h"
 #include "vmm/pci_bus.h"
 
+#define SLOT_REVOKED_MS 5000u
+
 struct slots;
 struct slot;
 
@@ -32,6 +34,7 @@ struct slot {
 	enum slot_state state;
 	unsigned number; /* on the bus */
 	bool force;	 /* when the time is up it goes all the same */
+	bool revoked;	 /* its device answers with errors only */
 	bool asked;	 /* the guest was asked once: it may let go at any time */
 	bool timing;	 /* timer is under way */
 	uint64_t deadline_ns;
@@ -74,12 +77,13 @@ int slots_plug_fixed(struct slots *slots, unsigned number, struct virtio_dev *de
 
 /*
  * Asks the guest to let go, again every second until it does or timeout_ms passed. Then, with
- * force, the function is taken away as if its card was pulled: the guest finds nobody in its
- * configuration space and is told to look; its registers read as zeroes, not as ones, because Linux
- * waits for ever for a status of 0 (vp_reset()). Force is the last resort all the same:
- * requests under way are never answered, and a driver may wait for them. At last
- * detached(user, 0 or -ETIMEDOUT), once. Returns 0, -EBUSY (asked already) or -EPERM (not
- * removable).
+ * force, a device that has requests under way is revoked (virtio_ops.revoke): a driver that waited
+ * for one has its answer, and SLOT_REVOKED_MS to let go; one that Linux still drives when it
+ * vanishes makes it wait for ever, and with it every later hot-plug of that guest. At last the
+ * function is taken away as if its card was pulled: the guest finds nobody in its configuration
+ * space and is told to look; its registers read as zeroes, not as ones, because Linux waits for
+ * ever for a status of 0 (vp_reset()). Then detached(user, 0 or -ETIMEDOUT), once. Returns 0,
+ * -EBUSY (asked already) or -EPERM (not removable).
  */
 int slot_detach(struct slot *slot, uint32_t timeout_ms, bool force, slot_detached_fn *detached,
 		void *user);

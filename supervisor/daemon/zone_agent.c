@@ -37,7 +37,7 @@
 #define TAKE_UP_AGAIN_NS    NS_PER_S
 #define RECONNECTS_MAX	    5u		    /* doublings */
 #define LASTING_NS	    (10 * NS_PER_S) /* a connection that held so long counts as a good one */
-#define DISK_ANSWER_NS	    (20 * NS_PER_S) /* a detach has 10 s */
+#define DISK_ANSWER_NS	    (20 * NS_PER_S) /* a detach has 10 s, and by force 5 s more */
 #define CONSOLE_CHUNK	    16384u
 #define CONSOLE_BUDGET	    16u /* chunks in one go */
 #define CONSOLE_SLICE_NS    (100 * NS_PER_MS)

@@ -161,11 +161,12 @@ zone_prints() { # zone_prints TEXT SCRIPT
 	ask disk-attach forced2 "$file.2"
 	wait_until 60 disk_of forced2
 	disk=$(disk_of forced2)
-	in_zone "rm -f /run/over; (dd if=/dev/zero of=/dev/$disk bs=64k conv=notrunc,fsync 2>/run/said; echo over >/run/over) </dev/null >/dev/null 2>&1 &"
+	in_zone "(dd if=/dev/zero of=/dev/$disk bs=64k oflag=direct 2>/run/said; echo over >>/run/said) </dev/null >/dev/null 2>&1 &"
 	ask disk-detach forced2 1 force # no zone is so fast, and this one writes
-	protect host hv-console talk | grep 'device taken away'
+	protect host hv-console talk | grep 'device answers with errors'
+	wait_until 60 in_zone 'grep over /run/said' # who wrote was told
+	in_zone 'grep error /run/said'
 	wait_until 60 has_no_disk forced2
-	wait_until 60 in_zone 'cat /run/over' || { in_zone 'ls -l /run /tmp; cat /run/said; ps; for p in /proc/[0-9]*; do grep -q ^dd $p/comm && cat $p/stack $p/status; done; dmesg | tail -60' >&3; false; } # who wrote was told, and does not hang
 	[ "$(echo still | call 6000)" = still ]
 	ask disk-attach forced "$file" # its place is free
 	wait_until 60 disk_of forced

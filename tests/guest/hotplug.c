@@ -4,7 +4,7 @@
  * the time. It tells the console of a disk's first byte and its size when they change, and answers
  * frames. When asked to let go of a disk it starts reads and ejects at once, with them in flight.
  * With "stubborn" on its command line it lets go of nothing, until it finds that the device is not
- * there any more. It also ejects what may not be ejected.
+ * there any more; until then a disk that was revoked answers each request with an error. It also ejects what may not be ejected.
  */
 #include "virtio.h"
 
@@ -34,7 +34,7 @@ static unsigned disk_slot, nic_slot; /* 0: none */
 static bool link_up;
 static uint8_t seen;
 static uint32_t sectors;
-static bool stubborn;
+static bool stubborn, revoked;
 
 static bool is_gone(const struct device *dev)
 {
@@ -74,6 +74,7 @@ static void plugged(unsigned slot)
 	if (virtio_at(&disk, slot, VIRTIO_BLK)) {
 		disk_slot = slot;
 		seen = 0;
+		revoked = false;
 		sectors = read32(disk.device);
 		start_disk();
 	} else {
@@ -93,7 +94,14 @@ static void use_disk(void)
 		CHECK(is_gone(&disk), virtio_status(&disk));
 		return;
 	}
-	CHECK(status[0] == 0 && len == sizeof(data) + 1, len);
+	if (stubborn && status[0] == 1) {
+		CHECK(len == 1, len);
+		if (!revoked)
+			print("REVOKED\n");
+		revoked = true;
+		return;
+	}
+	CHECK(status[0] == 0 && len == sizeof(data) + 1 && !revoked, len);
 	if (data[0] != seen) {
 		seen = data[0];
 		print((char[]){'D', 'A', 'T', 'A', ' ', (char)seen, '\n', 0});
