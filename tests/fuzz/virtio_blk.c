@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Requests of a hostile driver to a small disk of two queues, limited and direct or not: any
- * header, any framing, and resets of one queue and of all. */
+ * header, any framing, resets of one queue and of all, and the disk taken away. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +115,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		run_step(&d, &step);
 		if (step.odd == 0xfe && d.dev->negotiated & 1ull << VIRTIO_F_RING_RESET)
 			reset_queue(&d, step.type % 2);
+		if (step.odd == 0xfd)
+			d.dev->ops->revoke(d.dev);
 		if (d.dev->broken || step.odd == 0xff) {
 			if (!driver_reset(&d))
 				abort();

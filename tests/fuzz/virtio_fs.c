@@ -119,6 +119,8 @@ static void run_step(struct driver *d, int *server, const struct step *step)
 	default:
 		if (step->place % 16 == 0)
 			shutdown(*server, SHUT_RDWR);
+		else if (step->place % 16 == 1)
+			d->dev->ops->revoke(d->dev);
 		break;
 	}
 	if (step->honest & 8)
