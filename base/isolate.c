@@ -141,7 +141,7 @@ int isolate_open_folder(const char *path, const struct stat *known, bool read_on
 	const struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
 				     .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
 	struct mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-					      MOUNT_ATTR_NOEXEC |
+					      MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW |
 					      (read_only ? MOUNT_ATTR_RDONLY : 0),
 				  .propagation = MS_PRIVATE};
 	_cleanup_(close_fdp) int folder =

@@ -65,7 +65,8 @@ int isolate_root(void);
 /*
  * A folder of the host's as the root of a process: opened by its path, on which no part may be a
  * link, and be the same file as `known` says, which the parent looked at; then a mount of its own
- * with what is mounted below it, without devices, set-user-id and programs, and maybe read-only.
+ * with what is mounted below it, without devices, set-user-id and programs, and maybe read-only;
+ * no link on it is followed, whatever who serves it does.
  * Before stage 3, where its owner may have no way to it. Returns the mount's descriptor, -ESTALE
  * (it is another one now), or another negative errno.
  */

@@ -166,6 +166,13 @@ Test(launch_share, serves_with_the_owners_rights)
 	cr_expect_eq(access(path, F_OK), 0, "the folder is its root");
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)w.server);
 	cr_expect_gt(readlink(path, root, sizeof(root)), 0);
+	/* Links are made and read there, and followed by nobody. */
+	snprintf(path, sizeof(path), "%s/link", w.shared);
+	cr_assert_eq(symlink("a", path), 0);
+	snprintf(path, sizeof(path), "/proc/%d/root/link", (int)w.server);
+	cr_expect_eq(readlink(path, root, sizeof(root)), 1);
+	cr_expect_eq(access(path, F_OK), -1);
+	cr_expect_eq(errno, ELOOP);
 	/* It ends with its connection. */
 	close_fdp(&fd);
 	cr_expect(has_ended(&w));
