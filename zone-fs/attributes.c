@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -30,11 +31,27 @@ int fs_getattr(struct request *request)
 }
 
 /* Everything belongs to root already, and to nobody else it can be given. */
-static int check_owner(const struct fuse_setattr_in *in)
+static bool changes_owner(const struct fuse_setattr_in *in)
 {
-	if (((in->valid & FATTR_UID) && in->uid != 0) || ((in->valid & FATTR_GID) && in->gid != 0))
+	return ((in->valid & FATTR_UID) && in->uid != 0) ||
+	       ((in->valid & FATTR_GID) && in->gid != 0);
+}
+
+static bool is_time(const struct fuse_setattr_in *in, uint32_t set, uint32_t ns)
+{
+	return !(in->valid & set) || ns < 1000000000;
+}
+
+/* What can be refused without trying. */
+static int check(const struct fuse_setattr_in *in)
+{
+	if (changes_owner(in) || ((in->valid & FATTR_MODE) && (in->mode & (S_ISUID | S_ISGID))))
 		return -EPERM;
-	return 0;
+	if ((in->valid & FATTR_SIZE) && in->size > INT64_MAX)
+		return -EFBIG;
+	return is_time(in, FATTR_ATIME, in->atimensec) && is_time(in, FATTR_MTIME, in->mtimensec)
+		       ? 0
+		       : -EINVAL;
 }
 
 /*
@@ -46,8 +63,6 @@ static int set_mode(const struct node *node, mode_t mode)
 	const char *name;
 	int folder_fd, r;
 
-	if (mode & (S_ISUID | S_ISGID))
-		return -EPERM;
 	mode &= MODE_BITS;
 	if (node->open_fd >= 0)
 		return fchmod(node->open_fd, mode) < 0 ? -errno : 0;
@@ -55,31 +70,24 @@ static int set_mode(const struct node *node, mode_t mode)
 		return fchmodat(node->fd, ".", mode, 0) < 0 ? -errno : 0;
 	if (S_ISLNK(node->type))
 		return -EOPNOTSUPP;
-	/* Should a link be there by now, it leads to something else in this folder: there is no
-	 * other file in this process's world. */
+	/* Should a link be there by now, the mount does not follow it (isolate_open_folder()). */
 	r = nodes_place(node, &folder_fd, &name);
 	if (r < 0)
 		return r;
 	return fchmodat(folder_fd, name, mode, 0) < 0 ? -errno : 0;
 }
 
-static int set_size(struct request *request, const struct fuse_setattr_in *in)
+/* What the size is set by: the descriptor of an open file (borrowed), or *opened. */
+static int open_for_size(struct request *request, const struct fuse_setattr_in *in, int *opened)
 {
-	_cleanup_(close_fdp) int fd = -1;
-	const struct handle *handle = NULL;
+	const struct handle *handle;
 
-	if (in->size > INT64_MAX)
-		return -EFBIG;
 	if (in->valid & FATTR_FH) {
 		handle = fs_handle(request->fs, in->fh, false);
-		if (!handle)
-			return -EBADF;
-	} else {
-		fd = nodes_open(request->node, O_WRONLY);
-		if (fd < 0)
-			return fd;
+		return handle ? handle->fd : -EBADF;
 	}
-	return ftruncate(handle ? handle->fd : fd, (off_t)in->size) < 0 ? -errno : 0;
+	*opened = nodes_open(request->node, O_WRONLY);
+	return *opened;
 }
 
 static struct timespec time_of(uint32_t valid, uint32_t set, uint32_t now, uint64_t s, uint32_t ns)
@@ -100,9 +108,6 @@ static int set_times(const struct node *node, const struct fuse_setattr_in *in)
 	const char *name = "";
 	int flags = AT_EMPTY_PATH;
 
-	if (((in->valid & FATTR_ATIME) && in->atimensec >= 1000000000) ||
-	    ((in->valid & FATTR_MTIME) && in->mtimensec >= 1000000000))
-		return -EINVAL;
 	if (fd < 0) {
 		r = nodes_place(node, &fd, &name);
 		if (r < 0)
@@ -112,17 +117,23 @@ static int set_times(const struct node *node, const struct fuse_setattr_in *in)
 	return utimensat(fd, name, times, flags) < 0 ? -errno : 0;
 }
 
+/* All that can fail for what was asked does so before anything is changed. */
 int fs_setattr(struct request *request)
 {
+	_cleanup_(close_fdp) int opened = -1;
 	struct fuse_setattr_in in;
-	int r = request_take(request, &in, sizeof(in));
+	int fd = -1, r = request_take(request, &in, sizeof(in));
 
 	if (r == 0)
-		r = check_owner(&in);
+		r = check(&in);
+	if (r == 0 && (in.valid & FATTR_SIZE)) {
+		fd = open_for_size(request, &in, &opened);
+		r = MIN(fd, 0);
+	}
 	if (r == 0 && (in.valid & FATTR_MODE))
-		r = set_mode(request->node, in.mode & ~(mode_t)S_IFMT);
+		r = set_mode(request->node, in.mode);
 	if (r == 0 && (in.valid & FATTR_SIZE))
-		r = set_size(request, &in);
+		r = ftruncate(fd, (off_t)in.size) < 0 ? -errno : 0;
 	if (r == 0 && (in.valid & (FATTR_ATIME | FATTR_MTIME)))
 		r = set_times(request->node, &in);
 	return r < 0 ? r : answer_attr(request);

@@ -81,18 +81,20 @@ int fs_fill_entry(struct request *request, const char *name, struct fuse_entry_o
 	return 0;
 }
 
+bool fs_has_handle_left(const struct fs *fs)
+{
+	return fs->first_free < FS_HANDLES_MAX;
+}
+
 int fs_open_handle(struct fs *fs, struct node *node, int fd, uint64_t *number)
 {
 	uint32_t i = fs->first_free;
 
-	if (i < fs->n_handles) {
-		fs->first_free = fs->handles[i].next_free;
-	} else if (i < FS_HANDLES_MAX) {
-		fs->first_free = ++fs->n_handles;
-	} else {
+	if (!fs_has_handle_left(fs)) {
 		close(fd);
 		return -ENFILE;
 	}
+	fs->first_free = i < fs->n_handles ? fs->handles[i].next_free : ++fs->n_handles;
 	fs->handles[i] = (struct handle){.fd = fd, .node = node, .is_folder = S_ISDIR(node->type)};
 	nodes_use(node);
 	if (!S_ISDIR(node->type) && node->open_fd < 0)

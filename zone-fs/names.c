@@ -32,6 +32,12 @@ static int take_entry_after(struct request *request, void *in, size_t len, const
 	return request_take(request, in, len) < 0 ? -EINVAL : take_entry(request, name);
 }
 
+/* Of what the guest could not be told nothing is made. */
+static int check_room(const struct request *request, bool for_folder)
+{
+	return nodes_have_room(request->fs->nodes, for_folder) ? 0 : -ENFILE;
+}
+
 static int answer_entry(struct request *request, const char *name)
 {
 	struct fuse_entry_out out;
@@ -82,6 +88,9 @@ int fs_symlink(struct request *request)
 	target = (const char *)request->args;
 	if (strnlen(target, request->left) == request->left)
 		return -EINVAL;
+	r = check_room(request, false);
+	if (r < 0)
+		return r;
 	return symlinkat(target, request->node->fd, name) < 0 ? -errno
 							      : answer_entry(request, name);
 }
@@ -96,6 +105,9 @@ int fs_mknod(struct request *request)
 		return r;
 	if (!S_ISREG(in.mode) && !S_ISFIFO(in.mode) && !S_ISSOCK(in.mode))
 		return -EPERM;
+	r = check_room(request, false);
+	if (r < 0)
+		return r;
 	return mknodat(request->node->fd, name, in.mode & (S_IFMT | MODE_BITS), 0) < 0
 		       ? -errno
 		       : answer_entry(request, name);
@@ -107,6 +119,8 @@ int fs_mkdir(struct request *request)
 	const char *name;
 	int r = take_entry_after(request, &in, sizeof(in), &name);
 
+	if (r == 0)
+		r = check_room(request, true);
 	if (r < 0)
 		return r;
 	return mkdirat(request->node->fd, name, in.mode & MODE_BITS) < 0
@@ -237,6 +251,8 @@ int fs_create(struct request *request)
 	const char *name;
 	int r = take_entry_after(request, &in, sizeof(in), &name);
 
+	if (r == 0)
+		r = fs_has_handle_left(request->fs) ? check_room(request, false) : -ENFILE;
 	if (r < 0)
 		return r;
 	fd = create(request, name, &in);

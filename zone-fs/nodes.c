@@ -171,16 +171,18 @@ static bool is_in(const struct node *folder, const struct node *node)
 	return false;
 }
 
-/* This is where it was seen last. */
-static int set_place(struct nodes *nodes, struct node *node, struct node *folder, const char *name)
+static bool is_at(const struct node *node, const struct node *folder, const char *name)
+{
+	return node->folder == folder && strcmp(node->name, name) == 0;
+}
+
+static int move_to(struct nodes *nodes, struct node *node, struct node *folder, const char *name)
 {
 	struct node *old = node->folder;
 	char *copy;
 
 	if (node == nodes->root || is_in(folder, node))
 		return -ELOOP;
-	if (old == folder && node->name && strcmp(node->name, name) == 0)
-		return 0;
 	copy = strdup(name);
 	if (!copy)
 		return -ENOMEM;
@@ -191,6 +193,16 @@ static int set_place(struct nodes *nodes, struct node *node, struct node *folder
 	if (old)
 		nodes_unuse(nodes, old);
 	return 0;
+}
+
+/* This is where it was seen last. A file that has a name needs no descriptor. */
+static int set_place(struct nodes *nodes, struct node *node, struct node *folder, const char *name)
+{
+	int r = is_at(node, folder, name) ? 0 : move_to(nodes, node, folder, name);
+
+	if (r == 0 && !S_ISDIR(node->type))
+		drop_fd(nodes, node);
+	return r;
 }
 
 /* #syscalls fs.own: openat(_, _, O_PATH|O_NOFOLLOW|O_CLOEXEC) close */
@@ -216,6 +228,12 @@ static int open_path(struct nodes *nodes, struct node *node, int folder_fd, cons
 	return 0;
 }
 
+bool nodes_have_room(const struct nodes *nodes, bool for_folder)
+{
+	return (nodes->n_free || nodes->n_used < NODES_MAX) &&
+	       (!for_folder || nodes->n_fds < NODES_FDS_MAX);
+}
+
 int nodes_look_up(struct nodes *nodes, struct node *folder, const char *name, struct node **out,
 		  struct stat *st)
 {
@@ -236,8 +254,6 @@ int nodes_look_up(struct nodes *nodes, struct node *folder, const char *name, st
 		drop_unneeded(nodes, node);
 		return r;
 	}
-	if (!S_ISDIR(node->type)) /* it has a name again */
-		drop_fd(nodes, node);
 	node->n_lookups++;
 	*out = node;
 	return 0;
@@ -297,7 +313,7 @@ int nodes_place(const struct node *node, int *folder_fd, const char **name)
  * What should be a file may just have become a pipe or a device: nobody is waited for, and devices
  * cannot be opened on such a mount.
  *
- * #syscalls fs.own: openat(_, _, O_DIRECTORY|O_CLOEXEC)
+ * #syscalls fs.own: openat(_, _, O_DIRECTORY|O_NOFOLLOW|O_CLOEXEC)
  *	openat(_, _, O_NOFOLLOW|O_NONBLOCK|O_NOCTTY|O_CLOEXEC/0xFFEFEFFC)
  */
 int nodes_open(const struct node *node, int flags)
@@ -308,7 +324,7 @@ int nodes_open(const struct node *node, int flags)
 	int r;
 
 	if (S_ISDIR(node->type)) {
-		fd = openat(node->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		fd = openat(node->fd, ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		return fd < 0 ? -errno : steal_fd(&fd);
 	}
 	if (!S_ISREG(node->type))
@@ -333,7 +349,7 @@ struct node *nodes_pin(struct nodes *nodes, const struct node *folder, const cha
 	if (stat_name(folder->fd, name, &st) < 0)
 		return NULL;
 	node = find(nodes, &st);
-	if (!node || node->fd >= 0 || node->folder != folder || strcmp(node->name, name) != 0)
+	if (!node || node->fd >= 0 || !is_at(node, folder, name))
 		return NULL;
 	return open_path(nodes, node, folder->fd, name) == 0 ? node : NULL;
 }

@@ -57,6 +57,9 @@ struct node *nodes_get(const struct nodes *nodes, uint64_t number);
 int nodes_look_up(struct nodes *nodes, struct node *folder, const char *name, struct node **out,
 		  struct stat *st);
 
+/* Whether one more file or folder can be known: to be asked before it is made. */
+bool nodes_have_room(const struct nodes *nodes, bool for_folder);
+
 /* The guest forgets n times of it (no more than it was told). The root stays. */
 void nodes_forget(struct nodes *nodes, struct node *node, uint64_t n);
 

@@ -56,6 +56,9 @@ void fs_fill_attr(const struct fs *fs, const struct stat *st, struct fuse_attr *
 int fs_fill_entry(struct request *request, const char *name, struct fuse_entry_out *out,
 		  struct node **node);
 
+/* Whether one more can be opened. */
+bool fs_has_handle_left(const struct fs *fs);
+
 /* Takes the descriptor over, also on failure. Returns 0 or -ENFILE. */
 int fs_open_handle(struct fs *fs, struct node *node, int fd, uint64_t *number);
 struct handle *fs_handle(struct fs *fs, uint64_t number, bool is_folder); /* or NULL */

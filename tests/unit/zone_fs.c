@@ -199,6 +199,45 @@ Test(zone_fs, links_are_what_they_are_and_never_followed)
 	client_deinit(&c);
 }
 
+/* Said in docs/volumes.md. */
+Test(zone_fs, a_folder_that_the_host_moves_out_stays_within_reach)
+{
+	uint64_t d, a, fh;
+	char away[80];
+
+	start();
+	snprintf(away, sizeof(away), "%s-away", c.dir);
+	cr_assert_eq(client_mkdir(&c, ROOT, "d", &d), 0);
+	cr_assert_eq(rename(host("d"), away), 0);
+	cr_expect_eq(client_create(&c, d, "a", 0644, &a, &fh), 0);
+	cr_expect_eq(client_lookup(&c, ROOT, "d", NULL), -ENOENT);
+	cr_expect_eq(client_release(&c, a, fh), 0);
+	cr_expect_eq(client_named(&c, FUSE_UNLINK, d, "a"), 0);
+	client_forget(&c, a, 1);
+	client_forget(&c, d, 1);
+	cr_expect_eq(client_lookup(&c, d, "a", NULL), -ESTALE, "forgotten, and out of reach");
+	cr_expect_eq(rmdir(away), 0);
+	client_deinit(&c);
+}
+
+/* A rename of one name of a file to another name of it does nothing, says rename(2). */
+Test(zone_fs, two_names_of_one_file)
+{
+	struct fuse_link_in in = {0};
+	uint64_t node;
+
+	start();
+	host_write("a", "A");
+	in.oldnodeid = node = node_of(ROOT, "a");
+	client_begin(&c, FUSE_LINK, ROOT);
+	client_add(&c, &in, sizeof(in));
+	client_add(&c, "b", 2);
+	cr_assert_eq(client_send(&c), 0);
+	cr_assert_eq(client_rename(&c, ROOT, "a", ROOT, "b", 0), 0);
+	cr_expect(holds(node, "A"), "it has a name");
+	client_deinit(&c);
+}
+
 Test(zone_fs, a_folder_with_many_names_is_read_in_parts)
 {
 	struct fuse_read_in in = {.size = 1024};

@@ -18,7 +18,8 @@ struct client {
 	size_t len; /* of the request so far, and then of the answer's part behind its header */
 };
 
-/* Makes a folder below /tmp and serves it, with INIT done. Returns 0 or a negative errno. */
+/* Makes a folder below /dev/shm, or /tmp, and serves it, with INIT done. Returns 0 or a negative
+ * errno. */
 int client_init(struct client *c, bool read_only);
 /* Serves another folder, without INIT. */
 int client_serve(struct client *c, const char *dir, bool read_only);

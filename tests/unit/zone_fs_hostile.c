@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -166,6 +167,82 @@ Test(zone_fs_hostile, nothing_grows_without_bound)
 	client_begin(&c, FUSE_DESTROY, 0);
 	cr_assert_eq(client_send(&c), 0);
 	cr_assert_eq(count_fds(), before);
+	client_deinit(&c);
+}
+
+static bool is_on_host(const char *name)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", c.dir, name);
+	return lstat(path, &st) == 0;
+}
+
+/* A refusal that leaves something behind would be a lie. Folders: of them the fewest can be known.
+ */
+Test(zone_fs_hostile, what_finds_no_room_is_not_made)
+{
+	const struct rlimit files = {2 * NODES_FDS_MAX, 2 * NODES_FDS_MAX};
+	uint64_t node;
+	char name[32];
+
+	start();
+	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+		cr_skip_test("descriptors are scarce here");
+	for (unsigned i = 1; i < NODES_FDS_MAX; i++) { /* the root is one */
+		snprintf(name, sizeof(name), "d%u", i);
+		cr_assert_eq(client_mkdir(&c, ROOT, name, &node), 0);
+	}
+	cr_expect_eq(client_mkdir(&c, ROOT, "one-more", &node), -ENFILE);
+	cr_expect_not(is_on_host("one-more"));
+	client_deinit(&c);
+}
+
+/* Every handle is in use: a file that cannot be opened is neither made nor emptied. */
+Test(zone_fs_hostile, what_finds_no_handle_is_not_made)
+{
+	const struct fuse_create_in in = {.flags = O_RDWR | O_TRUNC, .mode = S_IFREG | 0600};
+	uint64_t node, fh;
+	struct fuse_attr attr;
+
+	start();
+	cr_assert_eq(client_create(&c, ROOT, "a", 0644, &node, &fh), 0);
+	cr_assert_eq(client_write(&c, node, fh, 0, "A"), 0);
+	for (unsigned i = 1; i < FS_HANDLES_MAX; i++)
+		cr_assert_eq(client_open(&c, node, O_RDONLY, &fh), 0);
+	cr_expect_eq(client_create(&c, ROOT, "b", 0644, &node, &fh), -ENFILE);
+	cr_expect_not(is_on_host("b"));
+	client_begin(&c, FUSE_CREATE, ROOT);
+	client_add(&c, &in, sizeof(in));
+	client_add(&c, "a", 2);
+	cr_expect_eq(client_send(&c), -ENFILE);
+	cr_expect_eq(client_getattr(&c, node, &attr), 0);
+	cr_expect_eq(attr.size, 1);
+	client_deinit(&c);
+}
+
+/* One bad part of a change, and none is made. */
+Test(zone_fs_hostile, attributes_are_set_all_or_none)
+{
+	struct fuse_setattr_in in = {.valid = FATTR_MODE | FATTR_SIZE | FATTR_MTIME,
+				     .mode = S_IFREG | 0600,
+				     .mtimensec = 2000000000};
+	struct fuse_attr attr;
+	uint64_t node, fh;
+
+	start();
+	cr_assert_eq(client_create(&c, ROOT, "a", 0644, &node, &fh), 0);
+	cr_assert_eq(client_write(&c, node, fh, 0, "A"), 0);
+	cr_expect_eq(client_setattr(&c, node, &in), -EINVAL);
+	in.valid = FATTR_MODE | FATTR_SIZE | FATTR_FH;
+	in.fh = fh + 1;
+	cr_expect_eq(client_setattr(&c, node, &in), -EBADF);
+	in.size = UINT64_MAX;
+	cr_expect_eq(client_setattr(&c, node, &in), -EFBIG);
+	cr_expect_eq(client_getattr(&c, node, &attr), 0);
+	cr_expect_eq(attr.mode, S_IFREG | 0644);
+	cr_expect_eq(attr.size, 1);
 	client_deinit(&c);
 }
 
