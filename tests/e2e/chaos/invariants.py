@@ -188,8 +188,8 @@ class Invariants:
                     raise
 
     def goes_on(self, before):
-        """Every workload does."""
-        behind = {zone.name for zone, ticks in self.ticks(self.ask_ticks()).items() if ticks <= before[zone]}
+        """Every workload does; those of a zone that was replaced meanwhile have begun anew."""
+        behind = {zone.name for zone, ticks in self.ticks(self.ask_ticks()).items() if ticks <= before.get(zone.uuid, 0)}
         if behind:
             raise Broken(f"workloads stand still in {behind}")
 
@@ -213,11 +213,15 @@ class Invariants:
     def check(self, some_zone):
         """All of it. What needs a moment to come to rest has REST_S. Returns how long each part took."""
         times, echoes = Times(), self.ask_all()
-        before = self.ticks(self.ask_ticks())
+        before = {zone.uuid: ticks for zone, ticks in self.ticks(self.ask_ticks()).items()}
         times.note("outputs")
         self.answers(echoes)
         times.note("execs")
-        self.new_workload(some_zone)
+        try:
+            self.new_workload(some_zone)
+        except Broken:
+            if not self.fleet.note_lost(some_zone):
+                raise
         times.note("a new workload")
         for what in (self.zones, self.runners, self.leftovers, self.spaces, self.store, self.services):
             wait_until(REST_S, what.__name__, lambda w=what: w() is None)
