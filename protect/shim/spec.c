@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protect/shim/spec.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/resource.h>
 
 #include <jansson.h>
@@ -30,6 +32,7 @@ struct chunk {
 struct parser {
 	struct spec *spec;
 	struct error *err;
+	const char *wrong; /* a key whose value cannot be; NULL: none so far */
 };
 
 static void *take(struct parser *p, size_t n, size_t size)
@@ -89,10 +92,35 @@ static const char *text_at(const json_t *object, const char *key)
 	return text ? text : "";
 }
 
-/* What jansson has no integer for (RLIM_INFINITY) it reads as a real number. */
-static int64_t number_at(const json_t *object, const char *key)
+/* What is at a key; NULL if nothing is. What is of another type than the specification says would
+ * be read as nothing, and nothing is often root, or no limit: it is wrong. */
+static const json_t *value_at(struct parser *p, const json_t *object, const char *key, bool fits)
 {
 	const json_t *value = json_object_get(object, key);
+
+	if (!value || json_is_null(value))
+		return NULL;
+	if (!fits)
+		p->wrong = key;
+	return fits ? value : NULL;
+}
+
+static bool flag_at(struct parser *p, const json_t *object, const char *key)
+{
+	return json_is_true(
+		value_at(p, object, key, json_is_boolean(json_object_get(object, key))));
+}
+
+static const json_t *list_at(struct parser *p, const json_t *object, const char *key)
+{
+	return value_at(p, object, key, json_is_array(json_object_get(object, key)));
+}
+
+/* What jansson has no integer for (RLIM_INFINITY) it reads as a real number. */
+static int64_t number_at(struct parser *p, const json_t *object, const char *key)
+{
+	const json_t *value =
+		value_at(p, object, key, json_is_number(json_object_get(object, key)));
 	double real = json_number_value(value);
 
 	if (json_is_integer(value))
@@ -102,10 +130,24 @@ static int64_t number_at(const json_t *object, const char *key)
 	return real > -0x1p63 ? (int64_t)real : INT64_MIN;
 }
 
-/* A list of strings; what else is in it is refused. */
-static int strings(struct parser *p, const json_t *list, const char *what, char ***out, size_t *n)
+/* One that is a whole number from min to max. */
+static int64_t bounded_at(struct parser *p, const json_t *object, const char *key, int64_t min,
+			  int64_t max)
 {
-	const json_t *item;
+	int64_t number = number_at(p, object, key);
+	double real = json_number_value(json_object_get(object, key));
+
+	if (number >= min && number <= max && (double)number == real)
+		return number;
+	p->wrong = key;
+	return 0;
+}
+
+/* A list of strings; what else is in it is refused. */
+static int strings(struct parser *p, const json_t *object, const char *key, const char *what,
+		   char ***out, size_t *n)
+{
+	const json_t *list = list_at(p, object, key), *item;
 	size_t i;
 
 	*n = 0;
@@ -149,11 +191,11 @@ static void take_capabilities(struct parser *p, const json_t *process)
 	Protect__Agent__Settings *settings = &p->spec->settings;
 
 	settings->set_capabilities = true;
-	settings->capabilities = caps_of(json_object_get(caps, "bounding")) &
-				 caps_of(json_object_get(caps, "permitted"));
-	settings->ambient = caps_of(json_object_get(caps, "ambient")) & settings->capabilities;
-	if (!number_at(json_object_get(process, "user"), "uid"))
-		settings->capabilities = caps_of(json_object_get(caps, "bounding"));
+	settings->capabilities =
+		caps_of(list_at(p, caps, "bounding")) & caps_of(list_at(p, caps, "permitted"));
+	settings->ambient = caps_of(list_at(p, caps, "ambient")) & settings->capabilities;
+	if (!number_at(p, json_object_get(process, "user"), "uid"))
+		settings->capabilities = caps_of(list_at(p, caps, "bounding"));
 }
 
 static int take_rlimits(struct parser *p, const json_t *process)
@@ -171,10 +213,12 @@ static int take_rlimits(struct parser *p, const json_t *process)
 		{"RLIMIT_RTPRIO", RLIMIT_RTPRIO},   {"RLIMIT_RTTIME", RLIMIT_RTTIME},
 		{"RLIMIT_STACK", RLIMIT_STACK},	    {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
 	};
-	const json_t *list = json_object_get(process, "rlimits"), *item;
+	const json_t *list = list_at(p, process, "rlimits"), *item;
 	Protect__Agent__Settings *settings = &p->spec->settings;
 	size_t i, k;
 
+	if (json_array_size(list) > LIST_MAX)
+		return error_set(p->err, -E2BIG, "config.json has more than %u limits", LIST_MAX);
 	settings->ulimits = take(p, json_array_size(list), sizeof(*settings->ulimits));
 	if (!settings->ulimits)
 		return -ENOMEM;
@@ -191,8 +235,8 @@ static int take_rlimits(struct parser *p, const json_t *process)
 			return -ENOMEM;
 		protect__agent__ulimit__init(ulimit);
 		ulimit->resource = known[k].resource;
-		ulimit->soft = (uint64_t)number_at(item, "soft");
-		ulimit->hard = (uint64_t)number_at(item, "hard");
+		ulimit->soft = (uint64_t)number_at(p, item, "soft");
+		ulimit->hard = (uint64_t)number_at(p, item, "hard");
 		settings->ulimits[settings->n_ulimits++] = ulimit;
 	}
 	return 0;
@@ -203,14 +247,14 @@ static int take_terminal(struct parser *p, const json_t *process)
 	const json_t *size = json_object_get(process, "consoleSize");
 	Protect__Control__Terminal *terminal;
 
-	if (!json_is_true(json_object_get(process, "terminal")))
+	if (!flag_at(p, process, "terminal"))
 		return 0;
 	terminal = take(p, 1, sizeof(*terminal));
 	if (!terminal)
 		return -ENOMEM;
 	protect__control__terminal__init(terminal);
-	terminal->rows = (uint32_t)number_at(size, "height");
-	terminal->columns = (uint32_t)number_at(size, "width");
+	terminal->rows = (uint32_t)bounded_at(p, size, "height", 0, UINT32_MAX);
+	terminal->columns = (uint32_t)bounded_at(p, size, "width", 0, UINT32_MAX);
 	p->spec->process.terminal = terminal;
 	return 0;
 }
@@ -219,18 +263,17 @@ static int take_process(struct parser *p, const json_t *process)
 {
 	Protect__Control__Process *out = &p->spec->process;
 	const json_t *user = json_object_get(process, "user");
-	int r = strings(p, json_object_get(process, "args"), "arguments", &out->argv, &out->n_argv);
+	int r = strings(p, process, "args", "arguments", &out->argv, &out->n_argv);
 
 	if (r == 0)
-		r = strings(p, json_object_get(process, "env"), "variables", &out->env,
-			    &out->n_env);
+		r = strings(p, process, "env", "variables", &out->env, &out->n_env);
 	if (r < 0)
 		return r;
 	if (!out->n_argv)
 		return error_set(p->err, -EINVAL, "config.json has no command");
 	out->working_directory = copy(p, text_at(process, "cwd"));
-	out->user = print(p, "%u:%u", (unsigned)number_at(user, "uid"),
-			  (unsigned)number_at(user, "gid"));
+	out->user = print(p, "%u:%u", (unsigned)bounded_at(p, user, "uid", 0, UINT32_MAX - 1),
+			  (unsigned)bounded_at(p, user, "gid", 0, UINT32_MAX - 1));
 	if (!out->working_directory || !out->user)
 		return -ENOMEM;
 	return take_terminal(p, process);
@@ -238,7 +281,7 @@ static int take_process(struct parser *p, const json_t *process)
 
 static int add_bind(struct parser *p, const json_t *mount)
 {
-	const json_t *options = json_object_get(mount, "options"), *option;
+	const json_t *options = list_at(p, mount, "options"), *option;
 	struct spec_bind *bind = &p->spec->binds[p->spec->n_binds];
 	size_t i;
 
@@ -255,36 +298,53 @@ static int add_bind(struct parser *p, const json_t *mount)
 	return 0;
 }
 
-static void take_tmpfs_option(Protect__Agent__Tmpfs *tmpfs, const char *option)
+/* "64k": of a tmpfs of the zone's a share of the memory ("50%") says nothing. */
+static int take_tmpfs_size(const char *text, uint64_t *out)
 {
-	static const struct {
-		char letter;
-		unsigned shift;
-	} units[] = {{'k', 10}, {'K', 10}, {'m', 20}, {'M', 20}, {'g', 30}, {'G', 30}};
+	static const char units[] = "kmg";
+	const char *unit;
 	char *end;
 
-	if (strncmp(option, "size=", 5) == 0) {
-		tmpfs->size_bytes = strtoull(option + 5, &end, 10);
-		for (size_t i = 0; i < ARRAY_SIZE(units); i++)
-			if (*end == units[i].letter)
-				tmpfs->size_bytes <<= units[i].shift;
-	} else if (strncmp(option, "mode=", 5) == 0) {
-		tmpfs->set_mode = true;
-		tmpfs->mode = (uint32_t)strtoul(option + 5, NULL, 8) & 07777;
-	} else if (strcmp(option, "ro") == 0) {
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	unit = *end ? strchr(units, *end | 0x20) : NULL;
+	if (!isdigit((unsigned char)*text) || errno || (*end && (!unit || end[1])))
+		return -EINVAL;
+	for (const char *u = units; unit && u <= unit; u++)
+		if (!checked_mul(*out, KIB, out))
+			return -EINVAL;
+	return 0;
+}
+
+static int take_tmpfs_mode(const char *text, Protect__Agent__Tmpfs *tmpfs)
+{
+	char *end;
+
+	tmpfs->mode = (uint32_t)strtoul(text, &end, 8) & 07777;
+	tmpfs->set_mode = true;
+	return *text && !*end ? 0 : -EINVAL;
+}
+
+static int take_tmpfs_option(Protect__Agent__Tmpfs *tmpfs, const char *option)
+{
+	if (strncmp(option, "size=", 5) == 0)
+		return take_tmpfs_size(option + 5, &tmpfs->size_bytes);
+	if (strncmp(option, "mode=", 5) == 0)
+		return take_tmpfs_mode(option + 5, tmpfs);
+	if (strcmp(option, "ro") == 0)
 		tmpfs->read_only = true;
-	} else if (strcmp(option, "noexec") == 0) {
+	else if (strcmp(option, "noexec") == 0)
 		tmpfs->exec = false;
-	} else if (strcmp(option, "nosuid") == 0) {
+	else if (strcmp(option, "nosuid") == 0)
 		tmpfs->suid = false;
-	} else if (strcmp(option, "nodev") == 0) {
+	else if (strcmp(option, "nodev") == 0)
 		tmpfs->dev = false;
-	}
+	return 0;
 }
 
 static int add_tmpfs(struct parser *p, const json_t *mount)
 {
-	const json_t *options = json_object_get(mount, "options"), *option;
+	const json_t *options = list_at(p, mount, "options"), *option;
 	Protect__Agent__Settings *settings = &p->spec->settings;
 	Protect__Agent__Tmpfs *tmpfs = take(p, 1, sizeof(*tmpfs));
 	size_t i;
@@ -298,8 +358,12 @@ static int add_tmpfs(struct parser *p, const json_t *mount)
 		return -ENOMEM;
 	json_array_foreach(options, i, option)
 	{
-		if (json_is_string(option))
-			take_tmpfs_option(tmpfs, json_string_value(option));
+		const char *text = json_string_value(option);
+
+		if (text && take_tmpfs_option(tmpfs, text) < 0)
+			return error_set(p->err, -EINVAL,
+					 "the tmpfs at %.128s: a zone cannot make sense of '%.64s'",
+					 tmpfs->path, text);
 	}
 	settings->tmpfs[settings->n_tmpfs++] = tmpfs;
 	return 0;
@@ -334,7 +398,7 @@ static int take_mount(struct parser *p, const json_t *mount)
 
 static int take_mounts(struct parser *p, const json_t *root)
 {
-	const json_t *mounts = json_object_get(root, "mounts"), *mount;
+	const json_t *mounts = list_at(p, root, "mounts"), *mount;
 	size_t i, n = json_array_size(mounts);
 	int r = 0;
 
@@ -362,7 +426,7 @@ static int take_namespaces(struct parser *p, const json_t *linux_)
 	static const struct {
 		const char *type, *what;
 	} wanted[] = {{"network", "hostNetwork"}, {"pid", "hostPID"}, {"ipc", "hostIPC"}};
-	const json_t *list = json_object_get(linux_, "namespaces"), *item;
+	const json_t *list = list_at(p, linux_, "namespaces"), *item;
 	bool found[ARRAY_SIZE(wanted)] = {false};
 	size_t i;
 
@@ -395,6 +459,8 @@ static int take_sysctls(struct parser *p, const json_t *linux_)
 	Protect__Agent__Settings *settings = &p->spec->settings;
 	const char *key;
 
+	if (json_object_size(sysctls) > LIST_MAX)
+		return error_set(p->err, -E2BIG, "config.json has more than %u sysctls", LIST_MAX);
 	settings->sysctls = take(p, json_object_size(sysctls), sizeof(*settings->sysctls));
 	if (!settings->sysctls)
 		return -ENOMEM;
@@ -415,15 +481,17 @@ static void take_resources(struct parser *p, const json_t *linux_)
 {
 	const json_t *resources = json_object_get(linux_, "resources");
 	const json_t *cpu = json_object_get(resources, "cpu");
-	int64_t memory = number_at(json_object_get(resources, "memory"), "limit");
-	int64_t quota = number_at(cpu, "quota"), period = number_at(cpu, "period");
-	int64_t pids = number_at(json_object_get(resources, "pids"), "limit");
+	int64_t memory = number_at(p, json_object_get(resources, "memory"), "limit");
+	int64_t quota = number_at(p, cpu, "quota"), period = number_at(p, cpu, "period"), millis;
+	int64_t pids = number_at(p, json_object_get(resources, "pids"), "limit");
 	Protect__Agent__Settings *settings = &p->spec->settings;
 
 	if (memory > 0)
 		settings->memory_bytes = (uint64_t)memory;
-	if (quota > 0 && quota < INT64_MAX / 1000)
-		settings->cpu_millis = (uint32_t)(quota * 1000 / (period > 0 ? period : 100000));
+	if (quota > 0 && quota < INT64_MAX / 1000) {
+		millis = quota * 1000 / (period > 0 ? period : 100000);
+		settings->cpu_millis = (uint32_t)(millis < 1 ? 1 : MIN(millis, UINT32_MAX));
+	}
 	if (pids > 0 && pids <= UINT32_MAX)
 		settings->pids = (uint32_t)pids;
 }
@@ -437,10 +505,10 @@ static int take_linux(struct parser *p, const json_t *root)
 	if (r == 0)
 		r = take_sysctls(p, linux_);
 	if (r == 0)
-		r = strings(p, json_object_get(linux_, "maskedPaths"), "masked paths",
-			    &settings->masked_paths, &settings->n_masked_paths);
+		r = strings(p, linux_, "maskedPaths", "masked paths", &settings->masked_paths,
+			    &settings->n_masked_paths);
 	if (r == 0)
-		r = strings(p, json_object_get(linux_, "readonlyPaths"), "read-only paths",
+		r = strings(p, linux_, "readonlyPaths", "read-only paths",
 			    &settings->read_only_paths, &settings->n_read_only_paths);
 	settings->unmasked = true; /* but for what config.json says */
 	take_resources(p, linux_);
@@ -543,8 +611,8 @@ static int take_zone(struct parser *p, const json_t *root)
 			  cri_number(annotations, "cpu-quota"),
 			  cri_number(annotations, "cpu-period"));
 	else
-		size_zone(p, number_at(json_object_get(resources, "memory"), "limit"),
-			  number_at(cpu, "quota"), number_at(cpu, "period"));
+		size_zone(p, number_at(p, json_object_get(resources, "memory"), "limit"),
+			  number_at(p, cpu, "quota"), number_at(p, cpu, "period"));
 	return take_zone_annotations(p, annotations);
 }
 
@@ -587,10 +655,9 @@ static int take_rest(struct parser *p, const json_t *root)
 	if (r < 0)
 		return r;
 	take_capabilities(p, process);
-	settings->no_new_privileges = json_is_true(json_object_get(process, "noNewPrivileges"));
-	settings->oom_score_adj = (int32_t)number_at(process, "oomScoreAdj");
-	settings->read_only =
-		json_is_true(json_object_get(json_object_get(root, "root"), "readonly"));
+	settings->no_new_privileges = flag_at(p, process, "noNewPrivileges");
+	settings->oom_score_adj = (int32_t)bounded_at(p, process, "oomScoreAdj", -1000, 1000);
+	settings->read_only = flag_at(p, json_object_get(root, "root"), "readonly");
 	settings->hostname = copy(p, text_at(root, "hostname"));
 	return settings->hostname ? 0 : -ENOMEM;
 }
@@ -618,6 +685,14 @@ static json_t *load(const char *text, size_t len, struct error *err)
 	return NULL;
 }
 
+static int check_all(const struct parser *p, int r)
+{
+	if (r < 0 || !p->wrong)
+		return r;
+	return error_set(p->err, -EINVAL, "config.json: '%s' has a value that it cannot have",
+			 p->wrong);
+}
+
 int spec_parse(const char *text, size_t len, struct spec *spec, struct error *err)
 {
 	_cleanup_(release_json) json_t *root = NULL;
@@ -629,7 +704,9 @@ int spec_parse(const char *text, size_t len, struct spec *spec, struct error *er
 	if (!root)
 		return err->code;
 	r = take_kind(&p, root);
-	return r == 0 ? take_rest(&p, root) : r;
+	if (r == 0)
+		r = take_rest(&p, root);
+	return check_all(&p, r);
 }
 
 int spec_parse_process(const char *text, size_t len, struct spec *spec, struct error *err)
@@ -639,7 +716,7 @@ int spec_parse_process(const char *text, size_t len, struct spec *spec, struct e
 
 	init(spec);
 	root = load(text, len, err);
-	return root ? take_process(&p, root) : err->code;
+	return root ? check_all(&p, take_process(&p, root)) : err->code;
 }
 
 static int read_text(const char *bundle, char **text, size_t *len, struct error *err)

@@ -3,6 +3,7 @@
 #include "tests/unit/harness.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -149,4 +150,80 @@ Test(shim_spec, what_is_no_configuration_is_refused)
 	refused("{\"process\":{\"args\":[1]}}", -EINVAL, "no strings");
 	refused("{\"process\":{\"args\":[\"a\"],\"rlimits\":[{\"type\":\"RLIMIT_X\"}]}}", -EINVAL,
 		"RLIMIT_X");
+}
+
+static void refused_process(const char *member, const char *says)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text),
+		 "{\"process\":{\"args\":[\"a\"],%s},\"linux\":{" NAMESPACES "}}", member);
+	refused(text, -EINVAL, says);
+}
+
+/* What is read as 0 is read as root. */
+Test(shim_spec, who_it_runs_as_is_no_guess)
+{
+	static const char *const ids[] = {
+		"4294967296", "4294967295", "-1",     "0.5",
+		"\"1000\"",   "true",	    "[1000]", "18446744073709551616"};
+	char member[64];
+
+	for (unsigned i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		snprintf(member, sizeof(member), "\"user\":{\"uid\":%s}", ids[i]);
+		refused_process(member, "'uid'");
+		snprintf(member, sizeof(member), "\"user\":{\"gid\":%s}", ids[i]);
+		refused_process(member, "'gid'");
+	}
+	cr_assert_eq(
+		parse("{\"process\":{\"args\":[\"a\"],\"user\":{\"uid\":4294967294,\"gid\":null}},"
+		      "\"linux\":{" NAMESPACES "}}"),
+		0, "%s", err.text);
+	cr_assert_str_eq(spec.process.user, "4294967294:0");
+	spec_deinit(&spec);
+}
+
+/* A restriction that cannot be read is not left out. */
+Test(shim_spec, restrictions_of_another_type_are_refused)
+{
+	refused_process("\"noNewPrivileges\":\"true\"", "'noNewPrivileges'");
+	refused_process("\"rlimits\":{}", "'rlimits'");
+	refused_process("\"rlimits\":[{\"type\":\"RLIMIT_CORE\",\"hard\":\"0\"}]", "'hard'");
+	refused_process("\"oomScoreAdj\":4294966296", "'oomScoreAdj'");
+	refused_process("\"capabilities\":{\"bounding\":\"CAP_KILL\"}", "'bounding'");
+	refused("{" PROCESS ",\"root\":{\"readonly\":1},\"linux\":{" NAMESPACES "}}", -EINVAL,
+		"'readonly'");
+	refused("{" PROCESS ",\"linux\":{\"maskedPaths\":\"/proc/kcore\"," NAMESPACES "}}", -EINVAL,
+		"'maskedPaths'");
+	refused("{" PROCESS ",\"linux\":{\"resources\":{\"memory\":{\"limit\":\"1G\"}}," NAMESPACES
+		"}}",
+		-EINVAL, "'limit'");
+}
+
+Test(shim_spec, sizes_of_memory_and_time_do_not_wrap)
+{
+	static const char *const options[] = {
+		"size=50%", "size=-1",	"size=17179869184g", "size=99999999999999999999",
+		"size=",    "size=1kk", "mode=rwx",	     "mode="};
+	char text[512];
+
+	for (unsigned i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		snprintf(text, sizeof(text),
+			 "{" PROCESS ",\"mounts\":[{\"destination\":\"/x\",\"type\":\"tmpfs\","
+			 "\"options\":[\"%s\"]}],\"linux\":{" NAMESPACES "}}",
+			 options[i]);
+		refused(text, -EINVAL, options[i]);
+	}
+	/* A quota of 2^32 thousandths is no quota of none. */
+	cr_assert_eq(parse("{" PROCESS
+			   ",\"linux\":{\"resources\":{\"cpu\":{\"quota\":429496729600000,"
+			   "\"period\":100000}}," NAMESPACES "}}"),
+		     0, "%s", err.text);
+	cr_assert_eq(spec.settings.cpu_millis, UINT32_MAX);
+	spec_deinit(&spec);
+	cr_assert_eq(parse("{" PROCESS ",\"linux\":{\"resources\":{\"cpu\":{\"quota\":1,"
+			   "\"period\":100000}}," NAMESPACES "}}"),
+		     0, "%s", err.text);
+	cr_assert_eq(spec.settings.cpu_millis, 1);
+	spec_deinit(&spec);
 }
