@@ -86,7 +86,7 @@ struct blk {
 	struct loop *loop;
 	struct blk_file *file;
 	bool read_only, direct;
-	bool revoked; /* for good: nothing is asked of the file any more */
+	bool revoked;	   /* for good: nothing is asked of the file any more */
 	uint32_t block;	   /* bytes, as the guest was told */
 	uint64_t capacity; /* bytes, a multiple of block */
 	uint8_t serial[VIRTIO_BLK_SERIAL_MAX];

@@ -65,8 +65,8 @@ struct virtio_ops {
 	 */
 	bool (*writes_unplugged)(const struct virtio_dev *dev, const struct mem *mem);
 	/*
-	 * What the device stands for is taken from it, though its driver has not let go: from now on
-	 * every request is answered with an error, those under way too, so that nobody waits for
+	 * What the device stands for is taken from it, though its driver has not let go: from now
+	 * on every request is answered with an error, those under way too, so that nobody waits for
 	 * them in vain. For good. NULL: no driver waits for answers of such a device.
 	 */
 	void (*revoke)(struct virtio_dev *dev);

@@ -4,7 +4,8 @@
  * the time. It tells the console of a disk's first byte and its size when they change, and answers
  * frames. When asked to let go of a disk it starts reads and ejects at once, with them in flight.
  * With "stubborn" on its command line it lets go of nothing, until it finds that the device is not
- * there any more; until then a disk that was revoked answers each request with an error. It also ejects what may not be ejected.
+ * there any more; until then a disk that was revoked answers each request with an error. It also
+ * ejects what may not be ejected.
  */
 #include "virtio.h"
 
