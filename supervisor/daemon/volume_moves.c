@@ -61,13 +61,15 @@ static void put_row(const struct volume_move *move)
 		state_put_zone(state, &move->zone->row);
 }
 
+static struct volume_list *list_of(struct zone *zone, struct workload *w)
+{
+	return w ? &w->volumes.list : &zone->volumes;
+}
+
 /* Nobody has it any more. */
 static void leave_owner(struct volume_move *move)
 {
-	if (move->workload)
-		workload_volumes_remove(move->workload, move->volume);
-	else
-		zone_volumes_remove(move->zone, move->volume);
+	volume_list_remove(list_of(move->zone, move->workload), move->volume);
 	move->volume = NULL;
 	put_row(move);
 }
@@ -251,11 +253,13 @@ static int check_place(const struct zone *zone, const struct workload *w,
 static struct volume_move *join_owner(struct zone *zone, struct workload *w,
 				      const struct volume_mount *mount, struct error *err)
 {
-	struct volume_disk *volume =
-		w ? workload_volumes_add(w, mount) : zone_volumes_add(zone, mount);
+	struct volume_list *list = list_of(zone, w);
+	struct volume_disk *volume = volume_list_add(list, mount);
 	struct volume_move *move = volume ? move_new(zone, w, volume) : NULL;
 	int r = -ENOMEM;
 
+	if (w)
+		w->volumes.held |= volume != NULL;
 	if (move)
 		r = w ? state_add_workload(zone->daemon->state, &w->row, err)
 		      : state_add_zone(zone->daemon->state, &zone->row, err);
@@ -265,10 +269,8 @@ static struct volume_move *join_owner(struct zone *zone, struct workload *w,
 		return move;
 	if (move)
 		move_free(move);
-	if (volume && w)
-		workload_volumes_remove(w, volume);
-	else if (volume)
-		zone_volumes_remove(zone, volume);
+	if (volume)
+		volume_list_remove(list, volume);
 	return NULL;
 }
 
@@ -339,18 +341,15 @@ static void out_of_place(void *user, int error, const char *text, const void *pa
 		take_disk(move);
 }
 
-static struct volume_disk *find_volume(const struct zone *zone, const struct workload *w,
-				       const char *name, struct error *err)
+static struct volume_disk *find_volume(struct zone *zone, struct workload *w, const char *name,
+				       struct error *err)
 {
-	struct volume_disk *const *disks = w ? w->volumes.disks : zone->volumes.disks;
-	unsigned n = w ? w->volumes.n : zone->volumes.n;
+	struct volume_disk *volume = volume_list_find(list_of(zone, w), name);
 
-	for (unsigned i = 0; i < n; i++)
-		if (strcmp(disks[i]->mount.name, name) == 0)
-			return disks[i];
-	error_set(err, -ENOENT, "%s '%s' has no volume '%.63s'", w ? "workload" : "zone",
-		  name_of(zone, w), name);
-	return NULL;
+	if (!volume)
+		error_set(err, -ENOENT, "%s '%s' has no volume '%.63s'", w ? "workload" : "zone",
+			  name_of(zone, w), name);
+	return volume;
 }
 
 /* Whether it can go now: its owner is settled, and nobody shares it. */

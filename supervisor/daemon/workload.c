@@ -91,7 +91,7 @@ static void workload_free(struct workload *w)
 	if (w->calling && w->zone->agent)
 		idm_call_forget(link_idm(w->zone->agent), w->call);
 	zone_disk_forget(&w->image_disk);
-	workload_volumes_free(w);
+	volume_list_free(&w->volumes.list);
 	timer_stop(&w->stop_timer);
 	timer_stop(&w->restart_timer);
 	splice_deinit(&w->out);
@@ -183,8 +183,8 @@ void workload_message(const struct workload *w, Protect__Control__Workload *out)
 	out->started_unix_ms = row->started_unix_ms;
 	out->ended_unix_ms = row->ended_unix_ms;
 	out->oom_killed = row->oom_killed;
-	out->volumes = (Protect__Control__VolumeMount **)(uintptr_t)w->volumes.messages;
-	out->n_volumes = w->volumes.n;
+	out->volumes = (Protect__Control__VolumeMount **)(uintptr_t)w->volumes.list.messages;
+	out->n_volumes = w->volumes.list.n;
 }
 
 void workload_reply(struct workload *w, struct ticket ticket)

@@ -8,7 +8,7 @@
 #pragma once
 
 #include "supervisor/daemon/daemon.h"
-#include "supervisor/daemon/volume_disk.h"
+#include "supervisor/daemon/volume_list.h"
 
 struct workload;
 
@@ -16,9 +16,7 @@ struct workload;
 typedef void workload_volumes_fn(struct workload *w, int error, const char *text);
 
 struct workload_volumes {
-	struct volume_disk *disks[VOLUME_MOUNTS_MAX];
-	Protect__Control__VolumeMount *messages[VOLUME_MOUNTS_MAX]; /* theirs */
-	unsigned n;
+	struct volume_list list;
 	workload_volumes_fn *fn; /* while they are opened or attached */
 	bool held;		 /* nobody else may write to them */
 };
@@ -26,15 +24,8 @@ struct workload_volumes {
 /* Prepares those of the row, for a new workload in the list. Returns 0 or -ENOMEM. */
 int workload_volumes_init(struct workload *w);
 
-/* Frees them. */
-void workload_volumes_free(struct workload *w);
-
 /* A daemon that comes later: the runner may have all that the row names. */
 void workload_volumes_adopt(struct workload *w);
-
-/* One more, which is in the row after it. NULL without memory. And the end of it. */
-struct volume_disk *workload_volumes_add(struct workload *w, const struct volume_mount *mount);
-void workload_volumes_remove(struct workload *w, struct volume_disk *volume);
 
 /* Whether a workload has a volume, or is about to; NULL if not. */
 struct volume_disk *workload_volumes_find(const struct workload *w, const char *volume);

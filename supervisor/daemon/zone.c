@@ -38,7 +38,7 @@ struct zone *zone_new(struct daemon *d, const struct zone_row *row)
 	zone->row = *row;
 	zone->pidfd = zone->console_fd = -1;
 	memset(zone->kernel_fds, 0xff, sizeof(zone->kernel_fds));
-	if (zone_volumes_init(zone) < 0) {
+	if (volume_list_init(&zone->volumes, zone, zone->row.uuid, &zone->row.volumes) < 0) {
 		ring_free(zone->log);
 		free(zone);
 		return NULL;
@@ -265,7 +265,7 @@ void zone_try_free(struct zone *zone)
 	if (!zone->removed || zone->agent)
 		return;
 	followers_drop(&zone->followers);
-	zone_volumes_free(zone);
+	volume_list_free(&zone->volumes);
 	timer_stop(&zone->timer);
 	timer_stop(&zone->reconnect);
 	free(zone->gone.tickets);
@@ -307,7 +307,7 @@ void zones_free(struct daemon *d)
 		network_forget(&d->network->client, zone);
 		zone_launch_close(zone);
 		zone_disconnect(zone);
-		zone_volumes_free(zone);
+		volume_list_free(&zone->volumes);
 		zone->death = watch_free(zone->death);
 		close_fdp(&zone->pidfd);
 		zone->removed = true;

@@ -70,8 +70,8 @@ struct zone {
 	unsigned n_taps;
 	char reservation[NAME_SIZE]; /* that was asked for; empty = none */
 	struct zone_network_shown network_shown;
-	struct nic_op *nic_op; /* a NIC that comes or goes */
-	struct zone_volumes volumes;
+	struct nic_op *nic_op;		 /* a NIC that comes or goes */
+	struct volume_list volumes;	 /* of its own: zone_volumes.c */
 	unsigned n_volumes_brought;	 /* of a launch, to their places */
 	struct volume_move *volume_move; /* a volume that comes or goes */
 

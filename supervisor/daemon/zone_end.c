@@ -35,7 +35,7 @@ static void release(struct zone *zone)
 	if (zone->row.slot == SLOT_NONE)
 		return;
 	zone_network_end(zone);
-	zone_volumes_drop(zone);
+	volume_list_drop(&zone->volumes);
 	ledger_release(&d->ledger, zone->row.memory_mib, zone->row.vcpus);
 	zone_slot_release(d, zone->row.slot);
 	zone->row.slot = SLOT_NONE;

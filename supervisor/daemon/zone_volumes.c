@@ -8,69 +8,15 @@
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
-static int add(struct zone *zone, const struct volume_mount *mount)
-{
-	struct zone_volumes *volumes = &zone->volumes;
-	struct volume_disk *volume = volume_disk_new(zone, zone->row.uuid, mount);
-
-	if (!volume)
-		return -ENOMEM;
-	volumes->messages[volumes->n] = &volume->message;
-	volumes->disks[volumes->n++] = volume;
-	return 0;
-}
-
-int zone_volumes_init(struct zone *zone)
-{
-	for (unsigned i = 0; i < zone->row.volumes.n; i++)
-		if (add(zone, &zone->row.volumes.items[i]) < 0) {
-			zone_volumes_free(zone);
-			return -ENOMEM;
-		}
-	return 0;
-}
-
-void zone_volumes_free(struct zone *zone)
-{
-	while (zone->volumes.n)
-		volume_disk_free(zone->volumes.disks[--zone->volumes.n]);
-}
-
 void zone_volumes_adopt(struct zone *zone)
 {
 	for (unsigned i = 0; i < zone->volumes.n; i++)
 		zone->volumes.disks[i]->attached = true;
 }
 
-struct volume_disk *zone_volumes_add(struct zone *zone, const struct volume_mount *mount)
-{
-	if (add(zone, mount) < 0)
-		return NULL;
-	volume_mounts_add(&zone->row.volumes, mount);
-	return zone->volumes.disks[zone->volumes.n - 1];
-}
-
-void zone_volumes_remove(struct zone *zone, struct volume_disk *volume)
-{
-	struct zone_volumes *volumes = &zone->volumes;
-	unsigned i = 0;
-
-	while (volumes->disks[i] != volume)
-		i++;
-	for (volumes->n--; i < volumes->n; i++) {
-		volumes->disks[i] = volumes->disks[i + 1];
-		volumes->messages[i] = volumes->messages[i + 1];
-	}
-	volume_mounts_remove(&zone->row.volumes, volume->mount.target);
-	volume_disk_free(volume);
-}
-
 struct volume_disk *zone_volumes_find(const struct zone *zone, const char *volume)
 {
-	for (unsigned i = 0; zone->row.slot != SLOT_NONE && i < zone->volumes.n; i++)
-		if (strcmp(zone->volumes.disks[i]->mount.name, volume) == 0)
-			return zone->volumes.disks[i];
-	return NULL;
+	return zone->row.slot != SLOT_NONE ? volume_list_find(&zone->volumes, volume) : NULL;
 }
 
 static void opened(void *user, int error, const char *text)
@@ -119,12 +65,6 @@ void zone_volumes_bring(struct zone *zone)
 {
 	zone->n_volumes_brought = 0;
 	bring_from(zone, 0);
-}
-
-void zone_volumes_drop(struct zone *zone)
-{
-	for (unsigned i = 0; i < zone->volumes.n; i++)
-		volume_disk_drop(zone->volumes.disks[i]);
 }
 
 /* How a workload sees what its zone has. */

@@ -4,30 +4,16 @@
  * ends the launch with nothing changed; attached and mounted when the zone has had its bootstrap,
  * before it is ready. Its workloads may share them.
  *
- * Part of struct zone (zone.h), which the functions take.
+ * A list in struct zone (zone.h), which the functions take.
  */
 #pragma once
 
-#include "supervisor/daemon/volume_disk.h"
+#include "supervisor/daemon/volume_list.h"
 
 struct daemon;
 
-struct zone_volumes {
-	struct volume_disk *disks[VOLUME_MOUNTS_MAX];
-	Protect__Control__VolumeMount *messages[VOLUME_MOUNTS_MAX]; /* theirs */
-	unsigned n;
-};
-
-/* Prepares those of the row, for a new zone in the list. Returns 0 or -ENOMEM. */
-int zone_volumes_init(struct zone *zone);
-void zone_volumes_free(struct zone *zone);
-
 /* A daemon that comes later: the runner has all that the row names. */
 void zone_volumes_adopt(struct zone *zone);
-
-/* One more, which is in the row after it. NULL without memory. And the end of it. */
-struct volume_disk *zone_volumes_add(struct zone *zone, const struct volume_mount *mount);
-void zone_volumes_remove(struct zone *zone, struct volume_disk *volume);
 
 /* Whether a zone has a volume itself, or is about to; NULL if not. */
 struct volume_disk *zone_volumes_find(const struct zone *zone, const char *volume);
@@ -38,9 +24,6 @@ bool zone_volumes_open(struct zone *zone);
 
 /* Attaches and mounts them: zone_ready() or zone_fail() follows. */
 void zone_volumes_bring(struct zone *zone);
-
-/* The zone has ended. */
-void zone_volumes_drop(struct zone *zone);
 
 /*
  * Whether nothing of ours stands in the way of a new user: a workload of user_zone, or that zone
