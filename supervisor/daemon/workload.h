@@ -198,8 +198,10 @@ uint32_t workload_signal_number(const char *text);
  * follows, or a negative errno. */
 int workload_attach_disk(struct workload *w, workload_disk_fn *fn);
 
-/* Lets go of it, and detaches it if nobody else in the zone has it: fn follows, now or later. */
-void workload_detach_disk(struct workload *w, workload_disk_fn *fn);
+/* Lets go of it, and detaches it if nobody else in the zone has it: workload_disk_detached()
+ * (workload_end.c) follows, now or later. */
+void workload_detach_disk(struct workload *w);
+void workload_disk_detached(struct workload *w);
 
 /* Names it by the image's digest. */
 void workload_name_disk(struct workload *w);

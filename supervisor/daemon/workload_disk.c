@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
@@ -64,21 +63,18 @@ static void detached(void *user, int error, const char *text)
 {
 	struct workload *w = user;
 
-	if (error)
-		log_warning("workload=%s err=\"%s\" disk not detached", w->row.uuid, text);
+	(void)error, (void)text;
 	w->disk_attached = false;
-	w->disk_fn(w, error, text);
+	workload_disk_detached(w);
 }
 
-void workload_detach_disk(struct workload *w, workload_disk_fn *fn)
+void workload_detach_disk(struct workload *w)
 {
 	w->phase = WORKLOAD_PHASE_DETACH;
-	w->disk_fn = fn;
 	/* Nothing uses it any more, as far as the agent is honest. */
 	workload_name_disk(w);
 	if (w->disk_attached && !is_shared(w) &&
 	    zone_disk_detach(&w->image_disk, true, detached, w) == 0)
 		return;
-	w->disk_attached = false;
-	fn(w, 0, "");
+	detached(w, 0, "");
 }

@@ -47,10 +47,8 @@ static void torn_down(struct workload *w)
 	workload_settle(w);
 }
 
-static void disk_gone(struct workload *w, int error, const char *text)
+void workload_disk_detached(struct workload *w)
 {
-	(void)error;
-	(void)text;
 	torn_down(w);
 }
 
@@ -58,13 +56,13 @@ static void release_volumes(struct workload *w)
 {
 	w->phase = WORKLOAD_PHASE_RELEASE;
 	if (workload_volumes_detach(w))
-		workload_detach_disk(w, disk_gone);
+		workload_detach_disk(w);
 }
 
 void workload_volumes_detached(struct workload *w)
 {
 	if (w->phase == WORKLOAD_PHASE_RELEASE)
-		workload_detach_disk(w, disk_gone);
+		workload_detach_disk(w);
 }
 
 static void forgotten(void *user, int error, const char *text, const void *payload, size_t len)

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "supervisor/daemon/volume_moves.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
@@ -130,8 +129,7 @@ static void one_detached(void *user, int error, const char *text)
 {
 	struct workload *w = user;
 
-	if (error)
-		log_warning("workload=%s err=\"%s\" a volume was not detached", w->row.uuid, text);
+	(void)text;
 	/* What was taken away by force and is there all the same ends with the zone; its lock says
 	 * so. */
 	for (unsigned i = 0; error && i < w->volumes.list.n; i++)

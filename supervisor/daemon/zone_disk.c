@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "supervisor/daemon/zone.h"
 
 #define DETACH_TIMEOUT_MS  10000u
@@ -116,8 +117,13 @@ static void detached(void *user, int error, const char *text, const Protect__Run
 	struct zone_disk *disk = user;
 
 	(void)reply;
+	if (error == -ENOENT)
+		error = 0;
+	if (error)
+		log_warning("zone=%s disk=%s err=\"%s\" not detached", disk->zone->row.uuid,
+			    disk->serial, text);
 	if (disk->fn)
-		disk->fn(disk->user, error == -ENOENT ? 0 : error, text);
+		disk->fn(disk->user, error, text);
 }
 
 int zone_disk_detach(struct zone_disk *disk, bool force, zone_disk_fn *fn, void *user)

@@ -45,8 +45,8 @@ int zone_disk_attach(struct zone_disk *disk, int fd, zone_disk_fn *fn, void *use
 
 /*
  * Asks the zone to let go of it, for 10 s; with force it is then taken away, within 5 s more. fn
- * may be NULL; a disk that is not there is none of its errors. Returns 0, and fn follows, or a
- * negative errno.
+ * may be NULL; a disk that is not there is none of its errors, and those are in the log. Returns 0,
+ * and fn follows, or a negative errno.
  */
 int zone_disk_detach(struct zone_disk *disk, bool force, zone_disk_fn *fn, void *user);
 

@@ -730,7 +730,7 @@ else
 	the_daemon_is_killed
 	zones_end
 fi
-[ "$cases" = survival ] || ! grep -q 'disk not detached' "$work/daemon.log" || fail 'a disk stayed in its zone'
+[ "$cases" = survival ] || ! grep -q 'disk=i-.* not detached' "$work/daemon.log" || fail 'a disk stayed in its zone'
 kill "$daemon"
 status=0
 wait "$daemon" || status=$?
