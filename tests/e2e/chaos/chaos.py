@@ -59,15 +59,26 @@ class Run:
         self.fleet.launch(self.to_launch)
         self.to_launch.clear()
 
+    def unless_lost(self, what):
+        """Once more, if it failed because the emulated host had lost a zone."""
+        try:
+            return what()
+        except Broken as broken:
+            if not self.fleet.note_any_lost():
+                raise
+            say(f"once more, after: {broken}")
+            self.clean_up()
+            return what()
+
     def one_fault(self, number, fault):
         started = time.monotonic()
         say(f"fault {number}: {fault.__name__}")
-        fault(self)
+        self.unless_lost(lambda: fault(self))
         done = time.monotonic()
         wait_until(30, "all services answer", all_answer)
         self.clean_up()
         clean = time.monotonic()
-        times = self.invariants.check(self.choose_zone())
+        times = self.unless_lost(lambda: self.invariants.check(self.choose_zone()))
         say(f"fault {number}: {fault.__name__}: held; {done - started:.1f} s of fault, {clean - done:.1f} s until "
             f"all was up; seconds of looking: {times}")
 
