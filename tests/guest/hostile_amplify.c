@@ -110,10 +110,7 @@ static uint16_t set_up(struct device *dev, struct large_queue *q, uint16_t index
 		q->desc[i] = (struct desc){(uint32_t)table, sizeof(table), DESC_INDIRECT, 0};
 		q->avail_ring[i] = i;
 	}
-	write32(dev->common + COMMON_QUEUE_DESC, (uint32_t)q->desc);
-	write32(dev->common + COMMON_QUEUE_DRIVER, (uint32_t)&q->avail_flags);
-	write32(dev->common + COMMON_QUEUE_DEVICE, (uint32_t)q->used);
-	write16(dev->common + COMMON_QUEUE_ENABLE, 1);
+	virtio_enable_queue(dev, index, size, q->desc, &q->avail_flags, q->used);
 	return size;
 }
 

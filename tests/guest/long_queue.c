@@ -31,19 +31,16 @@ static volatile uint32_t data[REQUESTS][SECTOR / 4];
 
 static uint32_t set_up(struct device *blk)
 {
-	const volatile void *parts[] = {queue.desc, &queue.avail_flags, &queue.used_flags};
+	uint32_t doorbell;
 
 	virtio_start(blk);
 	write16(blk->common + COMMON_QUEUE_SELECT, 0);
 	CHECK(read16(blk->common + COMMON_QUEUE_SIZE) == LONG,
 	      read16(blk->common + COMMON_QUEUE_SIZE));
-	for (unsigned i = 0; i < 3; i++) {
-		write32(blk->common + COMMON_QUEUE_DESC + i * 8, (uint32_t)parts[i]);
-		write32(blk->common + COMMON_QUEUE_DESC + i * 8 + 4, 0);
-	}
-	write16(blk->common + COMMON_QUEUE_ENABLE, 1);
+	doorbell = virtio_enable_queue(blk, 0, LONG, queue.desc, &queue.avail_flags,
+				       &queue.used_flags);
 	virtio_driver_ok(blk);
-	return blk->notify + read16(blk->common + COMMON_QUEUE_NOTIFY_OFF) * blk->notify_multiplier;
+	return doorbell;
 }
 
 static void prepare(unsigned i, uint32_t type)

@@ -94,18 +94,25 @@ static void write_address(uint32_t at, const volatile void *address)
 	write32(at + 4, 0);
 }
 
+uint32_t virtio_enable_queue(struct device *dev, uint16_t index, uint16_t size,
+			     const volatile void *desc, const volatile void *avail,
+			     const volatile void *used)
+{
+	write16(dev->common + COMMON_QUEUE_SELECT, index);
+	write16(dev->common + COMMON_QUEUE_SIZE, size);
+	write_address(dev->common + COMMON_QUEUE_DESC, desc);
+	write_address(dev->common + COMMON_QUEUE_DRIVER, avail);
+	write_address(dev->common + COMMON_QUEUE_DEVICE, used);
+	write16(dev->common + COMMON_QUEUE_ENABLE, 1);
+	return dev->notify + read16(dev->common + COMMON_QUEUE_NOTIFY_OFF) * dev->notify_multiplier;
+}
+
 void virtio_queue(struct device *dev, struct queue *queue, uint16_t index)
 {
 	queue->index = index;
 	queue->avail_idx = queue->used_idx = queue->seen = 0;
-	write16(dev->common + COMMON_QUEUE_SELECT, index);
-	write16(dev->common + COMMON_QUEUE_SIZE, QUEUE_SIZE);
-	write_address(dev->common + COMMON_QUEUE_DESC, queue->desc);
-	write_address(dev->common + COMMON_QUEUE_DRIVER, &queue->avail_flags);
-	write_address(dev->common + COMMON_QUEUE_DEVICE, &queue->used_flags);
-	write16(dev->common + COMMON_QUEUE_ENABLE, 1);
-	queue->doorbell = dev->notify +
-			  read16(dev->common + COMMON_QUEUE_NOTIFY_OFF) * dev->notify_multiplier;
+	queue->doorbell = virtio_enable_queue(dev, index, QUEUE_SIZE, queue->desc,
+					      &queue->avail_flags, &queue->used_flags);
 }
 
 void virtio_driver_ok(struct device *dev)

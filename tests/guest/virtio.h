@@ -80,6 +80,11 @@ void virtio_start(struct device *dev);
 /* The same with these features (bits 0 to 31, and 32 to 63). */
 void virtio_start_with(struct device *dev, uint32_t low, uint32_t high);
 
+/* Enables a queue of so many entries whose rings lie there. Returns the address of its doorbell. */
+uint32_t virtio_enable_queue(struct device *dev, uint16_t index, uint16_t size,
+			     const volatile void *desc, const volatile void *avail,
+			     const volatile void *used);
+
 /* Sets up a queue of QUEUE_SIZE entries and enables it. */
 void virtio_queue(struct device *dev, struct queue *queue, uint16_t index);
 
