@@ -183,7 +183,7 @@ Test(network_links, a_killed_service_loses_nothing, .timeout = 110)
 	world_open(&w, "");
 	publish_init(&publish, NULL, 8080, 80, false);
 	zone_open(&w, &w.b, NULL, 0);
-	zone_open(&w, &w.a, &pointer, 1);
+	zone_open(&w, &w.a, &(struct port){.host_port = 8080, .zone_port = 80}, 1);
 	server = serve_in(&w, ZONE_A, SOCK_STREAM, 80);
 	zone_nic(&w.a, &nics[0]);
 	nics[0].publish = &pointer;
@@ -238,13 +238,11 @@ Test(network_links, a_killed_service_loses_nothing, .timeout = 110)
 
 Test(network_links, a_port_that_was_taken_costs_no_network)
 {
-	Protect__Network__Publish publish, *pointer = &publish;
 	struct world w;
 	int thief;
 
 	world_open(&w, "");
-	publish_init(&publish, NULL, 8080, 80, false);
-	zone_open(&w, &w.a, &pointer, 1);
+	zone_open(&w, &w.a, &(struct port){.host_port = 8080, .zone_port = 80}, 1);
 	world_kill_service(&w, SIGKILL);
 	thief = serve_in(&w, HOST, SOCK_STREAM, 8080);
 	cr_assert_geq(thief, 0);

@@ -31,23 +31,19 @@ static void expect_refused(struct world *w, struct zone *zone, Protect__Network_
 Test(network_publish, tcp_and_udp, .timeout = 110)
 {
 	static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
-	Protect__Network__Publish publish[6], *pointers[6], other;
+	static const struct port ports[] = {
+		{NULL, 8080, 80, false},    {NULL, 8080, 80, true},    {LOCALHOST, 8081, 80, false},
+		{HOST_IPV4, 82, 80, false}, {HOST_IPV6, 82, 80, true}, {GATEWAY_IPV4, 53, 80, true},
+	};
+	Protect__Network__Publish other;
 	struct world w;
 	int servers[2], taken;
 	char peer[64];
 
 	world_open(&w, "zone-to-zone = deny\n");
-	publish_init(&publish[0], NULL, 8080, 80, false);
-	publish_init(&publish[1], NULL, 8080, 80, true);
-	publish_init(&publish[2], LOCALHOST, 8081, 80, false);
-	publish_init(&publish[3], HOST_IPV4, 82, 80, false);
-	publish_init(&publish[4], HOST_IPV6, 82, 80, true);
-	publish_init(&publish[5], GATEWAY_IPV4, 53, 80, true);
-	for (unsigned i = 0; i < 6; i++)
-		pointers[i] = &publish[i];
 	/* The gateway is an address of the host as soon as there is a link. */
 	zone_open(&w, &w.b, NULL, 0);
-	zone_open(&w, &w.a, pointers, 6);
+	zone_open(&w, &w.a, ports, ARRAY_SIZE(ports));
 	for (unsigned i = 0; i < 2; i++) {
 		int type = types[i];
 
@@ -167,7 +163,7 @@ static int tracked(const struct world *w, const char *address)
 Test(network_publish, connections_end_with_their_link)
 {
 	static const char long_ipv6[] = "fdd4:1476:6c7e:0000:0000:0000:0000:0002";
-	Protect__Network__Publish publish[2], *pointers[2] = {&publish[0], &publish[1]};
+	static const struct port ports[] = {{NULL, 8080, 80, false}, {NULL, 8080, 80, true}};
 	struct world w;
 	int tcp, udp, web;
 
@@ -177,10 +173,8 @@ Test(network_publish, connections_end_with_their_link)
 		world_close(&w);
 		return;
 	}
-	publish_init(&publish[0], NULL, 8080, 80, false);
-	publish_init(&publish[1], NULL, 8080, 80, true);
 	zone_open(&w, &w.b, NULL, 0);
-	zone_open(&w, &w.a, pointers, 2);
+	zone_open(&w, &w.a, ports, ARRAY_SIZE(ports));
 	tcp = serve_in(&w, ZONE_A, SOCK_STREAM, 80);
 	udp = serve_in(&w, ZONE_A, SOCK_DGRAM, 80);
 	web = serve_in(&w, PUBLIC, SOCK_STREAM, 80);

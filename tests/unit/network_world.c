@@ -448,12 +448,19 @@ static void read_host_mac(const struct world *w, struct zone *zone)
 	memcpy(zone->host_mac, request.ifr_hwaddr.sa_data, 6);
 }
 
-void zone_open(struct world *w, struct zone *zone, Protect__Network__Publish **publish,
-	       size_t n_publish)
+void zone_open(struct world *w, struct zone *zone, const struct port *ports, size_t n)
 {
+	Protect__Network__Publish publish[PORTS_MAX], *pointers[PORTS_MAX];
 	int fds[IO_FDS_MAX];
-	char *text = attach(w, zone, 1, publish, n_publish, fds);
+	char *text;
 
+	cr_assert_leq(n, PORTS_MAX);
+	for (size_t i = 0; i < n; i++) {
+		publish_init(&publish[i], ports[i].host, ports[i].host_port, ports[i].zone_port,
+			     ports[i].udp);
+		pointers[i] = &publish[i];
+	}
+	text = attach(w, zone, 1, pointers, n, fds);
 	cr_assert_null(text, "%s", text);
 	zone->tap = fds[0];
 	cr_assert_eq(io_set_nonblock(zone->tap, 1), 0);

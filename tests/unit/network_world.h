@@ -78,9 +78,17 @@ char *attach(struct world *w, struct zone *zone, unsigned queues,
 /* Detaches a link; NULL or what is wrong, to be freed. */
 char *detach(const struct world *w, unsigned slot, unsigned index);
 
-/* Attaches a link, gives it to an honest guest. */
-void zone_open(struct world *w, struct zone *zone, Protect__Network__Publish **publish,
-	       size_t n_publish);
+/* A published port; host NULL = all of the host's. */
+struct port {
+	const char *host;
+	unsigned host_port, zone_port;
+	bool udp;
+};
+
+#define PORTS_MAX 8u
+
+/* Attaches a link with n published ports, gives it to an honest guest. */
+void zone_open(struct world *w, struct zone *zone, const struct port *ports, size_t n);
 void zone_close(struct world *w, struct zone *zone);
 
 /* From here on the test itself is the guest. */
@@ -95,7 +103,7 @@ int socket_in(const struct world *w, enum place place, int family, int type, int
 /* Sends a frame as the zone's device would. */
 void zone_send(const struct zone *zone, const void *frame, size_t len);
 
-/* A published port; host NULL = all of the host's. `publish` is borrowed by the request. */
+/* The same for a request of one's own, which borrows `publish`. */
 void publish_init(Protect__Network__Publish *publish, const char *host, unsigned host_port,
 		  unsigned zone_port, bool udp);
 
