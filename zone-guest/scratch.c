@@ -33,15 +33,24 @@ static int fill(const char *path)
 	return 0;
 }
 
-int scratch_make(const char *uuid, char path[static SCRATCH_PATH_MAX])
+/* What lies on the disk was made by our host a moment ago. */
+static int mount_on(const char *path, const char *disk)
+{
+	int r = *disk ? mount(disk, path, "ext4", MS_NODEV, "discard,errors=remount-ro")
+		      : mount("scratch", path, "tmpfs", MS_NODEV, "mode=0700");
+
+	return r < 0 ? -errno : 0;
+}
+
+int scratch_make(const char *uuid, const char *disk, char path[static SCRATCH_PATH_MAX])
 {
 	int r = make_dir(SCRATCH_DIR, 0700);
 
 	path_of(uuid, path);
 	if (r == 0)
 		r = make_dir(path, 0700);
-	if (r == 0 && mount("scratch", path, "tmpfs", MS_NODEV, "mode=0700") < 0)
-		r = -errno;
+	if (r == 0)
+		r = mount_on(path, disk);
 	return r == 0 ? fill(path) : r;
 }
 

@@ -218,7 +218,7 @@ static int make_scratch(struct workload *workload, struct error *err)
 	if (*workload->scratch)
 		return 0;
 	uuid_format(&workload->uuid, uuid);
-	r = scratch_make(uuid, workload->scratch);
+	r = scratch_make(uuid, workload->scratch_disk, workload->scratch);
 	return r < 0 ? error_set_errno(err, r, "make room for what the workload writes") : 0;
 }
 
@@ -271,6 +271,11 @@ static void try_launch(struct workload *workload)
 	char disk[DISK_PATH_MAX];
 	int r = zone->find_disk(workload->serial, disk, sizeof(disk));
 
+	if (r == 0 && *workload->scratch_serial) {
+		missing = workload->scratch_serial;
+		r = zone->find_disk(workload->scratch_serial, workload->scratch_disk,
+				    sizeof(workload->scratch_disk));
+	}
 	if (r == 0)
 		r = volumes_find(&workload->volumes, &zone->volumes, zone->find_disk, &missing);
 	if (r == -ENODEV && now < workload->disk_deadline_ns) {
@@ -349,6 +354,8 @@ static int check(struct zone *zone, const Protect__Agent__WorkloadLaunch *messag
 
 	if (r == 0)
 		r = check_serial(message->disk_serial, err);
+	if (r == 0 && *message->scratch_serial)
+		r = check_serial(message->scratch_serial, err);
 	if (r < 0)
 		return r;
 	if (!message->process || uuid_parse(message->workload, uuid) < 0)
@@ -379,6 +386,8 @@ static int make(struct zone *zone, const Protect__Agent__WorkloadLaunch *message
 	workload->timer.fired = on_timer;
 	snprintf(workload->name, sizeof(workload->name), "%s", message->name);
 	snprintf(workload->serial, sizeof(workload->serial), "%s", message->disk_serial);
+	snprintf(workload->scratch_serial, sizeof(workload->scratch_serial), "%s",
+		 message->scratch_serial);
 	r = program_read(message->process, &workload->program, err);
 	if (r == 0)
 		r = settings_new(message->settings, &workload->settings, err);

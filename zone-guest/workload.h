@@ -31,6 +31,8 @@ struct workload {
 	struct program program;
 	settings_t *settings;
 	char scratch[SCRATCH_PATH_MAX]; /* "" = none yet */
+	char scratch_serial[24];	/* of a disk for it; "" = a tmpfs */
+	char scratch_disk[64];		/* path of that, once found */
 	struct process process;
 	unsigned run;	 /* how often it was started */
 	int wait_status; /* of the last run that ended */

@@ -10,7 +10,7 @@
 #include "protect/cli/settings.h"
 
 #define ZONE_LAUNCH_N_OPTIONS	  (16 + LIMIT_N_OPTIONS + NETWORK_N_OPTIONS)
-#define WORKLOAD_LAUNCH_N_OPTIONS (15 + SETTINGS_N_OPTIONS)
+#define WORKLOAD_LAUNCH_N_OPTIONS (16 + SETTINGS_N_OPTIONS)
 #define ZONE_MEMORY_MAX_MIB	  (16u << 20) /* the daemon knows better */
 #define ZONE_CPUS_MAX		  65535u
 
@@ -38,6 +38,7 @@ struct workload_launch_values {
 	const char *restart;
 	struct exec_options exec;
 	struct settings_values settings;
+	const char *scratch_size;
 	struct arg_list volumes;
 };
 
@@ -101,6 +102,8 @@ extern const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS
 	"  protect workload launch --zone a --attach --tty docker.io/library/debian -- bash\n"     \
 	"  protect workload launch --zone a -v data:/var/lib/data docker.io/library/debian -- "    \
 	"bash\n\n"                                                                                 \
+	"What it writes beside volumes lies in the zone's memory, or with --scratch-size on a "    \
+	"disk of its own,\nwhich goes with it.\n\n"                                                \
 	"A volume ('protect volume create') has one workload that writes to it, or any number "    \
 	"with ':ro'.\n"                                                                            \
 	"One that the zone has itself all its workloads may share.\n"                              \

@@ -65,28 +65,6 @@ static const struct arg_option detach_table[] = {
 	 "also when something uses it, which then meets I/O errors", 0, 0, NULL},
 };
 
-/* A number with a unit behind it. Returns an exit status. */
-static int parse_size(const struct args *args, const char *text, uint64_t *out)
-{
-	static const char units[] = "KMGT";
-	size_t len = text ? strlen(text) : 0;
-	const char *unit = len > 1 ? strchr(units, text[len - 1]) : NULL;
-	char digits[24] = "";
-
-	if (!text)
-		return args_usage_error(args, "--size is missing");
-	if (unit)
-		len--;
-	if (len < sizeof(digits))
-		memcpy(digits, text, len);
-	if (args_number(digits, 1, UINT64_MAX, out) < 0)
-		return args_usage_error(args, "--size: '%s' is no size such as 512M or 10G", text);
-	for (const char *u = units; unit && u <= unit; u++)
-		if (!checked_mul(*out, KIB, out))
-			return args_usage_error(args, "--size: '%s' is too much", text);
-	return CLI_OK;
-}
-
 /* Asks for something whose answer is the volume, and prints its name. */
 static int ask(uint32_t method, const ProtobufCMessage *request)
 {
@@ -103,7 +81,7 @@ static int create_run(const struct args *args, void *values)
 {
 	const struct create_options *options = values;
 	Protect__Control__VolumeCreate create = PROTECT__CONTROL__VOLUME_CREATE__INIT;
-	int status = parse_size(args, options->size, &create.size_bytes);
+	int status = size_option_parse(args, "--size", options->size, &create.size_bytes);
 
 	if (status)
 		return status;
@@ -118,7 +96,7 @@ static int resize_run(const struct args *args, void *values)
 {
 	const struct resize_options *options = values;
 	Protect__Control__VolumeResize resize = PROTECT__CONTROL__VOLUME_RESIZE__INIT;
-	int status = parse_size(args, options->size, &resize.size_bytes);
+	int status = size_option_parse(args, "--size", options->size, &resize.size_bytes);
 
 	if (status)
 		return status;

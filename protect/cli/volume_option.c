@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "protect/cli/output.h"
 
 void volume_option_deinit(struct volume_option *option)
@@ -86,4 +87,26 @@ json_t *volume_mounts_json(Protect__Control__VolumeMount *const *mounts, size_t 
 						       output_text(mounts[i]->target), "read_only",
 						       mounts[i]->read_only));
 	return array;
+}
+
+int size_option_parse(const struct args *args, const char *option, const char *text, uint64_t *out)
+{
+	static const char units[] = "KMGT";
+	size_t len = text ? strlen(text) : 0;
+	const char *unit = len > 1 ? strchr(units, text[len - 1]) : NULL;
+	char digits[24] = "";
+
+	if (!text)
+		return args_usage_error(args, "%s is missing", option);
+	if (unit)
+		len--;
+	if (len < sizeof(digits))
+		memcpy(digits, text, len);
+	if (args_number(digits, 1, UINT64_MAX, out) < 0)
+		return args_usage_error(args, "%s: '%s' is no size such as 512M or 10G", option,
+					text);
+	for (const char *u = units; unit && u <= unit; u++)
+		if (!checked_mul(*out, KIB, out))
+			return args_usage_error(args, "%s: '%s' is too much", option, text);
+	return CLI_OK;
 }

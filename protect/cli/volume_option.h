@@ -19,6 +19,10 @@ struct volume_option {
  * any case. */
 int volume_option_parse(const struct args *args, const struct arg_list *list,
 			struct volume_option *out);
+/* A number of bytes with a unit behind it; option is what it was given to. Returns an exit status.
+ */
+int size_option_parse(const struct args *args, const char *option, const char *text, uint64_t *out);
+
 /* As `list` shows them. */
 json_t *volume_mounts_json(Protect__Control__VolumeMount *const *mounts, size_t n);
 

@@ -46,7 +46,7 @@ static json_t *restart_json(const Protect__Control__Workload *workload)
 static json_t *workload_json(const Protect__Control__Workload *workload)
 {
 	return json_pack(
-		"{s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:i, s:I, s:I, s:b, s:o}",
+		"{s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:i, s:I, s:I, s:b, s:o, s:I}",
 		"uuid", output_text(workload->uuid), "name", output_text(workload->name), "zone",
 		output_text(workload->zone), "zone_name", output_text(workload->zone_name), "state",
 		state_word(workload->state), "exit_code",
@@ -56,7 +56,8 @@ static json_t *workload_json(const Protect__Control__Workload *workload)
 		restart_json(workload), "restarts", (int)workload->restarts, "started_unix_ms",
 		(json_int_t)workload->started_unix_ms, "ended_unix_ms",
 		(json_int_t)workload->ended_unix_ms, "oom_killed", workload->oom_killed, "volumes",
-		volume_mounts_json(workload->volumes, workload->n_volumes));
+		volume_mounts_json(workload->volumes, workload->n_volumes), "scratch_bytes",
+		(json_int_t)workload->scratch_bytes);
 }
 
 static int list_run(const struct args *args, void *values)

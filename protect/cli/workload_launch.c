@@ -26,6 +26,8 @@ const struct arg_option workload_launch_options[WORKLOAD_LAUNCH_N_OPTIONS] = {
 	{'e', "env", ARG_LIST, AT(exec.env), "KEY=VALUE", "set an environment variable", 0, 0,
 	 NULL},
 	{'w', "workdir", ARG_STRING, AT(exec.directory), "DIR", "start in DIR", 0, 0, NULL},
+	{0, "scratch-size", ARG_STRING, AT(scratch_size), "SIZE",
+	 "what it writes lies on a disk of this size, not in the zone's memory", 0, 0, NULL},
 	{'v', "volume", ARG_LIST, AT(volumes), "VOLUME:TARGET[:ro]",
 	 "a volume, or a device or folder of the host by its path, seen at TARGET", 0, 0, NULL},
 	{'u', "user", ARG_STRING, AT(exec.user), "USER[:GROUP]", "names of the image, or numbers",
@@ -76,6 +78,7 @@ struct launch {
 	Protect__Agent__Settings *settings;
 	Protect__Control__WorkloadLaunch message;
 	struct volume_option volumes;
+	uint64_t scratch_bytes;
 };
 
 static void launch_deinit(struct launch *launch)
@@ -127,6 +130,7 @@ static int fill(struct launch *launch, const struct args *args,
 	message->attach = values->attach;
 	message->volumes = launch->volumes.pointers;
 	message->n_volumes = launch->volumes.n;
+	message->scratch_bytes = launch->scratch_bytes;
 	message->interactive = values->interactive;
 	message->stop_signal = borrow(values->stop_signal);
 	message->stop_timeout_ms = (uint32_t)values->stop_timeout_s * 1000;
@@ -227,6 +231,9 @@ int workload_launch_run(const struct args *args, void *given)
 	if (args_check_env(args, &values->exec.env) < 0)
 		return CLI_USAGE;
 	status = volume_option_parse(args, &values->volumes, &launch.volumes);
+	if (!status && values->scratch_size)
+		status = size_option_parse(args, "--scratch-size", values->scratch_size,
+					   &launch.scratch_bytes);
 	if (status)
 		return status;
 	status = fill(&launch, args, values);

@@ -33,7 +33,8 @@ enum statement {
 #define WORKLOAD_COLUMNS                                                                           \
 	"uuid, name, zone, state, reason, image, image_digest, stop_signal, terminal, exit_code, " \
 	"created_unix_ms, restart, restart_max, restarts, quick_ends, run, stop_wanted, "          \
-	"stdin_open, oom_killed, stop_timeout_ms, started_unix_ms, ended_unix_ms, volumes"
+	"stdin_open, oom_killed, stop_timeout_ms, started_unix_ms, ended_unix_ms, volumes, "       \
+	"scratch_bytes"
 #define RESERVATION_COLUMNS "uuid, name, zone, link, mac, ipv4, ipv6, created_unix_ms"
 
 static const char *const sql[N_STATEMENTS] = {
@@ -51,12 +52,12 @@ static const char *const sql[N_STATEMENTS] = {
 	[PUT_WORKLOAD] =
 		"INSERT INTO workloads (" WORKLOAD_COLUMNS
 		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,"
-		"?21,?22,?23)"
+		"?21,?22,?23,?24)"
 		" ON CONFLICT (uuid) DO UPDATE SET name=?2, zone=?3, state=?4, reason=?5, image=?6,"
 		" image_digest=?7, stop_signal=?8, terminal=?9, exit_code=?10, created_unix_ms=?11,"
 		" restart=?12, restart_max=?13, restarts=?14, quick_ends=?15, run=?16,"
 		" stop_wanted=?17, stdin_open=?18, oom_killed=?19, stop_timeout_ms=?20,"
-		" started_unix_ms=?21, ended_unix_ms=?22, volumes=?23",
+		" started_unix_ms=?21, ended_unix_ms=?22, volumes=?23, scratch_bytes=?24",
 	[PUT_RESERVATION] =
 		"INSERT INTO reservations (" RESERVATION_COLUMNS
 		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8)"
@@ -324,6 +325,7 @@ static int put_workload(struct state *state, const struct workload_row *row)
 	bind_runs(s, row);
 	volume_mounts_print(&row->volumes, volumes);
 	bind_text(s, 23, volumes);
+	sqlite3_bind_int64(s, 24, (sqlite3_int64)row->scratch_bytes);
 	return run(state, s);
 }
 
@@ -579,6 +581,7 @@ static void read_workload(sqlite3_stmt *s, struct workload_row *row)
 	row->created_unix_ms = get_u64(s, 10);
 	read_runs(s, row);
 	volume_mounts_parse((const char *)sqlite3_column_text(s, 22), &row->volumes);
+	row->scratch_bytes = get_u64(s, 23);
 }
 
 static void read_reservation(sqlite3_stmt *s, struct reservation_row *row)

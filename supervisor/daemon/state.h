@@ -84,6 +84,7 @@ struct workload_row {
 	uint32_t stop_timeout_ms; /* 0 = the default */
 	uint64_t started_unix_ms, ended_unix_ms; /* the last time; 0 = never */
 	struct volume_mounts volumes;
+	uint64_t scratch_bytes; /* of a disk for what it writes; 0 = none */
 };
 
 /* Addresses that one link of a zone has, or will have. */

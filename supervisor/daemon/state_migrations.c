@@ -75,4 +75,8 @@ const char *const state_migrations[STATE_VERSION] = {
 	"ALTER TABLE zones ADD COLUMN volumes TEXT NOT NULL DEFAULT '';"
 	"PRAGMA user_version = 9;"
 	"COMMIT;",
+	"BEGIN IMMEDIATE;"
+	"ALTER TABLE workloads ADD COLUMN scratch_bytes INTEGER NOT NULL DEFAULT 0;"
+	"PRAGMA user_version = 10;"
+	"COMMIT;",
 };

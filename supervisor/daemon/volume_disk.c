@@ -86,6 +86,10 @@ static void opened(void *user, const Protect__Storage__Reply *reply, const int *
 		volume->fn(volume->user, -EPROTO, "protect-storage sent no file for a volume");
 		return;
 	}
+	if (volume->scratch_bytes) {
+		volume->fn(volume->user, 0, "");
+		return;
+	}
 	/* What is on a device of the host only its user knows. */
 	raw = volume->mount.name[0] == '/'
 		      ? volume->raw
@@ -131,6 +135,7 @@ void volume_disk_open(struct volume_disk *volume, zone_disk_fn *fn, void *user)
 {
 	Protect__Storage__Request request = PROTECT__STORAGE__REQUEST__INIT;
 	Protect__Storage__VolumeOpen what = PROTECT__STORAGE__VOLUME_OPEN__INIT;
+	Protect__Storage__ScratchOpen scratch = PROTECT__STORAGE__SCRATCH_OPEN__INIT;
 	struct daemon *d = volume->zone->daemon;
 
 	volume->fn = fn;
@@ -147,6 +152,11 @@ void volume_disk_open(struct volume_disk *volume, zone_disk_fn *fn, void *user)
 	what.read_only = volume->mount.read_only;
 	request.what_case = PROTECT__STORAGE__REQUEST__WHAT_VOLUME_OPEN;
 	request.volume_open = &what;
+	if (volume->scratch_bytes) {
+		scratch.size_bytes = volume->scratch_bytes;
+		request.what_case = PROTECT__STORAGE__REQUEST__WHAT_SCRATCH_OPEN;
+		request.scratch_open = &scratch;
+	}
 	volume->storage =
 		storage_call(&d->hub, d->options.storage_socket, &request, -1, opened, volume);
 	if (!volume->storage)

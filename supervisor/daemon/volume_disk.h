@@ -23,11 +23,12 @@ struct volume_disk {
 	struct volume_mount mount;
 	Protect__Control__VolumeMount message; /* for clients; borrows from mount */
 	struct zone_disk disk;
-	int fd;		/* its file and lock, until the runner has them; -1 = none */
-	bool raw;	/* a device */
-	bool shared;	/* it is the zone's */
-	bool attached;	/* the runner may have it */
-	bool detaching; /* the runner is asked to let go */
+	int fd;			/* its file and lock, until the runner has them; -1 = none */
+	bool raw;		/* a device */
+	uint64_t scratch_bytes; /* no volume, but a new disk of this size; 0 = a volume */
+	bool shared;		/* it is the zone's */
+	bool attached;		/* the runner may have it */
+	bool detaching;		/* the runner is asked to let go */
 	struct storage_call *storage;
 	struct launch_call *launch; /* of a folder */
 	zone_disk_fn *fn;	    /* while something is asked */

@@ -185,6 +185,7 @@ void workload_message(const struct workload *w, Protect__Control__Workload *out)
 	out->oom_killed = row->oom_killed;
 	out->volumes = (Protect__Control__VolumeMount **)(uintptr_t)w->volumes.list.messages;
 	out->n_volumes = w->volumes.list.n;
+	out->scratch_bytes = row->scratch_bytes;
 }
 
 void workload_reply(struct workload *w, struct ticket ticket)

@@ -52,17 +52,32 @@ void workload_disk_detached(struct workload *w)
 	torn_down(w);
 }
 
+static void scratch_gone(void *user, int error, const char *text)
+{
+	struct workload *w = user;
+
+	if (error)
+		log_warning("workload=%s err=\"%s\" scratch disk not detached", w->row.uuid, text);
+	workload_detach_disk(w);
+}
+
+static void release_scratch(struct workload *w)
+{
+	if (!workload_volumes_drop_scratch(w, scratch_gone))
+		workload_detach_disk(w);
+}
+
 static void release_volumes(struct workload *w)
 {
 	w->phase = WORKLOAD_PHASE_RELEASE;
 	if (workload_volumes_detach(w))
-		workload_detach_disk(w);
+		release_scratch(w);
 }
 
 void workload_volumes_detached(struct workload *w)
 {
 	if (w->phase == WORKLOAD_PHASE_RELEASE)
-		workload_detach_disk(w);
+		release_scratch(w);
 }
 
 static void forgotten(void *user, int error, const char *text, const void *payload, size_t len)

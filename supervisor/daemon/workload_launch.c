@@ -134,6 +134,7 @@ static int prepare_row(struct daemon *d, const Protect__Control__WorkloadLaunch 
 	snprintf(row->image, sizeof(row->image), "%s", request->image);
 	row->terminal = request->process && request->process->terminal;
 	row->stdin_open = request->interactive || row->terminal;
+	row->scratch_bytes = request->scratch_bytes;
 	r = take_ending(request, row, err);
 	if (r == 0)
 		r = volume_mounts_read(request->volumes, request->n_volumes, &row->volumes, err);
@@ -387,6 +388,8 @@ static int send_launch(struct workload *w, Protect__Agent__Process *process)
 	message.settings = &settings;
 	message.n_volumes = workload_volumes_fill(w, &volumes_of);
 	message.volumes = volumes_of.pointers;
+	if (w->volumes.scratch)
+		message.scratch_serial = w->volumes.scratch->disk.serial;
 	len = protect__agent__workload_launch__get_packed_size(&message);
 	packed = malloc(len);
 	if (!packed)

@@ -9,14 +9,40 @@
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
+static int add_scratch(struct workload *w)
+{
+	const struct volume_mount mount = {.name = "scratch", .target = "/"};
+
+	w->volumes.scratch = volume_disk_new(w->zone, w->row.uuid, &mount);
+	if (!w->volumes.scratch)
+		return -ENOMEM;
+	w->volumes.scratch->scratch_bytes = w->row.scratch_bytes;
+	return 0;
+}
+
 int workload_volumes_init(struct workload *w)
 {
+	int r;
+
 	w->volumes.held = w->row.volumes.n > 0;
-	return volume_list_init(&w->volumes.list, w->zone, w->row.uuid, &w->row.volumes);
+	r = volume_list_init(&w->volumes.list, w->zone, w->row.uuid, &w->row.volumes);
+	if (r == 0 && w->row.scratch_bytes && add_scratch(w) < 0) {
+		workload_volumes_free(w);
+		return -ENOMEM;
+	}
+	return r;
+}
+
+void workload_volumes_free(struct workload *w)
+{
+	w->volumes.scratch = volume_disk_free(w->volumes.scratch);
+	volume_list_free(&w->volumes.list);
 }
 
 void workload_volumes_adopt(struct workload *w)
 {
+	if (w->volumes.scratch)
+		w->volumes.scratch->attached = true;
 	for (unsigned i = 0; i < w->volumes.list.n; i++) {
 		struct volume_disk *volume = w->volumes.list.disks[i];
 
@@ -49,6 +75,12 @@ static void one_attached(void *user, int error, const char *text);
 
 static void open_next(struct workload *w)
 {
+	struct volume_disk *scratch = w->volumes.scratch;
+
+	if (scratch && scratch->fd < 0 && !scratch->attached) {
+		volume_disk_open(scratch, one_opened, w);
+		return;
+	}
 	for (unsigned i = 0; i < w->volumes.list.n; i++) {
 		struct volume_disk *volume = w->volumes.list.disks[i];
 
@@ -80,6 +112,12 @@ void workload_volumes_open(struct workload *w, workload_volumes_fn *fn)
 
 static void attach_next(struct workload *w)
 {
+	struct volume_disk *scratch = w->volumes.scratch;
+
+	if (scratch && !scratch->attached) {
+		volume_disk_attach(scratch, one_attached, w);
+		return;
+	}
 	for (unsigned i = 0; i < w->volumes.list.n; i++) {
 		struct volume_disk *volume = w->volumes.list.disks[i];
 
@@ -151,14 +189,23 @@ bool workload_volumes_detach(struct workload *w)
 	return !w->volumes.held;
 }
 
+bool workload_volumes_drop_scratch(struct workload *w, zone_disk_fn *fn)
+{
+	return w->volumes.scratch && volume_disk_detach(w->volumes.scratch, true, fn, w);
+}
+
 void workload_volumes_forget(struct workload *w)
 {
+	if (w->volumes.scratch)
+		volume_disk_forget(w->volumes.scratch);
 	for (unsigned i = 0; i < w->volumes.list.n; i++)
 		volume_disk_forget(w->volumes.list.disks[i]);
 }
 
 void workload_volumes_drop(struct workload *w)
 {
+	if (w->volumes.scratch)
+		volume_disk_drop(w->volumes.scratch);
 	volume_list_drop(&w->volumes.list);
 	w->volumes.held = false;
 }

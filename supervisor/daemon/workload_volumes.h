@@ -19,6 +19,8 @@ struct workload_volumes {
 	struct volume_list list;
 	workload_volumes_fn *fn; /* while they are opened or attached */
 	bool held;		 /* nobody else may write to them */
+	struct volume_disk
+		*scratch; /* the disk for what it writes, over all its runs; NULL = none */
 };
 
 /* Prepares those of the row, for a new workload in the list. Returns 0 or -ENOMEM. */
@@ -52,6 +54,9 @@ bool workload_volumes_detach(struct workload *w);
 
 /* What is opened or attached goes on without us. */
 void workload_volumes_forget(struct workload *w);
+
+/* Lets go of the scratch disk, with the workload. Returns whether fn follows. */
+bool workload_volumes_drop_scratch(struct workload *w, zone_disk_fn *fn);
 
 /* Nothing can be asked any more: the zone has ended. */
 void workload_volumes_drop(struct workload *w);

@@ -378,6 +378,17 @@ static int serve_volume_open(struct storage *storage, const Protect__Storage__Vo
 	return 0;
 }
 
+static int serve_scratch_open(struct storage *storage, const Protect__Storage__ScratchOpen *open,
+			      struct outcome *outcome)
+{
+	int fd = volume_ops_make_scratch(storage, open, &outcome->reply, &outcome->err);
+
+	if (fd < 0)
+		return fd;
+	outcome->fds[outcome->n_fds++] = fd;
+	return 0;
+}
+
 static bool take_turn(struct storage *storage)
 {
 	unsigned n = atomic_load(&storage->n_long);
@@ -444,6 +455,8 @@ static int dispatch(struct storage *storage, const Protect__Storage__Request *re
 		return volume_ops_serve(storage, request, &outcome->reply, &outcome->err);
 	case PROTECT__STORAGE__REQUEST__WHAT_VOLUME_OPEN:
 		return serve_volume_open(storage, request->volume_open, outcome);
+	case PROTECT__STORAGE__REQUEST__WHAT_SCRATCH_OPEN:
+		return serve_scratch_open(storage, request->scratch_open, outcome);
 	case PROTECT__STORAGE__REQUEST__WHAT_PING:
 		return 0;
 	default:

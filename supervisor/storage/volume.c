@@ -197,6 +197,26 @@ int volume_create(struct store *store, const char *mkfs, const char *name, uint6
 	return r;
 }
 
+int volume_make_scratch(struct store *store, const char *mkfs, uint64_t size_bytes,
+			struct volume *out, struct error *err)
+{
+	_cleanup_(close_fdp) int fd = -1;
+	int r = check_size(&size_bytes, err);
+
+	if (r < 0)
+		return r;
+	*out = (struct volume){.name = "scratch", .format = VOLUME_EXT4};
+	fd = openat(store->dir_fd, FOLDER, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return store_failed(store, -errno, "make a file without a name", err);
+	r = set_size(store, fd, size_bytes, err);
+	if (r == 0)
+		r = volume_mkfs(store, mkfs, fd, err);
+	if (r == 0)
+		r = measure(store, fd, out, err);
+	return r < 0 ? r : steal_fd(&fd);
+}
+
 static int open_file(struct store *store, const struct volume *volume, int flags, struct error *err)
 {
 	char path[PATH_SIZE];

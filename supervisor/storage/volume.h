@@ -51,6 +51,14 @@ int volumes_start(struct store *store, struct error *err);
 int volume_create(struct store *store, const char *mkfs, const char *name, uint64_t size_bytes,
 		  enum volume_format format, struct volume *out, struct error *err);
 
+/*
+ * Makes an ext4 of at least size_bytes without a name, by the program mkfs: it goes with the last
+ * copy of the descriptor that is returned, so nothing of it is ever left. *out, or a negative errno
+ * with *err set.
+ */
+int volume_make_scratch(struct store *store, const char *mkfs, uint64_t size_bytes,
+			struct volume *out, struct error *err);
+
 /* Calls fn for each volume by name until fn returns non-zero. 0, what fn returned if negative, or a
  * negative errno with *err set. */
 int volume_list(struct store *store, int (*fn)(void *context, const struct volume *volume),

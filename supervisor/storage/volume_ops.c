@@ -114,6 +114,18 @@ int volume_ops_open(struct storage *storage, const Protect__Storage__VolumeOpen 
 	return r < 0 ? r : fd;
 }
 
+int volume_ops_make_scratch(struct storage *storage, const Protect__Storage__ScratchOpen *open,
+			    Protect__Storage__Reply *reply, struct error *err)
+{
+	struct volume volume;
+	int fd = volume_make_scratch(storage->store, storage->mkfs, open->size_bytes, &volume, err);
+	int r = fd < 0 ? fd : answer(reply, &volume, err);
+
+	if (r < 0 && fd >= 0)
+		close(fd);
+	return r < 0 ? r : fd;
+}
+
 void volume_ops_clear(Protect__Storage__Reply *reply)
 {
 	if (reply->volume)

@@ -198,6 +198,23 @@ disk_kib() { # disk_kib NAME: what it takes of the host's disk
 	protect volume remove raw
 }
 
+has_run_twice() {
+	[ "$(protect workload exec scratched -- cat /runs | wc -l)" = 2 ]
+}
+
+@test "what a workload writes lies on a scratch disk, which goes with it" {
+	protect workload launch --zone vol --name scratched --wait --scratch-size 400M "$HELLO_IMAGE" -- sh -c 'echo run >>/runs; exec sleep 100000'
+	# More than the zone has memory.
+	protect workload exec scratched -- sh -c 'dd if=/dev/zero of=/big bs=1M count=300 conv=fsync 2>/dev/null; stat -c %s /big; rm /big'
+	protect workload stop --timeout 1 scratched
+	protect workload start scratched
+	wait_until 60 has_run_twice
+	[ "$(protect zone exec vol -- sh -c 'cat /sys/block/vd*/serial' | grep -c '^v')" -eq 1 ]
+	protect workload destroy -W scratched
+	[ "$(protect zone exec vol -- sh -c 'cat /sys/block/vd*/serial' | grep -c '^v')" -eq 0 ]
+	wait_until 60 bash -c '! ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q "volumes/.*deleted"'
+}
+
 @test "ten volumes come and go and leave nothing" {
 	long_only
 	for _ in $(seq 10); do

@@ -253,6 +253,31 @@ devices_of_the_host() {
 	expect_error 'not a path below /dev' "$bin/protect-storage" --store "$work/mnt" --socket "$work/s" --config "$work/conf"
 }
 
+# What a workload writes, on a disk without a name.
+scratch_disks() {
+	local before
+	before=$(find "$work/store/volumes" -type f | wc -l)
+	expect_error '16 MiB to 16 TiB' protect workload launch --zone one --scratch-size 1M localbox
+	expect_status 2 protect workload launch --zone one --scratch-size much localbox
+	protect workload launch --zone one --name scratched --wait --scratch-size 64M localbox -- /bin/sh -c 'echo run >>/runs; exec sleep 1000' >/dev/null
+	expect 67108864 workload scratched scratch_bytes
+	# shellcheck disable=SC2016 # for the shell there
+	expect small protect workload exec scratched -- /bin/sh -c 'blocks=$(/bin/busybox stat -f -c %b /); [ "$blocks" -gt 10000 ] && [ "$blocks" -lt 16384 ] && echo small'
+	expect_error 'No space left' protect workload exec scratched -- /bin/busybox dd if=/dev/zero of=/big bs=1M count=100
+	protect workload exec scratched -- /bin/busybox rm /big
+	expect "$before" bash -c "find '$work/store/volumes' -type f | wc -l"
+	# It stays over runs and other daemons, and goes with its workload.
+	protect workload stop --timeout 1 scratched
+	kill -9 "$daemon"
+	wait "$daemon" 2>/dev/null || true
+	start_daemon
+	wait_until protect workload start scratched
+	wait_until is $'run\nrun' protect workload exec scratched -- /bin/cat /runs
+	losetup -l -n -O BACK-FILE | grep -q "$work/store/volumes.*deleted" || fail 'no scratch disk is there'
+	protect workload destroy -W scratched
+	! losetup -l -n -O BACK-FILE | grep -q "$work/store/volumes.*deleted" || fail 'a scratch disk is left'
+}
+
 stop_storage() {
 	kill -9 "$storage"
 	wait "$storage" 2>/dev/null || true
@@ -277,6 +302,7 @@ volumes() {
 	a_zone_has_volumes
 	volumes_come_and_go
 	devices_of_the_host
+	scratch_disks
 	protect zone destroy -W one
 	expect '' protect volume remove data raw shared
 	expect '[]' protect volume list -o json

@@ -307,3 +307,22 @@ Test(storage_volume, a_file_that_somebody_took_away)
 	cr_expect_eq(list().n, 0);
 	fixture_close(&fixture);
 }
+
+Test(storage_volume, a_scratch_disk_has_no_name)
+{
+	struct error err = ERROR_NULL;
+	struct volume volume;
+	struct stat st;
+	int fd = volume_make_scratch(store, MKFS, 32 * MIB + 1, &volume, &err);
+
+	cr_assert_geq(fd, 0, "%s", err.text);
+	cr_expect_eq(fstat(fd, &st), 0);
+	cr_expect_eq(st.st_nlink, 0);
+	cr_expect_eq(st.st_size, 33 * MIB);
+	cr_expect_eq(volume.size_bytes, 33 * MIB);
+	cr_expect_lt(volume.allocated_bytes, 16 * MIB);
+	close(fd);
+	cr_expect_eq(volume_make_scratch(store, MKFS, MIB, &volume, &err), -EINVAL);
+	err = (struct error)ERROR_NULL;
+	cr_expect_lt(volume_make_scratch(store, "/bin/false", 32 * MIB, &volume, &err), 0);
+}
