@@ -215,6 +215,37 @@ has_run_twice() {
 	wait_until 60 bash -c '! ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q "volumes/.*deleted"'
 }
 
+# What a host has for its zones: links, routes, rules of ours, files, locks, devices.
+things_of_zones() {
+	ip -o link | grep -c 'tun\|tap' || true
+	{ ip route && ip -6 route && ip neigh show proxy; } | sort
+	nft list ruleset
+	find /run/protect/zones "$store/volumes" /var/lib/protect/logs | sort
+	grep -c OFDLCK /proc/locks || true
+	find /sys/fs/cgroup -name '*-*-*-*-*' | wc -l
+}
+
+@test "zones with a network and a volume come and go and leave nothing" {
+	local cycles=${CYCLES:-5}
+	! is_long || cycles=${CYCLES:-100}
+	protect volume create -s 16M cycle
+	protect zone launch --name cycle --wait -v cycle:/srv/cycle
+	protect zone destroy -W cycle
+	wait_until 60 volume_is cycle free
+	things_of_zones >"$BATS_TEST_TMPDIR/before"
+	for _ in $(seq "$cycles"); do
+		protect zone launch --name cycle --wait -v cycle:/srv/cycle
+		protect zone exec cycle -- sh -c 'echo x >>/srv/cycle/file'
+		protect zone destroy -W cycle
+	done
+	wait_until 60 volume_is cycle free
+	things_of_zones >"$BATS_TEST_TMPDIR/after"
+	diff "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/after"
+	[ "$(in_box vol cycle:/x 'grep -c x /x/file')" = "$cycles" ]
+	wait_until 60 volume_is cycle free
+	protect volume remove cycle
+}
+
 @test "ten volumes come and go and leave nothing" {
 	long_only
 	for _ in $(seq 10); do
