@@ -226,7 +226,7 @@ things_of_zones() {
 }
 
 @test "zones with a network and a volume come and go and leave nothing" {
-	local cycles=${CYCLES:-5}
+	local cycles=${CYCLES:-2}
 	! is_long || cycles=${CYCLES:-100}
 	protect volume create -s 16M cycle
 	protect zone launch --name cycle --wait -v cycle:/srv/cycle
