@@ -198,6 +198,11 @@ disk_kib() { # disk_kib NAME: what it takes of the host's disk
 	protect volume remove raw
 }
 
+# shellcheck disable=SC2016 # for the shell there
+count_volume_disks() {
+	protect zone exec vol -- sh -c 'for f in /sys/block/vd*/serial; do cat $f; echo; done' | grep -c '^v-' || true
+}
+
 has_run_twice() {
 	[ "$(protect workload exec scratched -- cat /runs | wc -l)" = 2 ]
 }
@@ -209,9 +214,9 @@ has_run_twice() {
 	protect workload stop --timeout 1 scratched
 	protect workload start scratched
 	wait_until 60 has_run_twice
-	[ "$(protect zone exec vol -- sh -c 'cat /sys/block/vd*/serial' | grep -c '^v')" -eq 1 ]
+	[ "$(count_volume_disks)" -eq 1 ]
 	protect workload destroy -W scratched
-	[ "$(protect zone exec vol -- sh -c 'cat /sys/block/vd*/serial' | grep -c '^v')" -eq 0 ]
+	[ "$(count_volume_disks)" -eq 0 ]
 	wait_until 60 bash -c '! ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q "volumes/.*deleted"'
 }
 
@@ -255,6 +260,6 @@ things_of_zones() {
 		protect volume remove cycle
 	done
 	[ "$(find "$store/volumes" -type f | wc -l)" -eq 1 ]
-	[ "$(protect zone exec vol -- sh -c 'cat /sys/block/vd*/serial' | grep -c '^v')" -eq 0 ]
+	[ "$(count_volume_disks)" -eq 0 ]
 	[ "$(grep -c OFDLCK /proc/locks)" -eq 0 ]
 }
