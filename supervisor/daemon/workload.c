@@ -91,7 +91,7 @@ static void workload_free(struct workload *w)
 	if (w->calling && w->zone->agent)
 		idm_call_forget(link_idm(w->zone->agent), w->call);
 	zone_disk_forget(&w->image_disk);
-	volume_list_free(&w->volumes.list);
+	workload_volumes_free(w);
 	timer_stop(&w->stop_timer);
 	timer_stop(&w->restart_timer);
 	splice_deinit(&w->out);

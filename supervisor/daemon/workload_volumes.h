@@ -25,6 +25,7 @@ struct workload_volumes {
 
 /* Prepares those of the row, for a new workload in the list. Returns 0 or -ENOMEM. */
 int workload_volumes_init(struct workload *w);
+void workload_volumes_free(struct workload *w);
 
 /* A daemon that comes later: the runner may have all that the row names. */
 void workload_volumes_adopt(struct workload *w);
