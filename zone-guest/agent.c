@@ -146,6 +146,15 @@ static void on_attach(struct zone *zone, uint64_t id, const void *data)
 	idm_stream_refuse(agent_session(zone), message->stderr_stream, -ECANCELED);
 }
 
+static void on_update(struct zone *zone, uint64_t id, const void *data)
+{
+	const Protect__Agent__WorkloadUpdate *message = data;
+	struct workload *workload = find_workload(zone, id, message->workload);
+
+	if (workload)
+		workload_update(workload, id, message);
+}
+
 static void on_remove(struct zone *zone, uint64_t id, const void *data)
 {
 	const Protect__Agent__WorkloadId *message = data;
@@ -305,6 +314,7 @@ static const struct method {
 	[METHOD(LINK)] = {&protect__agent__link__descriptor, on_link},
 	[METHOD(VOLUME_ATTACH)] = {&protect__agent__volume_attach__descriptor, on_volume_attach},
 	[METHOD(VOLUME_DETACH)] = {&protect__agent__volume_detach__descriptor, on_volume_detach},
+	[METHOD(WORKLOAD_UPDATE)] = {&protect__agent__workload_update__descriptor, on_update},
 	[METHOD(WORKLOAD_START)] = {&protect__agent__workload_start__descriptor, on_start},
 };
 

@@ -244,6 +244,8 @@ static void add_workload(struct metrics *m, const struct workload *workload)
 		add(m, (double)value, "workload.%s.memory.current_bytes", uuid);
 	if (cgroup_read(workload->cgroup, "cpu.stat", "usage_usec", &value) == 0)
 		add(m, (double)value * 1000, "workload.%s.cpu.usage_ns", uuid);
+	if (cgroup_read(workload->cgroup, "memory.stat", "inactive_file", &value) == 0)
+		add(m, (double)value, "workload.%s.memory.inactive_file_bytes", uuid);
 	if (cgroup_read(workload->cgroup, "memory.peak", NULL, &value) == 0)
 		add(m, (double)value, "workload.%s.memory.peak_bytes", uuid);
 	if (cgroup_read(workload->cgroup, "memory.events", "oom_kill", &value) == 0)

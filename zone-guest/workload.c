@@ -509,6 +509,31 @@ void workload_remove(struct workload *workload, uint64_t id)
 		on_ended(&workload->process);
 }
 
+void workload_update(struct workload *workload, uint64_t id,
+		     const Protect__Agent__WorkloadUpdate *message)
+{
+	const struct cgroup_limits limits = {
+		.memory_bytes = message->memory_bytes,
+		.cpu_millis = message->cpu_millis,
+		.pids = message->pids,
+	};
+	settings_t *settings = workload->settings;
+	int r = cgroup_limit(workload->cgroup, &limits);
+
+	if (r < 0) {
+		agent_reply_error(workload->zone, id, r,
+				  r == -EOPNOTSUPP ? "the zone's kernel has no such limits" : NULL);
+		return;
+	}
+	if (limits.memory_bytes)
+		settings->memory_bytes = limits.memory_bytes;
+	if (limits.cpu_millis)
+		settings->cpu_millis = limits.cpu_millis;
+	if (limits.pids)
+		settings->pids = limits.pids;
+	agent_reply(workload->zone, id, NULL);
+}
+
 int workload_signal(struct workload *workload, int signal, bool all)
 {
 	int r = all ? (signal == SIGKILL ? cgroup_kill(workload->cgroup)

@@ -59,6 +59,10 @@ void workload_attach(struct workload *workload, uint64_t id,
 		     const Protect__Agent__WorkloadAttach *message);
 void workload_remove(struct workload *workload, uint64_t id);
 
+/* WORKLOAD_UPDATE: sets limits; none is changed for later runs that cannot be set now. */
+void workload_update(struct workload *workload, uint64_t id,
+		     const Protect__Agent__WorkloadUpdate *message);
+
 /* Looks for the disk again if it waits for one. */
 void workload_disk_changed(struct workload *workload);
 

@@ -55,7 +55,7 @@ void container_free(struct container *container)
 	free(container);
 }
 
-static bool owns_zone(const struct container *container)
+bool container_owns_zone(const struct container *container)
 {
 	return container->init.spec.kind != SPEC_MEMBER;
 }
@@ -96,7 +96,7 @@ static void created(struct container *container)
 	Protect__Shim__PidResponse response = PROTECT__SHIM__PID_RESPONSE__INIT;
 
 	if (container->failure.code) {
-		if (owns_zone(container) && shim->pod.state == POD_READY)
+		if (container_owns_zone(container) && shim->pod.state == POD_READY)
 			destroy_zone(shim);
 		log_error("container=%s err=\"%s\" not created", container->id,
 			  container->failure.text);
@@ -153,7 +153,7 @@ static int check_kind(const struct container *container, struct error *err)
 	const struct shim *shim = container->shim;
 	char name[SHIM_NAME_SIZE];
 
-	if (owns_zone(container))
+	if (container_owns_zone(container))
 		return 0;
 	shim_name(shim->namespace, container->init.spec.sandbox, name);
 	if (shim->pod.state == POD_READY && strcmp(shim->pod.name, name) == 0)
@@ -176,7 +176,7 @@ static int begin(struct container *container)
 	if (r == 0)
 		r = process_init(&container->init, container, "", request->terminal, request->stdin,
 				 request->stdout, request->stderr, err);
-	if (r == 0 && owns_zone(container)) {
+	if (r == 0 && container_owns_zone(container)) {
 		r = pod_launch(container, err);
 		container->pending += r == 0;
 	}
@@ -247,7 +247,7 @@ static void removed(struct container *container)
 	Protect__Shim__Timestamp at = process_exited_at(&container->init);
 	Protect__Control__Ref ref = PROTECT__CONTROL__REF__INIT;
 
-	if (owns_zone(container))
+	if (container_owns_zone(container))
 		shim->pod.state = POD_NONE;
 	if (*container->image && container->init.spec.n_binds) { /* of this container alone */
 		ref.ref = container->image;
@@ -282,7 +282,8 @@ void container_delete(struct container *container, struct ticket ticket)
 {
 	struct shim *shim = container->shim;
 	Protect__Control__Destroy destroy = PROTECT__CONTROL__DESTROY__INIT;
-	uint32_t method = owns_zone(container) ? METHOD(ZONE_DESTROY) : METHOD(WORKLOAD_DESTROY);
+	uint32_t method =
+		container_owns_zone(container) ? METHOD(ZONE_DESTROY) : METHOD(WORKLOAD_DESTROY);
 	int r;
 
 	if (container->pending || container->removing ||
@@ -291,7 +292,7 @@ void container_delete(struct container *container, struct ticket ticket)
 			    "container %s runs, or is being made or deleted", container->id);
 		return;
 	}
-	if (owns_zone(container) && shim->n_containers > 1) {
+	if (container_owns_zone(container) && shim->n_containers > 1) {
 		server_fail(&shim->server, ticket, TTRPC_PRECONDITION,
 			    "pod %s still has containers", container->id);
 		return;
@@ -300,7 +301,7 @@ void container_delete(struct container *container, struct ticket ticket)
 	container->remove = ticket;
 	destroy.ref = container->name;
 	destroy.wait = true;
-	if (owns_zone(container))
+	if (container_owns_zone(container))
 		shim->pod.state = POD_ENDED;
 	r = link_call(&shim->link, method, &destroy.base, destroyed, container, NULL);
 	if (r < 0)

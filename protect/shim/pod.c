@@ -97,6 +97,15 @@ void pod_watch(struct shim *shim)
 	link_call(&shim->link, METHOD(ZONE_LOGS), &logs.base, log_ended, shim, NULL);
 }
 
+void pod_let_go(struct shim *shim)
+{
+	Protect__Control__Ref ref = PROTECT__CONTROL__REF__INIT;
+
+	ref.ref = shim->pod.name;
+	if (link_tell(&shim->link, METHOD(ZONE_RESUME), &ref.base) == 0)
+		shim->pod.paused = false;
+}
+
 static void launched(void *user, int error, const char *text, const void *payload, size_t len)
 {
 	struct container *container = user;
@@ -106,6 +115,7 @@ static void launched(void *user, int error, const char *text, const void *payloa
 
 	pod->state = error ? POD_NONE : POD_READY;
 	pod->pid = zone ? zone->pid : 0;
+	pod->max_memory_mib = zone ? zone->max_memory_mib : 0;
 	protect__control__zone__free_unpacked(zone, NULL);
 	if (!error)
 		pod_watch(container->shim);

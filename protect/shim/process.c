@@ -232,9 +232,8 @@ static void wait_for_end(struct process *process)
 static void launched(void *user, int error, const char *text, const void *payload, size_t len)
 {
 	struct process *process = user;
+	Protect__Control__Workload *workload;
 
-	(void)payload;
-	(void)len;
 	process->call = 0;
 	if (process->state != PROCESS_STARTING)
 		return;
@@ -242,6 +241,10 @@ static void launched(void *user, int error, const char *text, const void *payloa
 		fail_start(process, error, text);
 		return;
 	}
+	workload = protect__control__workload__unpack(NULL, len, payload);
+	if (workload)
+		snprintf(process->container->uuid, SHIM_UUID_SIZE, "%s", workload->uuid);
+	protect__control__workload__free_unpacked(workload, NULL);
 	set_running(process);
 	wait_for_end(process);
 }
@@ -362,6 +365,8 @@ int process_kill(struct process *process, uint32_t number)
 	}
 	if (!process->request)
 		return -EAGAIN;
+	if (shim->pod.paused && number == SIGKILL)
+		pod_let_go(shim);
 	message.request_id = process->request;
 	message.signal = number;
 	r = link_tell(&shim->link, METHOD(EXEC_SIGNAL), &message.base);

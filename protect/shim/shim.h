@@ -2,7 +2,8 @@
 /*
  * What a shim serves: a pod, which is a zone, with containers, which are workloads in it, with
  * processes: the container's first one and execs. One thread owns all of it. Files: task.c answers
- * containerd, container.c makes and unmakes containers, process.c runs them, pod.c has the zone.
+ * containerd, container.c makes and unmakes containers, process.c runs them, pod.c has the zone,
+ * resources.c what they use and may use.
  *
  * The state that counts is the daemon's and containerd's; what is here may be lost with the shim at
  * any moment, and `containerd-shim-protect-v2 delete` then ends what is left. Names of zones and
@@ -21,6 +22,7 @@
 #include "protect/shim/stdio.h"
 
 #define SHIM_NAME_SIZE	    64u
+#define SHIM_UUID_SIZE	    40u
 #define SHIM_KILLED	    137u /* as if by SIGKILL: its zone is gone, or nobody knows */
 #define SHIM_CONTAINERS_MAX 128u
 #define SHIM_EXECS_MAX	    256u /* of one container */
@@ -62,6 +64,7 @@ struct container {
 	struct process *execs;
 	unsigned n_execs;
 	char name[SHIM_NAME_SIZE]; /* of the workload */
+	char uuid[SHIM_UUID_SIZE]; /* of the workload; empty before its start */
 	char image[IMAGE_NAME_SIZE];
 	/* While it is being made. */
 	Protect__Shim__CreateRequest *request;
@@ -79,7 +82,8 @@ enum pod_state { POD_NONE, POD_LAUNCHING, POD_READY, POD_ENDED };
 struct pod {
 	enum pod_state state;
 	char name[SHIM_NAME_SIZE];
-	uint32_t pid;		/* of the zone's runner */
+	uint32_t pid; /* of the zone's runner */
+	uint64_t max_memory_mib;
 	struct idm_stream *log; /* whose end is the zone's */
 	bool paused;
 	struct alarm retry;
@@ -107,6 +111,8 @@ bool shim_id_is_good(const char *id);
 int shim_serve(const char *namespace, const char *events_address, int listener);
 
 /* container.c */
+/* Whether the zone was launched for it, and ends with it. */
+bool container_owns_zone(const struct container *container);
 struct container *container_find(struct shim *shim, const char *id);
 /* The process of a request; NULL for none. */
 struct process *process_find(struct shim *shim, const char *id, const char *exec_id);
@@ -140,5 +146,18 @@ Protect__Shim__Timestamp process_exited_at(const struct process *process);
 /* Launches the zone for its first container. Returns 0, and container_zone_done() follows, or a
  * negative errno. */
 int pod_launch(struct container *container, struct error *err);
+/* Resumes it if it was paused: what is killed in it is to end. */
+void pod_let_go(struct shim *shim);
 /* There is a connection to the daemon again. */
 void pod_watch(struct shim *shim);
+
+/*
+ * resources.c: the requests Stats, Update, Pause and Resume. Each answers the ticket, now or later,
+ * and returns 0, or returns a negative errno with *err set.
+ */
+int resources_stats(struct container *container, struct ticket ticket, struct error *err);
+/* text: an OCI LinuxResources, borrowed. */
+int resources_update(struct container *container, struct ticket ticket, const void *text,
+		     size_t len, struct error *err);
+int resources_pause(struct container *container, struct ticket ticket, bool pause,
+		    struct error *err);

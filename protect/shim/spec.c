@@ -477,9 +477,8 @@ static int take_sysctls(struct parser *p, const json_t *linux_)
 	return 0;
 }
 
-static void take_resources(struct parser *p, const json_t *linux_)
+static void take_resources(struct parser *p, const json_t *resources)
 {
-	const json_t *resources = json_object_get(linux_, "resources");
 	const json_t *cpu = json_object_get(resources, "cpu");
 	int64_t memory = number_at(p, json_object_get(resources, "memory"), "limit");
 	int64_t quota = number_at(p, cpu, "quota"), period = number_at(p, cpu, "period"), millis;
@@ -511,7 +510,7 @@ static int take_linux(struct parser *p, const json_t *root)
 		r = strings(p, linux_, "readonlyPaths", "read-only paths",
 			    &settings->read_only_paths, &settings->n_read_only_paths);
 	settings->unmasked = true; /* but for what config.json says */
-	take_resources(p, linux_);
+	take_resources(p, json_object_get(linux_, "resources"));
 	return r;
 }
 
@@ -717,6 +716,19 @@ int spec_parse_process(const char *text, size_t len, struct spec *spec, struct e
 	init(spec);
 	root = load(text, len, err);
 	return root ? check_all(&p, take_process(&p, root)) : err->code;
+}
+
+int spec_parse_resources(const char *text, size_t len, struct spec *spec, struct error *err)
+{
+	_cleanup_(release_json) json_t *root = NULL;
+	struct parser p = {.spec = spec, .err = err};
+
+	init(spec);
+	root = load(text, len, err);
+	if (!root)
+		return err->code;
+	take_resources(&p, root);
+	return check_all(&p, 0);
 }
 
 static int read_text(const char *bundle, char **text, size_t *len, struct error *err)

@@ -56,4 +56,7 @@ int spec_parse(const char *text, size_t len, struct spec *spec, struct error *er
 /* A process as an exec has it: the text of an OCI Process. */
 int spec_parse_process(const char *text, size_t len, struct spec *spec, struct error *err);
 
+/* Limits as an update has them: the text of an OCI LinuxResources, into settings. */
+int spec_parse_resources(const char *text, size_t len, struct spec *spec, struct error *err);
+
 void spec_deinit(struct spec *spec);

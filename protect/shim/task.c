@@ -290,6 +290,43 @@ static int pids(struct shim *shim, struct ticket ticket, const void *message, st
 	return 0;
 }
 
+static int stats(struct shim *shim, struct ticket ticket, const void *message, struct error *err)
+{
+	const Protect__Shim__ProcessRequest *request = message;
+	struct process *process = find(shim, request->id, "", err);
+
+	return process ? resources_stats(process->container, ticket, err) : err->code;
+}
+
+static int update(struct shim *shim, struct ticket ticket, const void *message, struct error *err)
+{
+	const Protect__Shim__UpdateRequest *request = message;
+	struct process *process = find(shim, request->id, "", err);
+
+	if (!process)
+		return err->code;
+	if (!request->resources)
+		return error_set(err, -EINVAL, "there is nothing to update");
+	return resources_update(process->container, ticket, request->resources->value.data,
+				request->resources->value.len, err);
+}
+
+static int pause_(struct shim *shim, struct ticket ticket, const void *message, struct error *err)
+{
+	const Protect__Shim__ProcessRequest *request = message;
+	struct process *process = find(shim, request->id, "", err);
+
+	return process ? resources_pause(process->container, ticket, true, err) : err->code;
+}
+
+static int resume(struct shim *shim, struct ticket ticket, const void *message, struct error *err)
+{
+	const Protect__Shim__ProcessRequest *request = message;
+	struct process *process = find(shim, request->id, "", err);
+
+	return process ? resources_pause(process->container, ticket, false, err) : err->code;
+}
+
 static int connect_(struct shim *shim, struct ticket ticket, const void *message, struct error *err)
 {
 	Protect__Shim__ConnectResponse response = PROTECT__SHIM__CONNECT_RESPONSE__INIT;
@@ -323,6 +360,10 @@ static const struct method methods[] = {
 	{"ResizePty", &protect__shim__resize_pty_request__descriptor, resize},
 	{"CloseIO", &protect__shim__close_iorequest__descriptor, close_io},
 	{"Pids", &protect__shim__process_request__descriptor, pids},
+	{"Stats", &protect__shim__process_request__descriptor, stats},
+	{"Update", &protect__shim__update_request__descriptor, update},
+	{"Pause", &protect__shim__process_request__descriptor, pause_},
+	{"Resume", &protect__shim__process_request__descriptor, resume},
 	{"Connect", &protect__shim__process_request__descriptor, connect_},
 	{"Shutdown", &protect__shim__shutdown_request__descriptor, shutdown_},
 };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "supervisor/daemon/exec.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
@@ -136,4 +137,65 @@ void control_workload_wait(struct daemon *d, struct ticket ticket, const void *m
 
 	if (w)
 		workload_wait(w, ticket);
+}
+
+struct update_call {
+	struct daemon *daemon;
+	struct ticket ticket;
+};
+
+static void updated(void *user, int error, const char *text, const void *payload, size_t len)
+{
+	struct update_call *call = user;
+
+	(void)payload;
+	(void)len;
+	if (error)
+		server_fail(call->daemon, call->ticket, error, "the limits cannot be set: %s",
+			    text);
+	else
+		server_reply_empty(call->daemon, call->ticket);
+	free(call);
+}
+
+static int ask_for_update(struct workload *w, struct update_call *call,
+			  const Protect__Control__WorkloadUpdate *request)
+{
+	Protect__Agent__WorkloadUpdate message = PROTECT__AGENT__WORKLOAD_UPDATE__INIT;
+	uint8_t payload[128];
+
+	message.workload = w->row.uuid;
+	message.memory_bytes = request->memory_bytes;
+	message.cpu_millis = request->cpu_millis;
+	message.pids = request->pids;
+	return idm_call(zone_session(w->zone), PROTECT__AGENT__METHOD__METHOD_WORKLOAD_UPDATE,
+			payload, protect__agent__workload_update__pack(&message, payload),
+			clock_now_ns() + AGENT_ANSWER_NS, updated, call, NULL);
+}
+
+void control_workload_update(struct daemon *d, struct ticket ticket, const void *message)
+{
+	const Protect__Control__WorkloadUpdate *request = message;
+	struct workload *w = find_in_running_zone(d, ticket, request->ref);
+	struct update_call *call;
+	int r;
+
+	if (!w)
+		return;
+	if (w->phase != WORKLOAD_PHASE_RUNNING || !zone_session(w->zone)) {
+		server_fail(d, ticket, -ESHUTDOWN, "workload '%s' does not run", w->row.name);
+		return;
+	}
+	call = malloc(sizeof(*call));
+	if (!call) {
+		server_fail(d, ticket, -ENOMEM, "protect-daemon is out of memory");
+		return;
+	}
+	*call = (struct update_call){.daemon = d, .ticket = ticket};
+	r = ask_for_update(w, call, request);
+	if (r < 0) {
+		free(call);
+		server_fail(d, ticket, r, "zone '%s' cannot be asked now; try again",
+			    w->zone->row.name);
+	}
 }

@@ -65,6 +65,8 @@ static const struct method methods[] = {
 	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_DESTROY] =
 		{&protect__control__destroy__descriptor, control_workload_destroy},
 	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_WAIT] = {REF, control_workload_wait},
+	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_UPDATE] =
+		{&protect__control__workload_update__descriptor, control_workload_update},
 	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_START] = {REF, control_workload_start},
 	[PROTECT__CONTROL__METHOD__METHOD_WORKLOAD_ATTACH] =
 		{&protect__control__workload_attach__descriptor, control_workload_attach},

@@ -81,6 +81,7 @@ void control_workload_stop(struct daemon *d, struct ticket ticket, const void *m
 void control_workload_destroy(struct daemon *d, struct ticket ticket, const void *message);
 void control_workload_start(struct daemon *d, struct ticket ticket, const void *message);
 void control_workload_attach(struct daemon *d, struct ticket ticket, const void *message);
+void control_workload_update(struct daemon *d, struct ticket ticket, const void *message);
 void control_workload_wait(struct daemon *d, struct ticket ticket, const void *message);
 void control_image_pull(struct daemon *d, struct ticket ticket, const void *message);
 void control_image_import(struct daemon *d, struct ticket ticket, const void *message);

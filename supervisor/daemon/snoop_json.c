@@ -31,6 +31,7 @@ static const struct {
 	[METHOD(SET_TIME)] = {TYPE(set_time), TYPE(empty)},
 	[METHOD(FORWARD)] = {TYPE(forward), TYPE(empty)},
 	[METHOD(LINK)] = {TYPE(link), TYPE(empty)},
+	[METHOD(WORKLOAD_UPDATE)] = {TYPE(workload_update), TYPE(empty)},
 	[METHOD(WORKLOAD_START)] = {TYPE(workload_start), TYPE(workload_state)},
 };
 

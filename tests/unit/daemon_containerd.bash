@@ -118,6 +118,33 @@ mounts_into_it() {
 	expect 1 bash -c "'$bin/protect' image list -o json | jq '[.[] | select(.name | startswith(\"containerd-\"))] | length'"
 }
 
+measured_limited_paused() {
+	local listener usage
+	timeout 40 ctr --address "$work/ct.sock" events >"$work/events" &
+	listener=$!
+	# shellcheck disable=SC2016 # the container's shell expands it
+	started lasting /bin/sh -c 'i=0; while :; do i=$((i + 1)); done'
+	# Zones without a hypervisor have no cgroups: these are the figures of the whole zone.
+	usage=$(ctr task metrics --format json lasting | jq .memory.usage)
+	[ "$usage" -gt 1000000 ] || fail "memory.usage=$usage"
+	expect 'true true' bash -c "ctr task metrics --format json lasting | jq -r '[.cpu.usage_usec > 0, .pids.current > 0] | join(\" \")'"
+	ctr task pause lasting
+	expect 'lasting PAUSED ' tasks
+	expect true zone "$(protect zone list -o json | jq -r '.[0].name')" paused
+	expect_error 'paused' ctr task exec --exec-id e1 lasting /bin/echo in
+	ctr task resume lasting
+	expect 'lasting RUNNING ' tasks
+	expect in ctr task exec --exec-id e2 lasting /bin/echo in
+	# One that is killed while it is paused ends.
+	ctr task pause lasting
+	end_task lasting
+	expect_error 'not found' ctr task metrics lasting
+	kill "$listener"
+	wait "$listener" || true
+	expect '/tasks/paused /tasks/resumed /tasks/paused' bash -c "grep -o ' /tasks/\(paused\|resumed\) ' '$work/events' | xargs"
+	wait_until no_task_is_left
+}
+
 what_crashes_leave() {
 	local pid
 	# containerd goes: the shim and its task stay, and are found again.
@@ -164,5 +191,6 @@ containerd_runs_zones() {
 	execs_and_signals
 	refusals
 	mounts_into_it
+	measured_limited_paused
 	what_crashes_leave
 }

@@ -227,3 +227,23 @@ Test(shim_spec, sizes_of_memory_and_time_do_not_wrap)
 	cr_assert_eq(spec.settings.cpu_millis, 1);
 	spec_deinit(&spec);
 }
+
+Test(shim_spec, an_update_is_limits_alone)
+{
+	static const char text[] = "{\"memory\":{\"limit\":1048576},\"cpu\":{\"quota\":50000,"
+				   "\"period\":100000},\"pids\":{\"limit\":9}}";
+	static const char odd[] = "{\"cpu\":{\"quota\":9000000000000000,\"period\":1},"
+				  "\"memory\":{\"limit\":-1}}";
+
+	cr_assert_eq(spec_parse_resources(text, sizeof(text) - 1, &spec, &err), 0, "%s", err.text);
+	cr_assert_eq(spec.settings.memory_bytes, 1048576u);
+	cr_assert_eq(spec.settings.cpu_millis, 500u);
+	cr_assert_eq(spec.settings.pids, 9u);
+	spec_deinit(&spec);
+	cr_assert_eq(spec_parse_resources(odd, sizeof(odd) - 1, &spec, &err), 0, "%s", err.text);
+	cr_assert_eq(spec.settings.memory_bytes, 0u);
+	cr_assert_eq(spec.settings.cpu_millis, UINT32_MAX);
+	spec_deinit(&spec);
+	cr_assert_eq(spec_parse_resources("[]", 2, &spec, &err), -EINVAL);
+	spec_deinit(&spec);
+}
