@@ -215,6 +215,9 @@ void boot_finish(void)
 	if (r < 0)
 		log_warning("what=cgroups next=\"workloads run without\" err=%s", strerror(-r));
 	write_setting("/proc/sys/kernel/panic_on_oops", "1");
+	/* As Docker has it. Who has users of his own could not serve a low port otherwise: the
+	 * network is the zone's. */
+	write_setting("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
 	write_setting("/proc/self/oom_score_adj", "-1000"); /* of its children none inherits it */
 	set_limits();
 	r = net_loopback_up();

@@ -64,6 +64,24 @@ static int enter_place(const struct process_spec *spec, struct error *err)
 	return rootfs_enter(spec->rootfs, err);
 }
 
+/*
+ * Its streams go with it. What needs a right in the zone has been done.
+ */
+static int enter_userns(const struct process_spec *spec, const struct child_pipes *pipes,
+			struct error *err)
+{
+	const int fds[] = {pipes->in, pipes->out, pipes->err};
+	struct stat st;
+
+	if (!spec->userns || !spec->userns->first_id)
+		return 0;
+	for (unsigned i = 0; i < ARRAY_SIZE(fds) && !spec->terminal; i++)
+		if (fstat(fds[i], &st) == 0 && S_ISFIFO(st.st_mode) &&
+		    fchown(fds[i], spec->userns->first_id, spec->userns->first_id) < 0)
+			return error_set_errno(err, -errno, "give it its streams");
+	return userns_enter(spec->userns, err);
+}
+
 static void report(int socket, enum child_report_kind kind, const struct error *failure, int fd)
 {
 	struct child_report message = {.kind = kind};
@@ -203,6 +221,8 @@ static int prepare_and_execute(const struct process_spec *spec, const struct chi
 	r = enter_place(spec, err);
 	if (r == 0)
 		r = rights_limit(spec->settings, err);
+	if (r == 0)
+		r = enter_userns(spec, pipes, err);
 	if (r == 0)
 		r = set_stdio(spec, pipes, err);
 	if (r == 0)

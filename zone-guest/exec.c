@@ -104,6 +104,7 @@ static int spawn(struct exec *exec, const struct workload *workload, const struc
 		.join = workload ? workload->process.pidfd : -1,
 		.cgroup = workload ? workload->cgroup : -1,
 		.settings = workload ? workload->settings : NULL,
+		.userns = workload ? &workload->userns : NULL,
 	};
 	int r = make_env(exec->zone, workload, program, &env);
 

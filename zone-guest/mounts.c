@@ -138,7 +138,7 @@ static void make_kernel_nodes(const char *path, mode_t type)
 }
 
 int mounts_make_devices(const settings_t *settings, const struct mounts_devices *devices,
-			struct error *err)
+			uint32_t owner, struct error *err)
 {
 	if (settings->privileged) {
 		make_kernel_nodes("/sys/dev/char", S_IFCHR);
@@ -149,6 +149,8 @@ int mounts_make_devices(const settings_t *settings, const struct mounts_devices 
 		const char *path = *device->path_inside ? device->path_inside : device->path;
 		int r = make_node(path, devices->device[i].mode, devices->device[i].number);
 
+		if (r == 0 && owner && chown(path, owner, owner) < 0)
+			r = -errno;
 		if (r < 0)
 			return error_set_errno(err, r, "device %s", path);
 	}
@@ -216,13 +218,13 @@ int mounts_guard(const settings_t *settings, struct error *err)
 	return r;
 }
 
-static int mount_tmpfs(const Protect__Agent__Tmpfs *tmpfs, struct error *err)
+static int mount_tmpfs(const Protect__Agent__Tmpfs *tmpfs, uint32_t owner, struct error *err)
 {
 	unsigned long flags = (tmpfs->exec ? 0 : MS_NOEXEC) | (tmpfs->suid ? 0 : MS_NOSUID) |
 			      (tmpfs->dev ? 0 : MS_NODEV) | (tmpfs->read_only ? MS_RDONLY : 0);
 	char options[OPTIONS_SIZE];
-	int n = snprintf(options, sizeof(options), "mode=%o",
-			 tmpfs->set_mode ? tmpfs->mode : TMPFS_MODE);
+	int n = snprintf(options, sizeof(options), "mode=%o,uid=%u,gid=%u",
+			 tmpfs->set_mode ? tmpfs->mode : TMPFS_MODE, owner, owner);
 	int r = mounts_make_dirs(tmpfs->path);
 
 	if (tmpfs->size_bytes)
@@ -246,14 +248,14 @@ static int make_volume(const settings_t *settings, const char *path, struct erro
 	return r < 0 ? error_set_errno(err, r, "volume %s", path) : 0;
 }
 
-int mounts_finish(const settings_t *settings, struct error *err)
+int mounts_finish(const settings_t *settings, uint32_t owner, struct error *err)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < settings->n_volumes; i++)
 		r = make_volume(settings, settings->volumes[i], err);
 	for (size_t i = 0; r == 0 && i < settings->n_tmpfs; i++)
-		r = mount_tmpfs(settings->tmpfs[i], err);
+		r = mount_tmpfs(settings->tmpfs[i], owner, err);
 	if (r == 0 && settings->read_only &&
 	    mount(NULL, "/", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NODEV, NULL) < 0)
 		r = error_set_errno(err, -errno, "make the root read-only");

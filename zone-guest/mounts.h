@@ -18,9 +18,10 @@ struct mounts_devices {
 
 int mounts_find_devices(const settings_t *settings, struct mounts_devices *out, struct error *err);
 
-/* Makes their nodes; of a privileged workload, nodes of everything that the kernel has. */
+/* Makes their nodes, owned by a user and the group of the same number; of a privileged workload,
+ * nodes of everything that the kernel has. */
 int mounts_make_devices(const settings_t *settings, const struct mounts_devices *devices,
-			struct error *err);
+			uint32_t owner, struct error *err);
 
 /* Sets the workload's own sysctls. /proc/sys can be written. */
 int mounts_set_sysctls(const settings_t *settings, struct error *err);
@@ -29,7 +30,7 @@ int mounts_set_sysctls(const settings_t *settings, struct error *err);
 int mounts_guard(const settings_t *settings, struct error *err);
 
 /* tmpfs, volumes and a read-only root: the last thing that is done to the tree. */
-int mounts_finish(const settings_t *settings, struct error *err);
+int mounts_finish(const settings_t *settings, uint32_t owner, struct error *err);
 
 /* Makes all folders of a path, where they are not there. Returns 0 or a negative errno. */
 int mounts_make_dirs(const char *path);

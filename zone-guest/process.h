@@ -42,6 +42,7 @@ struct process_spec {
 	const struct rootfs_spec *rootfs; /* of a new workload */
 	const settings_t *settings;	  /* of a workload; NULL in the zone itself */
 	int join;			  /* pidfd of the workload's first process, to join it */
+	const struct userns *userns;	  /* of a workload; NULL in the zone itself */
 	int cgroup;			  /* descriptor of its cgroup folder, -1 = none */
 };
 

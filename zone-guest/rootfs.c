@@ -18,7 +18,9 @@
 #include "zone-guest/mounts.h"
 #include "zone-guest/scratch.h"
 
-#define SAFE (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+#define SAFE	     (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+#define TTY_GROUP    5u
+#define OPTIONS_SIZE 128u
 
 enum { ETC_HOSTNAME, ETC_HOSTS, ETC_RESOLV, ETC_COUNT };
 
@@ -39,11 +41,32 @@ static int make_dir(const char *path, mode_t mode, struct error *err)
 	return 0;
 }
 
+/* Once: the scratch knows that it was done. */
+static int give_to_users(const struct rootfs_spec *spec, struct error *err)
+{
+	char done[SCRATCH_PATH_MAX + sizeof("/owned")];
+	int r, fd;
+
+	if (!spec->userns->first_id)
+		return 0;
+	snprintf(done, sizeof(done), "%s/owned", spec->scratch);
+	if (access(done, F_OK) == 0)
+		return 0;
+	r = userns_own(spec->userns, "root", err);
+	if (r < 0)
+		return r;
+	fd = open(done, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return error_set_errno(err, -errno, "note whose the image's files are");
+	close(fd);
+	return 0;
+}
+
 /* The image, and the overlay of it and the scratch, at ROOTFS_STAGE. */
 static int mount_image(const struct rootfs_spec *spec, struct error *err)
 {
 	static const char *const dirs[] = {"image", "root"};
-	char options[3 * SCRATCH_PATH_MAX];
+	char options[4 * SCRATCH_PATH_MAX];
 	int r;
 
 	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
@@ -60,9 +83,10 @@ static int mount_image(const struct rootfs_spec *spec, struct error *err)
 	}
 	if (mount(spec->disk, "image", "squashfs", MS_RDONLY | MS_NODEV, NULL) < 0)
 		return error_set_errno(err, -errno, "mount the image's disk %s", spec->disk);
-	snprintf(options, sizeof(options), "lowerdir=image,upperdir=%s/upper,workdir=%s/work",
-		 spec->scratch, spec->scratch);
-	return mount_at("overlay", "root", "overlay", MS_NODEV, options, err);
+	snprintf(options, sizeof(options), "lowerdir=image,upperdir=%s/upper,workdir=%s/work%s",
+		 spec->scratch, spec->scratch, spec->userns->first_id ? ",metacopy=on" : "");
+	r = mount_at("overlay", "root", "overlay", MS_NODEV, options, err);
+	return r == 0 ? give_to_users(spec, err) : r;
 }
 
 /* The three files as mounts that are not attached anywhere yet. */
@@ -77,6 +101,8 @@ static int stage_etc(const struct rootfs_spec *spec, int mounts[ETC_COUNT], stru
 
 		if (r == 0 && i == ETC_HOSTNAME)
 			r = io_write_full(fd, "\n", 1);
+		if (r == 0 && fchown(fd, spec->userns->first_id, spec->userns->first_id) < 0)
+			r = -errno;
 		if (r < 0)
 			return error_set_errno(err, r, "write %s", etc_name[i]);
 		mounts[i] = open_tree(AT_FDCWD, etc_name[i], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
@@ -150,11 +176,13 @@ static int make_nodes(struct error *err)
 	return 0;
 }
 
-static int mount_dev(struct error *err)
+static int mount_dev(uint32_t first_id, struct error *err)
 {
-	int r = mount_at("tmpfs", "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k",
-			 err);
+	char options[OPTIONS_SIZE];
+	int r;
 
+	snprintf(options, sizeof(options), "mode=0755,size=64k,uid=%u,gid=%u", first_id, first_id);
+	r = mount_at("tmpfs", "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, options, err);
 	if (r == 0)
 		r = make_nodes(err);
 	if (r == 0)
@@ -163,9 +191,10 @@ static int mount_dev(struct error *err)
 		r = make_dir("/dev/shm", 01777, err);
 	if (r == 0)
 		r = make_dir("/dev/mqueue", 0755, err);
+	snprintf(options, sizeof(options), "newinstance,ptmxmode=0666,mode=0620,gid=%u",
+		 first_id + TTY_GROUP);
 	if (r == 0)
-		r = mount_at("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
-			     "newinstance,ptmxmode=0666,mode=0620,gid=5", err);
+		r = mount_at("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, options, err);
 	if (r == 0)
 		r = mount_at("shm", "/dev/shm", "tmpfs", SAFE, "mode=1777,size=64m", err);
 	/* Not every kernel has POSIX message queues. */
@@ -188,7 +217,7 @@ static int mount_kernel_trees(const struct rootfs_spec *spec, struct error *err)
 	if (r == 0)
 		r = make_dir("/dev", 0755, err);
 	if (r == 0)
-		r = mount_dev(err);
+		r = mount_dev(spec->userns->first_id, err);
 	/*
 	 * The namespace shows the workload's own group only. The folder is there if the kernel has
 	 * cgroups.
@@ -199,16 +228,18 @@ static int mount_kernel_trees(const struct rootfs_spec *spec, struct error *err)
 	return r;
 }
 
-static int apply_settings(const settings_t *settings, const struct mounts_devices *devices,
+static int apply_settings(const struct rootfs_spec *spec, const struct mounts_devices *devices,
 			  struct error *err)
 {
-	int r = mounts_make_devices(settings, devices, err);
+	const settings_t *settings = spec->settings;
+	uint32_t owner = spec->userns->first_id;
+	int r = mounts_make_devices(settings, devices, owner, err);
 
 	if (r == 0)
 		r = mounts_set_sysctls(settings, err);
 	if (r == 0)
 		r = mounts_guard(settings, err);
-	return r == 0 ? mounts_finish(settings, err) : r;
+	return r == 0 ? mounts_finish(settings, owner, err) : r;
 }
 
 int rootfs_enter(const struct rootfs_spec *spec, struct error *err)
@@ -226,7 +257,7 @@ int rootfs_enter(const struct rootfs_spec *spec, struct error *err)
 	if (r == 0)
 		r = stage_etc(spec, mounts, err);
 	if (r == 0)
-		r = volumes_mount(spec->volumes, volumes, err);
+		r = volumes_mount(spec->volumes, spec->userns, volumes, err);
 	if (r == 0)
 		r = pivot(err);
 	if (r == 0)
@@ -234,9 +265,9 @@ int rootfs_enter(const struct rootfs_spec *spec, struct error *err)
 	if (r == 0)
 		r = mount_kernel_trees(spec, err);
 	if (r == 0)
-		r = volumes_attach(spec->volumes, volumes, err);
+		r = volumes_attach(spec->volumes, spec->userns, volumes, err);
 	if (r == 0)
-		r = apply_settings(spec->settings, &devices, err);
+		r = apply_settings(spec, &devices, err);
 	for (unsigned i = 0; i < VOLUMES_MAX; i++)
 		close_fdp(&volumes[i]);
 	for (unsigned i = 0; i < ETC_COUNT; i++)

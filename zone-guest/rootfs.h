@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "zone-guest/settings.h"
+#include "zone-guest/userns.h"
 #include "zone-guest/volumes.h"
 
 #define ROOTFS_STAGE                                                                               \
@@ -26,6 +27,7 @@ struct rootfs_spec {
 	const char *hosts;    /* text of /etc/hosts */
 	const char *resolv;   /* text of /etc/resolv.conf */
 	const settings_t *settings;
+	const struct userns *userns; /* whose the files are */
 	const struct volumes *volumes;
 };
 

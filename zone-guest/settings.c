@@ -147,6 +147,9 @@ static int check_seccomp(const settings_t *s, struct error *err)
 
 static int check_numbers(const settings_t *s, struct error *err)
 {
+	if (s->privileged && s->own_users)
+		return error_set(err, -EINVAL,
+				 "a privileged workload has the zone's users, not its own");
 	if (s->oom_score_adj < -OOM_SCORE_ADJ_MAX || s->oom_score_adj > OOM_SCORE_ADJ_MAX)
 		return error_set(err, -EINVAL, "oom_score_adj is between -%d and %d",
 				 OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MAX);

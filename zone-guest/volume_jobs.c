@@ -123,13 +123,17 @@ static int enter(int workload_pidfd, struct error *err)
 
 static int run_in(const struct volume_job *job, int pidfd, struct error *err)
 {
+	static const struct userns zones = USERNS_NONE;
+	const struct workload *workload =
+		job->of_workload ? zone_workload(job->zone, &job->workload) : NULL;
+	const struct userns *userns = workload ? &workload->userns : &zones;
 	struct volumes one = {.items = {job->volume}, .n = 1};
 	int fds[VOLUMES_MAX] = {-1};
-	int r = volumes_mount(&one, fds, err);
+	int r = volumes_mount(&one, userns, fds, err);
 
 	if (r == 0)
 		r = enter(pidfd, err);
-	return r == 0 ? volumes_attach(&one, fds, err) : r;
+	return r == 0 ? volumes_attach(&one, userns, fds, err) : r;
 }
 
 static bool names_disk(int proc, const char *pid, const char *fd, dev_t disk)

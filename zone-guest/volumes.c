@@ -248,7 +248,25 @@ static int mount_one(const struct volume *volume)
 	return volume->shared ? clone_mount(volume) : mount_ext4(volume);
 }
 
-int volumes_mount(const struct volumes *volumes, int fds[static VOLUMES_MAX], struct error *err)
+/* Linux 6.1 does so for ext4, not for virtiofs. */
+static int map_ids(const struct volume *volume, int mount, const struct userns *userns,
+		   struct error *err)
+{
+	struct mount_attr attributes = {.attr_set = MOUNT_ATTR_IDMAP,
+					.userns_fd = (unsigned)userns->fd};
+
+	if (mount_setattr(mount, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) == 0)
+		return 0;
+	if (errno == EINVAL)
+		return error_set(err, -EINVAL,
+				 "'%s' cannot be given to a workload with users of its own: its "
+				 "file system maps no owners",
+				 volume->name);
+	return error_set_errno(err, -errno, "map the owners in '%s'", volume->name);
+}
+
+int volumes_mount(const struct volumes *volumes, const struct userns *userns,
+		  int fds[static VOLUMES_MAX], struct error *err)
 {
 	for (unsigned i = 0; i < volumes->n; i++) {
 		const struct volume *volume = &volumes->items[i];
@@ -266,6 +284,8 @@ int volumes_mount(const struct volumes *volumes, int fds[static VOLUMES_MAX], st
 			log_warning(
 				"what=grow volume=%s err=%s next=\"it stays as large as it is\"",
 				volume->name, strerror(-r));
+		if (!volume->raw && userns->first_id && map_ids(volume, fds[i], userns, err) < 0)
+			return err->code;
 	}
 	return 0;
 }
@@ -287,7 +307,7 @@ static int make_folders(const char *path)
 	}
 }
 
-static int attach_device(const struct volume *volume, int fd)
+static int attach_device(const struct volume *volume, uint32_t owner, int fd)
 {
 	char folder[VOLUME_TARGET_MAX + 1];
 	struct stat st;
@@ -298,6 +318,8 @@ static int attach_device(const struct volume *volume, int fd)
 	r = make_folders(folder);
 	if (r == 0 &&
 	    (fstat(fd, &st) < 0 || mknod(volume->target, S_IFBLK | ROOT_ONLY, st.st_rdev) < 0))
+		r = -errno;
+	if (r == 0 && owner && chown(volume->target, owner, owner) < 0)
 		r = -errno;
 	return r;
 }
@@ -314,12 +336,13 @@ static int attach_mount(const struct volume *volume, int fd)
 	return errno == EINVAL ? -ENOTDIR : -errno; /* what the image has there is no folder */
 }
 
-int volumes_attach(const struct volumes *volumes, const int fds[static VOLUMES_MAX],
-		   struct error *err)
+int volumes_attach(const struct volumes *volumes, const struct userns *userns,
+		   const int fds[static VOLUMES_MAX], struct error *err)
 {
 	for (unsigned i = 0; i < volumes->n; i++) {
 		const struct volume *volume = &volumes->items[i];
-		int r = volume->raw ? attach_device(volume, fds[i]) : attach_mount(volume, fds[i]);
+		int r = volume->raw ? attach_device(volume, userns->first_id, fds[i])
+				    : attach_mount(volume, fds[i]);
 
 		if (r < 0)
 			return error_set_errno(err, r, "put volume '%s' at %s", volume->name,

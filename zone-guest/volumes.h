@@ -18,6 +18,7 @@
 #include "base/volume_target.h"
 #include "proto/agent.pb-c.h"
 #include "zone-guest/disk.h"
+#include "zone-guest/userns.h"
 
 #define VOLUMES_MAX	8u
 #define VOLUME_NAME_MAX 63u
@@ -56,8 +57,10 @@ int volumes_find(struct volumes *volumes, const struct volumes *zones,
 /*
  * The child's part. First, where the zone's /dev is still there: fds gets a mount or a device for
  * each (-1: none yet); the caller closes them. Then, in the new root with its /dev, they are put in
- * their places. Both return 0 or a negative errno with *err set.
+ * their places. Both return 0 or a negative errno with *err set. With users of its own a workload
+ * sees the owners that are on the disk (mount_setattr(2), MOUNT_ATTR_IDMAP).
  */
-int volumes_mount(const struct volumes *volumes, int fds[static VOLUMES_MAX], struct error *err);
-int volumes_attach(const struct volumes *volumes, const int fds[static VOLUMES_MAX],
-		   struct error *err);
+int volumes_mount(const struct volumes *volumes, const struct userns *userns,
+		  int fds[static VOLUMES_MAX], struct error *err);
+int volumes_attach(const struct volumes *volumes, const struct userns *userns,
+		   const int fds[static VOLUMES_MAX], struct error *err);

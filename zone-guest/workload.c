@@ -67,6 +67,7 @@ void workload_free(struct workload *workload)
 	process_deinit(&workload->process);
 	program_deinit(&workload->program);
 	settings_free(workload->settings);
+	userns_deinit(&workload->userns);
 	uuid_format(&workload->uuid, uuid);
 	if (*workload->scratch)
 		scratch_remove(uuid);
@@ -233,6 +234,7 @@ static int spawn(struct workload *workload, const char *disk, struct error *err)
 		.hosts = hosts,
 		.resolv = workload->zone->resolv,
 		.settings = workload->settings,
+		.userns = &workload->userns,
 		.volumes = &workload->volumes,
 	};
 	struct process_spec spec = {
@@ -247,6 +249,7 @@ static int spawn(struct workload *workload, const char *disk, struct error *err)
 		.columns = workload->program.columns,
 		.rootfs = &rootfs,
 		.settings = workload->settings,
+		.userns = &workload->userns,
 	};
 	int r = make_hosts(workload, hosts, sizeof(hosts));
 
@@ -365,6 +368,16 @@ static int check(struct zone *zone, const Protect__Agent__WorkloadLaunch *messag
 	return 0;
 }
 
+/* Its place among the workloads says which users are its own. */
+static int make_userns(struct workload *workload, unsigned place, struct error *err)
+{
+	int r = workload->settings->own_users ? userns_make(place, &workload->userns) : 0;
+
+	if (r == -EINVAL)
+		return error_set(err, -EOPNOTSUPP, "the zone's kernel has no user namespaces");
+	return r < 0 ? error_set_errno(err, r, "make users for the workload") : 0;
+}
+
 static int make(struct zone *zone, const Protect__Agent__WorkloadLaunch *message,
 		struct workload **out, struct error *err)
 {
@@ -382,6 +395,7 @@ static int make(struct zone *zone, const Protect__Agent__WorkloadLaunch *message
 		return error_set_errno(err, -ENOMEM, "workload");
 	workload->zone = zone;
 	workload->uuid = uuid;
+	workload->userns = (struct userns)USERNS_NONE;
 	workload->cgroup = -1;
 	workload->timer.fired = on_timer;
 	snprintf(workload->name, sizeof(workload->name), "%s", message->name);
@@ -392,6 +406,8 @@ static int make(struct zone *zone, const Protect__Agent__WorkloadLaunch *message
 	if (r == 0)
 		r = settings_new(message->settings, &workload->settings, err);
 	if (r == 0)
+		r = make_userns(workload, (unsigned)(slot - zone->workloads), err);
+	if (r == 0)
 		r = volumes_read(message->volumes, message->n_volumes, &workload->volumes, err);
 	if (r == 0 && process_init(&workload->process, &zone->reactor, on_started, on_ended) < 0) {
 		r = error_set_errno(err, -ENOMEM, "workload");
@@ -399,6 +415,7 @@ static int make(struct zone *zone, const Protect__Agent__WorkloadLaunch *message
 	if (r < 0) {
 		program_deinit(&workload->program);
 		settings_free(workload->settings);
+		userns_deinit(&workload->userns);
 		free(workload);
 		return r;
 	}

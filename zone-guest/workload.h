@@ -17,6 +17,7 @@
 #include "base/uuid.h"
 #include "zone-guest/scratch.h"
 #include "zone-guest/settings.h"
+#include "zone-guest/userns.h"
 #include "zone-guest/zone.h"
 
 enum workload_state { WORKLOAD_WAITING, WORKLOAD_STARTING, WORKLOAD_RUNNING, WORKLOAD_EXITED };
@@ -30,6 +31,7 @@ struct workload {
 	struct volumes volumes;
 	struct program program;
 	settings_t *settings;
+	struct userns userns;
 	char scratch[SCRATCH_PATH_MAX]; /* "" = none yet */
 	char scratch_serial[24];	/* of a disk for it; "" = a tmpfs */
 	char scratch_disk[64];		/* path of that, once found */

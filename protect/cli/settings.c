@@ -310,6 +310,7 @@ static int fill(const struct args *args, const struct settings_values *values, s
 	s->read_only = values->read_only;
 	s->privileged = values->privileged;
 	s->no_new_privileges = values->no_new_privileges;
+	s->own_users = values->own_users;
 	if (values->hostname)
 		s->hostname = strdup(values->hostname);
 	if (!s->hostname)

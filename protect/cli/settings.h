@@ -13,13 +13,13 @@
 
 struct settings_values {
 	const char *hostname;
-	bool read_only, privileged, no_new_privileges;
+	bool read_only, privileged, no_new_privileges, own_users;
 	struct arg_list tmpfs, cap_add, cap_drop, security, ulimits, sysctls, devices;
 	const char *memory, *cpus, *oom_score_adj;
 	uint64_t pids;
 };
 
-#define SETTINGS_N_OPTIONS 15
+#define SETTINGS_N_OPTIONS 16
 
 /* The rows of an option table; values: the member of the command's values that holds a struct
  * settings_values. */
@@ -66,6 +66,11 @@ struct settings_values {
 		{0,	   "no-new-privileges",                                                    \
 		 ARG_FLAG, values(no_new_privileges),                                              \
 		 NULL,	   "no program in it gains rights",                                        \
+		 0,	   0,                                                                      \
+		 NULL},                                                                            \
+		{0,	   "userns",                                                               \
+		 ARG_FLAG, values(own_users),                                                      \
+		 NULL,	   "users of its own: its root is nobody in the zone",                     \
 		 0,	   0,                                                                      \
 		 NULL},                                                                            \
 		{0,	   "security-opt",                                                         \

@@ -98,7 +98,12 @@ fields_are() { # fields_are WANTED NAME FIELD…
 	echo "$output"
 	[ "$status" -ne 0 ]
 	[ "$(printf '%s\n' "$output" | grep -cE 'not permitted|permission denied')" -eq 3 ]
-	protect workload destroy -W tight wide plain
+	# shellcheck disable=SC2016 # for the shell there
+	out=$(protect workload launch --zone loads --name own --attach --userns "$HELLO_IMAGE" -- sh -c \
+		'id -u; set -- $(cat /proc/self/uid_map); echo $3; stat -c %u /bin/busybox; touch /x && stat -c %u /x; chown 7 /x && stat -c %u /x')
+	echo "$out"
+	[ "$(printf '%s' "$out" | tr '\n' ' ')" = "0 65536 0 0 7" ]
+	protect workload destroy -W tight wide plain own
 }
 
 @test "50 workloads at once (12 every day), each for itself" {

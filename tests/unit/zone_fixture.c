@@ -360,7 +360,12 @@ static void attach_loop(const char *file)
 
 void fixture_image(struct fixture *f)
 {
-	static const char script[] =
+	fixture_image_with(f, "true");
+}
+
+void fixture_image_with(struct fixture *f, const char *script)
+{
+	static const char before[] =
 		"set -e; cd /run; mkdir -p tree/bin tree/etc tree/home/app; cp /bin/busybox "
 		"tree/bin/;"
 		"for c in sh cat id echo env pwd sleep kill head yes stty hostname ls mount grep "
@@ -369,12 +374,16 @@ void fixture_image(struct fixture *f)
 		"echo root:x:0:0::/root:/bin/sh > tree/etc/passwd;"
 		"echo app:x:1000:1001::/home/app:/bin/sh >> tree/etc/passwd;"
 		"printf 'app:x:1001:\\nstaff:x:50:app\\n' > tree/etc/group;"
-		"ln -s /nowhere/resolv.conf tree/etc/resolv.conf;"
-		"mksquashfs tree image -quiet -no-progress -comp lz4 >/dev/null; rm -r tree";
+		"ln -s /nowhere/resolv.conf tree/etc/resolv.conf;",
+			  after[] = "; mksquashfs /run/tree /run/image -quiet -no-progress -comp "
+				    "lz4 >/dev/null; rm -r /run/tree";
+	char *all;
 
 	if (access("/bin/busybox", X_OK) < 0 || system("command -v mksquashfs >/dev/null") != 0)
 		cr_skip_test("needs busybox-static and squashfs-tools");
-	cr_assert_eq(system(script), 0);
+	cr_assert_gt(asprintf(&all, "%s%s%s", before, script, after), 0);
+	cr_assert_eq(system(all), 0);
+	free(all);
 	attach_loop("/run/image");
 	f->zone.find_disk = find_disk;
 }

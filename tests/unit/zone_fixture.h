@@ -118,3 +118,6 @@ int fixture_finish(struct fixture *f);
  * the serial "image".
  */
 void fixture_image(struct fixture *f);
+
+/* The same with what a shell script does to the folder /run/tree before. */
+void fixture_image_with(struct fixture *f, const char *script);

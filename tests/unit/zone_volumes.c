@@ -23,6 +23,7 @@ static struct fixture_reply reply;
 static struct fixture f;
 static char loop_path[64];
 static int loop_fd = -1;
+static Protect__Agent__Settings *settings; /* of what is launched */
 static int (*find_image)(const char *, char *, size_t);
 
 static int find_disk(const char *serial, char *path, size_t size)
@@ -81,6 +82,7 @@ static int launch(const char *script, const char *target, bool read_only, bool r
 	Protect__Agent__Volume volume = PROTECT__AGENT__VOLUME__INIT, *volumes[] = {&volume};
 	char serial[] = "volume", name[] = "data";
 	struct fixture_run run = {.argv = {"sh", "-c", (char *)(uintptr_t)script, NULL},
+				  .settings = settings,
 				  .volumes = volumes,
 				  .n_volumes = 1};
 
@@ -129,6 +131,27 @@ Test(zone_volumes, data_stays)
 		inside("cat /elsewhere/file; echo x > /elsewhere/file 2>/dev/null || echo denied",
 		       "/elsewhere", true, false),
 		"kept\ndenied\n");
+	tear_down();
+}
+
+/* A workload with users of its own sees the owners that are on the disk, and gives files to them.
+ */
+Test(zone_volumes, owners_stay_with_users_of_its_own)
+{
+	Protect__Agent__Settings own = PROTECT__AGENT__SETTINGS__INIT;
+
+	set_up(EXT4);
+	inside("touch /data/theirs && chown 7:8 /data/theirs", "/data", false, false);
+	own.own_users = true;
+	settings = &own;
+	cr_expect_str_eq(inside("stat -c %u:%g /data /data/theirs; echo x >>/data/theirs; touch "
+				"/data/mine; chown 9 /data/mine",
+				"/data", false, false),
+			 "0:0\n7:8\n");
+	settings = NULL;
+	cr_expect_str_eq(
+		inside("stat -c %u:%g /data/mine; cat /data/theirs", "/data", false, false),
+		"9:0\nx\n");
 	tear_down();
 }
 
