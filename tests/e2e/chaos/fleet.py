@@ -80,11 +80,19 @@ class Fleet:
         """Launches them side by side, with their loads."""
         clients = [zone.launch() for zone in zones]
         for zone, client in zip(zones, clients):
-            result = client.result(READY_S)
+            self.take(zone, client.result(READY_S))
+
+    def take(self, zone, result):
+        """A zone that was launched, with its load; another, where the emulated host lost it meanwhile."""
+        found = [row["uuid"] for row in rows("zone") if row["name"] == zone.name]
+        zone.uuid = found[0] if found else None
+        try:
             if not result.ok:
                 raise Broken(f"zone {zone.name} was not launched: {result}")
-            zone.uuid = result.out.strip()
             zone.load()
+        except Broken:
+            if not found or not self.note_lost(zone):
+                raise
 
     def start(self, layout):
         must("image", "import", layout, "--name", IMAGE)
