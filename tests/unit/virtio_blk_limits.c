@@ -112,6 +112,36 @@ Test(virtio_blk_limits, resets_of_what_is_held_back)
 
 /* A read that waits, into memory that is unplugged meanwhile: it never lands, and neither does its
  * status. A write from there is only read. */
+/* What is held back, what was not even looked at and what comes later: all of it at once, and with
+ * an error, when the disk is taken away; also after a reset. */
+Test(virtio_blk_limits, a_disk_that_is_taken_away_answers)
+{
+	struct disk disk;
+	uint64_t begin_ns = clock_now_ns();
+	unsigned places[2];
+
+	disk_start(&disk, &(struct virtio_blk_params){.n_queues = 2,
+						      .rate = {.ops_per_s = 1, .burst_ops = 1}});
+	cr_assert_eq(disk_request(&disk, 0, VIRTIO_BLK_T_IN, 0, DATA, 512), 0);
+	places[0] = disk_add(&disk, 0, VIRTIO_BLK_T_IN, 1, DATA, 512);
+	driver_kick(&disk.d, 0);
+	places[1] = disk_add(&disk, 1, VIRTIO_BLK_T_OUT, 9, DATA, 512);
+	driver_kick(&disk.d, 1);
+	driver_run(&disk.d, 5);
+	disk.d.dev->ops->revoke(disk.d.dev);
+	cr_assert(driver_wait_used(&disk.d, 0, NULL, NULL));
+	cr_assert(driver_wait_used(&disk.d, 1, NULL, NULL));
+	for (unsigned i = 0; i < 2; i++)
+		cr_expect_eq(*disk_status(&disk, places[i]), VIRTIO_BLK_S_IOERR);
+	cr_expect_eq(disk_request(&disk, 1, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_IOERR);
+	cr_assert(driver_reset(&disk.d));
+	driver_start(&disk.d, FEATURES, 256);
+	cr_expect_eq(disk_request(&disk, 0, VIRTIO_BLK_T_IN, 0, DATA, 512), VIRTIO_BLK_S_IOERR);
+	cr_expect_leq(clock_now_ns() - begin_ns, NS_PER_S, "nobody waited for the limit");
+	cr_expect_eq(disk_counter(&disk, "writes"), 0);
+	disk_end(&disk);
+}
+
 Test(virtio_blk_limits, requests_in_unplugged_memory_end)
 {
 	struct disk disk;
