@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "supervisor/daemon/exec.h"
+#include "supervisor/daemon/hold.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
@@ -31,6 +32,19 @@ static struct workload *find_in_running_zone(struct daemon *d, struct ticket tic
 		return w;
 	server_fail_error(d, ticket, &err);
 	return NULL;
+}
+
+/* As find_in_running_zone(), for a method that needs the zone's agent: NULL also when the request
+ * waits until this daemon has heard from the zone. */
+static struct workload *find_in_known_zone(struct daemon *d, struct ticket ticket, const char *ref,
+					   hold_fn *run, const void *message)
+{
+	struct error err = ERROR_NULL;
+	struct workload *w = workload_find(d, ref, &err);
+
+	if (w && hold(w->zone, ticket, run, message))
+		return NULL;
+	return find_in_running_zone(d, ticket, ref);
 }
 
 void control_workload_launch(struct daemon *d, struct ticket ticket, const void *message)
@@ -82,12 +96,16 @@ void control_workload_logs(struct daemon *d, struct ticket ticket, const void *m
 void control_workload_exec(struct daemon *d, struct ticket ticket, const void *message)
 {
 	const Protect__Control__Exec *request = message;
-	struct workload *w = find_in_running_zone(d, ticket, request->ref);
+	struct workload *w =
+		find_in_known_zone(d, ticket, request->ref, control_workload_exec, message);
 
 	if (!w)
 		return;
 	if (w->phase == WORKLOAD_PHASE_RUNNING && zone_session(w->zone))
 		exec_start(d, ticket, w->zone, w->row.uuid, request);
+	else if (w->phase == WORKLOAD_PHASE_RUNNING)
+		server_fail(d, ticket, -EAGAIN, "the agent of zone '%s' does not answer; try again",
+			    w->zone->row.name);
 	else
 		server_fail(d, ticket, -ESHUTDOWN,
 			    "workload '%s' does not run; 'protect workload list' shows its state",
@@ -97,7 +115,8 @@ void control_workload_exec(struct daemon *d, struct ticket ticket, const void *m
 void control_workload_stop(struct daemon *d, struct ticket ticket, const void *message)
 {
 	const Protect__Control__Stop *request = message;
-	struct workload *w = find_in_running_zone(d, ticket, request->ref);
+	struct workload *w =
+		find_in_known_zone(d, ticket, request->ref, control_workload_stop, message);
 
 	if (w)
 		workload_stop(w, ticket, request->timeout_ms);
@@ -106,7 +125,8 @@ void control_workload_stop(struct daemon *d, struct ticket ticket, const void *m
 void control_workload_start(struct daemon *d, struct ticket ticket, const void *message)
 {
 	const Protect__Control__Ref *ref = message;
-	struct workload *w = find_in_running_zone(d, ticket, ref->ref);
+	struct workload *w =
+		find_in_known_zone(d, ticket, ref->ref, control_workload_start, message);
 
 	if (w)
 		workload_start(w, ticket, NULL);
@@ -115,7 +135,8 @@ void control_workload_start(struct daemon *d, struct ticket ticket, const void *
 void control_workload_attach(struct daemon *d, struct ticket ticket, const void *message)
 {
 	const Protect__Control__WorkloadAttach *request = message;
-	struct workload *w = find_in_running_zone(d, ticket, request->ref);
+	struct workload *w =
+		find_in_known_zone(d, ticket, request->ref, control_workload_attach, message);
 
 	if (w)
 		workload_attach(w, ticket, request);

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "supervisor/daemon/exec.h"
 #include "supervisor/daemon/forward.h"
+#include "supervisor/daemon/hold.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
 
@@ -70,12 +71,25 @@ void control_zone_logs(struct daemon *d, struct ticket ticket, const void *messa
 		server_fail_error(d, ticket, &err);
 }
 
+/* Whether the request waits until this daemon has heard from the zone. */
+static bool waits(struct daemon *d, struct ticket ticket, const char *ref, hold_fn *run,
+		  const void *message)
+{
+	struct error err = ERROR_NULL;
+	struct zone *zone = zone_find(d, ref, &err);
+
+	return zone && hold(zone, ticket, run, message);
+}
+
 void control_zone_exec(struct daemon *d, struct ticket ticket, const void *message)
 {
 	const Protect__Control__Exec *request = message;
 	struct error err = ERROR_NULL;
-	struct zone *zone = zone_find_ready(d, request->ref, &err);
+	struct zone *zone;
 
+	if (waits(d, ticket, request->ref, control_zone_exec, message))
+		return;
+	zone = zone_find_ready(d, request->ref, &err);
 	if (zone)
 		exec_start(d, ticket, zone, "", request);
 	else
@@ -104,10 +118,13 @@ void control_zone_metrics(struct daemon *d, struct ticket ticket, const void *me
 {
 	const Protect__Control__Ref *ref = message;
 	struct error err = ERROR_NULL;
-	struct zone *zone = zone_find_ready(d, ref->ref, &err);
 	struct metrics_call *call;
+	struct zone *zone;
 	int r;
 
+	if (waits(d, ticket, ref->ref, control_zone_metrics, message))
+		return;
+	zone = zone_find_ready(d, ref->ref, &err);
 	if (!zone) {
 		server_fail_error(d, ticket, &err);
 		return;
@@ -146,7 +163,10 @@ void control_zone_update(struct daemon *d, struct ticket ticket, const void *mes
 
 void control_zone_forward(struct daemon *d, struct ticket ticket, const void *message)
 {
-	forward_start(d, ticket, message);
+	const Protect__Control__Forward *request = message;
+
+	if (!waits(d, ticket, request->ref, control_zone_forward, message))
+		forward_start(d, ticket, request);
 }
 
 void control_zone_pause(struct daemon *d, struct ticket ticket, const void *message)

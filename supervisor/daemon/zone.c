@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "supervisor/daemon/hold.h"
 #include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/workload.h"
 
@@ -85,6 +86,9 @@ static void say_not_ready(const struct zone *zone, struct error *err)
 			  zone->row.reason);
 	else if (zone->row.state == PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_DESTROYING)
 		error_set(err, -ESHUTDOWN, "zone '%s' is being destroyed", zone->row.name);
+	else if (zone->row.state == PROTECT__CONTROL__ZONE_STATE_KIND__ZONE_READY)
+		error_set(err, -EAGAIN, "the agent of zone '%s' does not answer; try again",
+			  zone->row.name);
 	else
 		error_set(err, -EAGAIN,
 			  "zone '%s' is not ready yet; try again, or launch it with --wait",
@@ -265,6 +269,7 @@ void zone_try_free(struct zone *zone)
 	if (!zone->removed || zone->agent)
 		return;
 	followers_drop(&zone->followers);
+	hold_drop(zone);
 	volume_list_free(&zone->volumes);
 	timer_stop(&zone->timer);
 	timer_stop(&zone->reconnect);

@@ -30,6 +30,7 @@
 #define ZONE_KERNEL_FDS 3u /* kernel, initrd, addons: the order of OpenKernel's descriptors */
 #define ZONE_TAPS_MAX	8u
 
+struct held;
 struct nic_op;
 struct volume_move;
 
@@ -88,6 +89,9 @@ struct zone {
 	struct link *agent;
 	bool agent_usable; /* bootstrapped over the present link, or found so */
 	struct timer reconnect;
+	bool holds; /* hold.h: an earlier daemon left it, and it has not answered this one yet */
+	struct held *held;
+	struct timer hold_timer;
 	unsigned reconnects;   /* one soon after another */
 	uint64_t time_sent_ns; /* wall_clock.h */
 	unsigned time_tries;

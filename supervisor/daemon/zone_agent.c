@@ -22,6 +22,7 @@
 #include "base/util.h"
 #include "supervisor/daemon/exec.h"
 #include "supervisor/daemon/guest_settings.h"
+#include "supervisor/daemon/hold.h"
 #include "supervisor/daemon/policy_driver.h"
 #include "supervisor/daemon/snoop.h"
 #include "supervisor/daemon/spec.h"
@@ -215,6 +216,7 @@ static void listed(void *user, int error, const char *text, const void *payload,
 			zone_set_up(zone, "");
 		wall_clock_tell(zone);
 		workloads_listed(zone, state);
+		hold_end(zone);
 	}
 	protect__agent__zone_state__free_unpacked(state, NULL);
 }
@@ -407,6 +409,8 @@ static void got_status(void *user, int error, const char *text, const Protect__R
 	zone->paused = reply->status->paused;
 	take_targets(zone, reply->status);
 	zone_nics_compare(zone, reply->status);
+	if (zone->paused) /* it will not answer */
+		hold_end(zone);
 }
 
 static void ask_status(struct zone *zone)
@@ -473,5 +477,7 @@ void zone_adopt(struct zone *zone)
 	zone->was_ready = was_ready;
 	if (was_ready)
 		zone_volumes_adopt(zone);
+	if (was_ready && !zone->destroy_wanted)
+		hold_begin(zone);
 	take_up(zone);
 }

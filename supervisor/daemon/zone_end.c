@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/runner.h"
 #include "base/util.h"
+#include "supervisor/daemon/hold.h"
 #include "supervisor/daemon/keep.h"
 #include "supervisor/daemon/workload.h"
 #include "supervisor/daemon/zone.h"
@@ -167,6 +168,7 @@ static void finish(struct zone *zone, int wait_status, const struct launch_reply
 		 (unsigned long long)(reply->memory_peak_bytes / MIB), reply->oom_kills,
 		 zone->row.reason);
 	workloads_zone_ended(zone);
+	hold_end(zone);
 	followers_end(&zone->followers);
 	keep_end(zone->daemon, zone->row.uuid, zone->log);
 	remove = answer_launcher(zone, runner_failed);

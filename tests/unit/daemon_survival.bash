@@ -13,6 +13,7 @@ survival() {
 	a_disk_is_leaving
 	clients_are_told
 	a_zone_takes_no_connection
+	requests_wait_for_zones
 	a_zone_ends_while_its_limits_are_set
 	limits_are_set_one_after_the_other
 	a_full_state
@@ -146,6 +147,40 @@ a_zone_takes_no_connection() {
 	wait "$filling" || true
 	kill -CONT "$fake"
 	wait_until protect zone exec one -- true
+	all_is_there
+}
+
+# A new daemon has not heard from a zone yet: what is asked of it waits, and is not refused.
+requests_wait_for_zones() {
+	local fake client clients=()
+	fake=$(pgrep -P "${pids[2]}" | head -n 1)
+	protect workload launch --zone one --name w2 --wait "oci:$work/box" -- /bin/sleep 1000 >/dev/null
+	kill_daemon
+	kill -STOP "$fake"
+	start_daemon
+	for client in 'zone exec one -- echo there' 'workload exec w1 -- echo there' 'workload stop --timeout 1 w2' 'zone metrics one'; do
+		# shellcheck disable=SC2086 # words
+		timeout 30 "$bin/protect" $client >"$work/told.${#clients[@]}" 2>&1 &
+		clients+=($!)
+	done
+	sleep 1
+	for client in "${!clients[@]}"; do
+		kill -0 "${clients[client]}" || fail "it did not wait: $(cat "$work/told.$client")"
+	done
+	kill -CONT "$fake"
+	for client in "${!clients[@]}"; do
+		wait "${clients[client]}" || fail "$(cat "$work/told.$client")"
+	done
+	expect there cat "$work/told.0"
+	expect there cat "$work/told.1"
+	expect exited workload w2 state
+	protect workload destroy -W w2
+	# For a time only.
+	kill_daemon
+	kill -STOP "$fake"
+	start_daemon
+	expect_error "the agent of zone 'one' does not answer; try again" timeout 15 "$bin/protect" zone exec one -- true
+	kill -CONT "$fake"
 	all_is_there
 }
 
