@@ -4,7 +4,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,155 +16,15 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/util.h"
+#include "protect/shim/parser.h"
 
 #define OVERHEAD_MIB                                                                               \
 	128u /* of a zone, beside what its containers may use: kernel, agent, page tables */
 #define CPUS_MAX 64u
-#define LIST_MAX 4096u
-
-/* Everything that a spec points to, freed at once. */
-struct chunk {
-	struct chunk *next;
-	max_align_t bytes[];
-};
-
-struct parser {
-	struct spec *spec;
-	struct error *err;
-	const char *wrong; /* a key whose value cannot be; NULL: none so far */
-};
-
-static void *take(struct parser *p, size_t n, size_t size)
-{
-	struct chunk *chunk;
-	size_t bytes;
-
-	if (!checked_mul(n + 1, size, &bytes))
-		return NULL;
-	chunk = calloc(1, sizeof(*chunk) + bytes);
-	if (!chunk) {
-		error_set(p->err, -ENOMEM, "the shim is out of memory");
-		return NULL;
-	}
-	chunk->next = p->spec->memory;
-	p->spec->memory = chunk;
-	return chunk->bytes;
-}
-
-static char *copy(struct parser *p, const char *text)
-{
-	char *out = take(p, strlen(text), 1);
-
-	if (out)
-		strcpy(out, text); /* NOLINT(clang-analyzer-security.insecureAPI.strcpy): it was
-				      measured */
-	return out;
-}
-
-__attribute__((format(printf, 2, 3))) static char *print(struct parser *p, const char *format, ...)
-{
-	_cleanup_(freep) char *text = NULL;
-	va_list args;
-	int n;
-
-	va_start(args, format);
-	n = vasprintf(&text, format, args);
-	va_end(args);
-	if (n < 0) {
-		text = NULL;
-		error_set(p->err, -ENOMEM, "the shim is out of memory");
-		return NULL;
-	}
-	return copy(p, text);
-}
 
 static void release_json(json_t **json)
 {
 	json_decref(*json);
-}
-
-/* The string at a key; "" for none. */
-static const char *text_at(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-
-	return text ? text : "";
-}
-
-/* What is at a key; NULL if nothing is. What is of another type than the specification says would
- * be read as nothing, and nothing is often root, or no limit: it is wrong. */
-static const json_t *value_at(struct parser *p, const json_t *object, const char *key, bool fits)
-{
-	const json_t *value = json_object_get(object, key);
-
-	if (!value || json_is_null(value))
-		return NULL;
-	if (!fits)
-		p->wrong = key;
-	return fits ? value : NULL;
-}
-
-static bool flag_at(struct parser *p, const json_t *object, const char *key)
-{
-	return json_is_true(
-		value_at(p, object, key, json_is_boolean(json_object_get(object, key))));
-}
-
-static const json_t *list_at(struct parser *p, const json_t *object, const char *key)
-{
-	return value_at(p, object, key, json_is_array(json_object_get(object, key)));
-}
-
-/* What jansson has no integer for (RLIM_INFINITY) it reads as a real number. */
-static int64_t number_at(struct parser *p, const json_t *object, const char *key)
-{
-	const json_t *value =
-		value_at(p, object, key, json_is_number(json_object_get(object, key)));
-	double real = json_number_value(value);
-
-	if (json_is_integer(value))
-		return json_integer_value(value);
-	if (real >= 0x1p63)
-		return -1;
-	return real > -0x1p63 ? (int64_t)real : INT64_MIN;
-}
-
-/* One that is a whole number from min to max. */
-static int64_t bounded_at(struct parser *p, const json_t *object, const char *key, int64_t min,
-			  int64_t max)
-{
-	int64_t number = number_at(p, object, key);
-	double real = json_number_value(json_object_get(object, key));
-
-	if (number >= min && number <= max && (double)number == real)
-		return number;
-	p->wrong = key;
-	return 0;
-}
-
-/* A list of strings; what else is in it is refused. */
-static int strings(struct parser *p, const json_t *object, const char *key, const char *what,
-		   char ***out, size_t *n)
-{
-	const json_t *list = list_at(p, object, key), *item;
-	size_t i;
-
-	*n = 0;
-	if (json_array_size(list) > LIST_MAX)
-		return error_set(p->err, -E2BIG, "config.json has more than %u %s", LIST_MAX, what);
-	*out = take(p, json_array_size(list), sizeof(**out));
-	if (!*out)
-		return -ENOMEM;
-	json_array_foreach(list, i, item)
-	{
-		if (!json_is_string(item))
-			return error_set(p->err, -EINVAL, "config.json: %s are no strings", what);
-		(*out)[i] = copy(p, json_string_value(item));
-		if (!(*out)[i])
-			return -ENOMEM;
-		*n = i + 1;
-	}
-	return 0;
 }
 
 static uint64_t caps_of(const json_t *list)
@@ -217,14 +76,15 @@ static int take_rlimits(struct parser *p, const json_t *process)
 	Protect__Agent__Settings *settings = &p->spec->settings;
 	size_t i, k;
 
-	if (json_array_size(list) > LIST_MAX)
-		return error_set(p->err, -E2BIG, "config.json has more than %u limits", LIST_MAX);
-	settings->ulimits = take(p, json_array_size(list), sizeof(*settings->ulimits));
+	if (json_array_size(list) > PARSER_LIST_MAX)
+		return error_set(p->err, -E2BIG, "config.json has more than %u limits",
+				 PARSER_LIST_MAX);
+	settings->ulimits = parser_take(p, json_array_size(list), sizeof(*settings->ulimits));
 	if (!settings->ulimits)
 		return -ENOMEM;
 	json_array_foreach(list, i, item)
 	{
-		Protect__Agent__Ulimit *ulimit = take(p, 1, sizeof(*ulimit));
+		Protect__Agent__Ulimit *ulimit = parser_take(p, 1, sizeof(*ulimit));
 		const char *name = text_at(item, "type");
 
 		for (k = 0; k < ARRAY_SIZE(known) && strcmp(known[k].name, name) != 0; k++)
@@ -249,7 +109,7 @@ static int take_terminal(struct parser *p, const json_t *process)
 
 	if (!flag_at(p, process, "terminal"))
 		return 0;
-	terminal = take(p, 1, sizeof(*terminal));
+	terminal = parser_take(p, 1, sizeof(*terminal));
 	if (!terminal)
 		return -ENOMEM;
 	protect__control__terminal__init(terminal);
@@ -263,17 +123,18 @@ static int take_process(struct parser *p, const json_t *process)
 {
 	Protect__Control__Process *out = &p->spec->process;
 	const json_t *user = json_object_get(process, "user");
-	int r = strings(p, process, "args", "arguments", &out->argv, &out->n_argv);
+	int r = parser_strings(p, process, "args", "arguments", &out->argv, &out->n_argv);
 
 	if (r == 0)
-		r = strings(p, process, "env", "variables", &out->env, &out->n_env);
+		r = parser_strings(p, process, "env", "variables", &out->env, &out->n_env);
 	if (r < 0)
 		return r;
 	if (!out->n_argv)
 		return error_set(p->err, -EINVAL, "config.json has no command");
-	out->working_directory = copy(p, text_at(process, "cwd"));
-	out->user = print(p, "%u:%u", (unsigned)bounded_at(p, user, "uid", 0, UINT32_MAX - 1),
-			  (unsigned)bounded_at(p, user, "gid", 0, UINT32_MAX - 1));
+	out->working_directory = parser_copy(p, text_at(process, "cwd"));
+	out->user =
+		parser_print(p, "%u:%u", (unsigned)bounded_at(p, user, "uid", 0, UINT32_MAX - 1),
+			     (unsigned)bounded_at(p, user, "gid", 0, UINT32_MAX - 1));
 	if (!out->working_directory || !out->user)
 		return -ENOMEM;
 	return take_terminal(p, process);
@@ -285,8 +146,8 @@ static int add_bind(struct parser *p, const json_t *mount)
 	struct spec_bind *bind = &p->spec->binds[p->spec->n_binds];
 	size_t i;
 
-	bind->source = copy(p, text_at(mount, "source"));
-	bind->target = copy(p, text_at(mount, "destination"));
+	bind->source = parser_copy(p, text_at(mount, "source"));
+	bind->target = parser_copy(p, text_at(mount, "destination"));
 	if (!bind->source || !bind->target)
 		return -ENOMEM;
 	json_array_foreach(options, i, option)
@@ -346,14 +207,14 @@ static int add_tmpfs(struct parser *p, const json_t *mount)
 {
 	const json_t *options = list_at(p, mount, "options"), *option;
 	Protect__Agent__Settings *settings = &p->spec->settings;
-	Protect__Agent__Tmpfs *tmpfs = take(p, 1, sizeof(*tmpfs));
+	Protect__Agent__Tmpfs *tmpfs = parser_take(p, 1, sizeof(*tmpfs));
 	size_t i;
 
 	if (!tmpfs)
 		return -ENOMEM;
 	protect__agent__tmpfs__init(tmpfs);
 	tmpfs->exec = tmpfs->suid = tmpfs->dev = true;
-	tmpfs->path = copy(p, text_at(mount, "destination"));
+	tmpfs->path = parser_copy(p, text_at(mount, "destination"));
 	if (!tmpfs->path)
 		return -ENOMEM;
 	json_array_foreach(options, i, option)
@@ -402,10 +263,11 @@ static int take_mounts(struct parser *p, const json_t *root)
 	size_t i, n = json_array_size(mounts);
 	int r = 0;
 
-	if (n > LIST_MAX)
-		return error_set(p->err, -E2BIG, "config.json has more than %u mounts", LIST_MAX);
-	p->spec->binds = take(p, n, sizeof(*p->spec->binds));
-	p->spec->settings.tmpfs = take(p, n, sizeof(*p->spec->settings.tmpfs));
+	if (n > PARSER_LIST_MAX)
+		return error_set(p->err, -E2BIG, "config.json has more than %u mounts",
+				 PARSER_LIST_MAX);
+	p->spec->binds = parser_take(p, n, sizeof(*p->spec->binds));
+	p->spec->settings.tmpfs = parser_take(p, n, sizeof(*p->spec->settings.tmpfs));
 	if (!p->spec->binds || !p->spec->settings.tmpfs)
 		return -ENOMEM;
 	json_array_foreach(mounts, i, mount)
@@ -441,7 +303,7 @@ static int take_namespaces(struct parser *p, const json_t *linux_)
 		for (size_t k = 0; k < ARRAY_SIZE(wanted); k++)
 			found[k] |= strcmp(type, wanted[k].type) == 0;
 		if (strcmp(type, "network") == 0)
-			p->spec->netns = copy(p, text_at(item, "path"));
+			p->spec->netns = parser_copy(p, text_at(item, "path"));
 	}
 	for (size_t k = 0; k < ARRAY_SIZE(wanted); k++)
 		if (!found[k])
@@ -459,9 +321,10 @@ static int take_sysctls(struct parser *p, const json_t *linux_)
 	Protect__Agent__Settings *settings = &p->spec->settings;
 	const char *key;
 
-	if (json_object_size(sysctls) > LIST_MAX)
-		return error_set(p->err, -E2BIG, "config.json has more than %u sysctls", LIST_MAX);
-	settings->sysctls = take(p, json_object_size(sysctls), sizeof(*settings->sysctls));
+	if (json_object_size(sysctls) > PARSER_LIST_MAX)
+		return error_set(p->err, -E2BIG, "config.json has more than %u sysctls",
+				 PARSER_LIST_MAX);
+	settings->sysctls = parser_take(p, json_object_size(sysctls), sizeof(*settings->sysctls));
 	if (!settings->sysctls)
 		return -ENOMEM;
 	json_object_foreach(sysctls, key, value)
@@ -469,7 +332,7 @@ static int take_sysctls(struct parser *p, const json_t *linux_)
 		/* The sandbox's are the zone's; CRI repeats them for no container. */
 		if (p->spec->kind == SPEC_SANDBOX)
 			continue;
-		settings->sysctls[settings->n_sysctls] = print(
+		settings->sysctls[settings->n_sysctls] = parser_print(
 			p, "%s=%s", key, json_string_value(value) ? json_string_value(value) : "");
 		if (!settings->sysctls[settings->n_sysctls++])
 			return -ENOMEM;
@@ -504,11 +367,11 @@ static int take_linux(struct parser *p, const json_t *root)
 	if (r == 0)
 		r = take_sysctls(p, linux_);
 	if (r == 0)
-		r = strings(p, linux_, "maskedPaths", "masked paths", &settings->masked_paths,
-			    &settings->n_masked_paths);
+		r = parser_strings(p, linux_, "maskedPaths", "masked paths",
+				   &settings->masked_paths, &settings->n_masked_paths);
 	if (r == 0)
-		r = strings(p, linux_, "readonlyPaths", "read-only paths",
-			    &settings->read_only_paths, &settings->n_read_only_paths);
+		r = parser_strings(p, linux_, "readonlyPaths", "read-only paths",
+				   &settings->read_only_paths, &settings->n_read_only_paths);
 	settings->unmasked = true; /* but for what config.json says */
 	take_resources(p, json_object_get(linux_, "resources"));
 	return r;
@@ -584,8 +447,8 @@ static int take_zone_annotations(struct parser *p, const json_t *annotations)
 	zone->max_cpus = (uint32_t)cpus;
 	if (zone->target_memory_mib > zone->max_memory_mib)
 		zone->max_memory_mib = zone->target_memory_mib;
-	zone->kernel = copy(p, annotation(annotations, "kernel"));
-	zone->kernel_variant = copy(p, annotation(annotations, "kernel-variant"));
+	zone->kernel = parser_copy(p, annotation(annotations, "kernel"));
+	zone->kernel_variant = parser_copy(p, annotation(annotations, "kernel-variant"));
 	return zone->kernel && zone->kernel_variant ? 0 : -ENOMEM;
 }
 
@@ -633,7 +496,7 @@ static int take_kind(struct parser *p, const json_t *root)
 						       : SPEC_ALONE;
 	if (p->spec->kind == SPEC_MEMBER && !is_id(sandbox))
 		return error_set(p->err, -EINVAL, "config.json names no pod for its container");
-	p->spec->sandbox = copy(p, sandbox);
+	p->spec->sandbox = parser_copy(p, sandbox);
 	return p->spec->sandbox ? 0 : -ENOMEM;
 }
 
@@ -657,7 +520,7 @@ static int take_rest(struct parser *p, const json_t *root)
 	settings->no_new_privileges = flag_at(p, process, "noNewPrivileges");
 	settings->oom_score_adj = (int32_t)bounded_at(p, process, "oomScoreAdj", -1000, 1000);
 	settings->read_only = flag_at(p, json_object_get(root, "root"), "readonly");
-	settings->hostname = copy(p, text_at(root, "hostname"));
+	settings->hostname = parser_copy(p, text_at(root, "hostname"));
 	return settings->hostname ? 0 : -ENOMEM;
 }
 
@@ -771,9 +634,6 @@ int spec_read(const char *bundle, struct spec *spec, struct error *err)
 
 void spec_deinit(struct spec *spec)
 {
-	for (struct chunk *chunk = spec->memory, *next; chunk; chunk = next) {
-		next = chunk->next;
-		free(chunk);
-	}
+	parser_free_memory(spec);
 	*spec = (struct spec){0};
 }
