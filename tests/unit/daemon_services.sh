@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # daemon_services — the three services and `protect`, all real, on zones without a hypervisor (daemon_fake_zones.c).
 #
-# usage: daemon_services.sh BIN-FOLDER [policies|survival|idm|volumes|networks|containerd]     exits with 77 where it cannot run (needs root, loop devices, busybox, jq)
+# usage: daemon_services.sh BIN-FOLDER [policies|survival|idm|volumes|networks|containerd|pods]     exits with 77 where it cannot run (needs root, loop devices, busybox, jq)
 set -euo pipefail
 readonly bin=$1 cases=${2:-all} skip=77
 readonly uid_base=$((300000 + $$ % 8192 * 8)) # others may run this at the same time
@@ -705,6 +705,10 @@ elif [ "$cases" = containerd ]; then
 	# shellcheck source=tests/unit/daemon_containerd.bash
 	. "$here/daemon_containerd.bash"
 	containerd_runs_zones
+elif [ "$cases" = pods ]; then
+	# shellcheck source=tests/unit/daemon_cri.bash
+	. "$here/daemon_cri.bash"
+	containerd_runs_pods
 elif [ "$cases" = idm ]; then
 	# shellcheck source=tests/unit/daemon_idm.bash
 	. "$here/daemon_idm.bash"
