@@ -17,8 +17,8 @@ static void end_all(struct shim *shim)
 	log_warning("zone=%s ended", shim->pod.name);
 	for (struct container *c = shim->containers; c; c = c->next) {
 		for (struct process *p = c->execs; p; p = p->next)
-			process_ended(p, SHIM_KILLED, false);
-		process_ended(&c->init, SHIM_KILLED, false);
+			process_killed(p);
+		process_killed(&c->init);
 	}
 }
 

@@ -153,6 +153,12 @@ void process_ended(struct process *process, uint32_t exit_status, bool oom_kille
 	answer_waiters(process);
 }
 
+void process_killed(struct process *process)
+{
+	stdio_cut(&process->io);
+	process_ended(process, SHIM_KILLED, false);
+}
+
 /* start before exit: whoever reads the events sees them in this order. */
 static void publish_start(struct process *process)
 {
@@ -187,6 +193,7 @@ static void fail_start(struct process *process, int error, const char *text)
 	struct shim *shim = process->container->shim;
 
 	server_fail(&shim->server, process->start, ttrpc_code_of(error), "%s", text);
+	stdio_cut(&process->io);
 	process_ended(process, NOT_STARTED, false);
 }
 
@@ -214,9 +221,11 @@ static void waited(void *user, int error, const char *text, const void *payload,
 	process->call = 0;
 	if (process->state != PROCESS_RUNNING || error == -ECONNRESET)
 		return; /* of a lost connection: it is joined again */
-	if (error)
+	if (error) {
 		log_error("container=%s err=\"%s\" not to be waited for", process->container->id,
 			  text);
+		stdio_cut(&process->io);
+	}
 	workload_ended(process, payload, error ? 0 : len);
 }
 
@@ -301,6 +310,8 @@ static void exec_ended(void *user, int error, const char *text, const void *payl
 		stdio_say(&process->io, line);
 		status = error == -ENOENT ? NOT_STARTED : NOT_STARTED - 1;
 	}
+	if (error)
+		stdio_cut(&process->io);
 	protect__control__exec_result__free_unpacked(result, NULL);
 	process_ended(process, status, false);
 }
@@ -360,6 +371,7 @@ int process_kill(struct process *process, uint32_t number)
 	if (process->state == PROCESS_STOPPED)
 		return -ESRCH;
 	if (is_sandbox(process) || process->state == PROCESS_CREATED) {
+		stdio_cut(&process->io);
 		process_ended(process, number == SIGTERM ? 0 : 128 + number, false);
 		return 0;
 	}

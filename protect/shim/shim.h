@@ -138,6 +138,8 @@ int process_kill(struct process *process, uint32_t signal);
 int process_resize(struct process *process, uint32_t rows, uint32_t columns);
 /* It has ended: tells all who want to know. Does nothing for one that has already. */
 void process_ended(struct process *process, uint32_t exit_status, bool oom_killed);
+/* The same of one whose zone has ended. */
+void process_killed(struct process *process);
 /* There is a connection to the daemon again. */
 void process_join_again(struct process *process);
 Protect__Shim__Timestamp process_exited_at(const struct process *process);

@@ -44,7 +44,8 @@ static void write_some(struct stdio_out *out)
 	if (out->start == out->end)
 		out->start = out->end = 0;
 	watch_out(out);
-	if (out->stdio->finishing && out->end == 0)
+	/* The end may be told of before the last of the output has come. */
+	if (out->stdio->finishing && out->end == 0 && !out->stream)
 		close_fdp(&out->source.fd);
 }
 
@@ -95,6 +96,8 @@ static void got_closed(void *user, struct idm_stream *stream, int error)
 	bool ours_ended = out != &stdio->out || stdio->end_sent;
 
 	out->stream = NULL;
+	if (stdio->finishing)
+		write_some(out);
 	if (error || ours_ended)
 		return;
 	/* The process has gone; what else is typed is for nobody. */
@@ -207,15 +210,20 @@ int stdio_init(struct stdio *stdio, struct poller *poller, const char *in, const
 	return err->code;
 }
 
+static void cut(struct stdio_out *out)
+{
+	if (out->stream)
+		idm_stream_reset(out->stream, -ECANCELED);
+	out->stream = NULL;
+}
+
 static void out_deinit(struct stdio_out *out)
 {
 	if (!out->stdio)
 		return;
 	poller_watch(out->stdio->poller, &out->source, 0);
 	close_fdp(&out->source.fd);
-	if (out->stream)
-		idm_stream_reset(out->stream, -ECANCELED);
-	out->stream = NULL;
+	cut(out);
 	free(out->buf);
 	out->buf = NULL;
 	out->start = out->end = 0;
@@ -272,6 +280,16 @@ void stdio_discard(struct stdio *stdio)
 	write_some(&stdio->err);
 }
 
+void stdio_cut(struct stdio *stdio)
+{
+	if (!stdio->poller)
+		return;
+	cut(&stdio->out);
+	cut(&stdio->err);
+	if (stdio->finishing)
+		stdio_finish(stdio);
+}
+
 void stdio_finish(struct stdio *stdio)
 {
 	if (!stdio->poller)
@@ -290,9 +308,7 @@ void stdio_say(struct stdio *stdio, const char *text)
 	if (!out->buf || len > STDIO_BUFFER - out->end)
 		return;
 	/* Bytes that the stream did not bring are not to be given back to it. */
-	if (out->stream)
-		idm_stream_reset(out->stream, -ECANCELED);
-	out->stream = NULL;
+	cut(out);
 	memcpy(out->buf + out->end, text, len);
 	out->end += len;
 	write_some(out);

@@ -56,8 +56,11 @@ void stdio_close_in(struct stdio *stdio);
 /* The process is dead and must not wait for a reader of what it wrote. */
 void stdio_discard(struct stdio *stdio);
 
-/* The process has ended and all of its output came: each FIFO is closed, which ends it for its
- * reader, once what it wrote is in it. */
+/* Nothing more comes from the daemon, whatever it says of the streams. */
+void stdio_cut(struct stdio *stdio);
+
+/* The process has ended: each FIFO is closed, which ends it for its reader, once the daemon has
+ * ended the stream and all that it brought is in the FIFO. */
 void stdio_finish(struct stdio *stdio);
 
 /* Adds a line of ours to its errors, of which no more come. */
