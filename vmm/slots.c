@@ -211,6 +211,12 @@ static void ask(struct slot *slot)
 		loop_defer(slots->loop, &slot->timer.op);
 }
 
+/* A driver may wait for answers of what it uses. */
+static bool may_be_waited_for(const struct slot *slot)
+{
+	return slot->dev->active && slot->dev->ops->revoke && !slot->revoked;
+}
+
 static void revoke_device(struct slot *slot)
 {
 	log_warning("msg=\"guest did not let go, device answers with errors\" dev=%s slot=%u",
@@ -234,7 +240,7 @@ static void asked_long_enough(struct loop_op *op, int res, uint32_t cqe_flags)
 		return; /* abandoned */
 	} else if (clock_now_ns() < slot->deadline_ns) {
 		ask(slot);
-	} else if (slot->force && slot->dev->ops->revoke && !slot->revoked) {
+	} else if (slot->force && may_be_waited_for(slot)) {
 		revoke_device(slot);
 	} else if (slot->force) {
 		pull(slot);

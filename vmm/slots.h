@@ -77,10 +77,10 @@ int slots_plug_fixed(struct slots *slots, unsigned number, struct virtio_dev *de
 
 /*
  * Asks the guest to let go, again every second until it does or timeout_ms passed. Then, with
- * force, a device that has requests under way is revoked (virtio_ops.revoke): a driver that waited
- * for one has its answer, and SLOT_REVOKED_MS to let go. At last the function is taken away as if
- * its card was pulled: the guest finds nobody in its configuration space and is told to look; its
- * registers read as zeroes, not as ones, because Linux waits for ever for a status of 0
+ * force, a device that may have requests under way is revoked (virtio_ops.revoke): a driver that
+ * waited for one has its answer, and SLOT_REVOKED_MS to let go. At last the function is taken away
+ * as if its card was pulled: the guest finds nobody in its configuration space and is told to look;
+ * its registers read as zeroes, not as ones, because Linux waits for ever for a status of 0
  * (vp_reset()). Then detached(user, 0 or -ETIMEDOUT), once. Returns 0, -EBUSY (asked already) or
  * -EPERM (not removable).
  */
