@@ -279,6 +279,7 @@ time.sleep(1000)' "$place" "$(cat "$work/second")" &
 	kill "${lookers[-1]}" "${lookers[-2]}"
 	kill $forwarder
 	wait $forwarder || true
+	rm "$work/place" # or the last one's is read
 	"$bin/protect" zone forward fwd 0:1 >"$work/place" 2>"$work/forward.log" &
 	forwarder=$!
 	lookers+=("$forwarder")
