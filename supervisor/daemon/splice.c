@@ -103,6 +103,11 @@ static void got_data(void *user, struct idm_stream *stream, const void *data, si
 
 	if (from == SPLICE_AGENT && splice->tap)
 		splice->tap(splice->user, data, len);
+	if (from == SPLICE_AGENT && !(to->stream && !to->ended) && splice->may_take &&
+	    !splice->may_take(splice->user, len)) {
+		splice->owed += len;
+		return;
+	}
 	if (to->ended || (from == SPLICE_AGENT && !to->stream))
 		taken = len;
 	else if (to->stream && splice->from[from].len == 0)
@@ -195,7 +200,17 @@ static void bind(struct splice *splice, enum splice_side side)
 	/* What came over a lost stream needs no credit any more. */
 	buffer_clear(&splice->from[side]);
 	if (side == SPLICE_AGENT)
-		splice->replayed = 0;
+		splice->replayed = splice->owed = 0;
+}
+
+void splice_pay(struct splice *splice)
+{
+	struct idm_stream *stream = splice->ends[SPLICE_AGENT].stream;
+	size_t n = splice->owed;
+
+	splice->owed = 0;
+	if (n && stream)
+		idm_stream_consumed(stream, n);
 }
 
 void splice_replay(struct splice *splice, const void *data, size_t len)
@@ -222,6 +237,8 @@ int splice_accept(struct splice *splice, enum splice_side side, struct idm *idm,
 	bind(splice, side);
 	r = idm_stream_accept(idm, number, IDM_WINDOW, &ops, &splice->ends[side],
 			      &splice->ends[side].stream);
+	if (r == 0 && side == SPLICE_CLIENT)
+		splice_pay(splice);
 	if (r == 0)
 		deliver(splice, other(side));
 	return r;

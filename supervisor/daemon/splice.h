@@ -39,9 +39,13 @@ struct splice {
 	struct splice_end ends[2];
 	struct splice_buffer from[2];
 	size_t replayed; /* of what waits for the client, bytes that the agent gets no credit for */
+	size_t owed;	 /* of what the agent sent nobody's client, credit that it has not yet */
 	bool keep_open;	 /* a client that is lost does not end the agent's input */
 	/* Sees the agent's bytes first. May be NULL. */
 	void (*tap)(void *user, const void *data, size_t len);
+	/* Whether the agent gets credit at once for bytes that no client takes; false: splice_pay()
+	 * follows. May be NULL. */
+	bool (*may_take)(void *user, size_t len);
 	/* Something ended or was delivered: look at the functions below. Runs inside a session's
 	 * callback. May be NULL. */
 	void (*changed)(void *user, struct splice *splice);
@@ -72,6 +76,9 @@ bool splice_drained(const struct splice *splice, enum splice_side from);
 /* Has bytes delivered to the next client first, which the tap saw long ago. Without memory they are
  * left out. */
 void splice_replay(struct splice *splice, const void *data, size_t len);
+
+/* Gives the agent the credit that may_take() kept back. */
+void splice_pay(struct splice *splice);
 
 /* Drops the agent's side; what came from it is still delivered. */
 void splice_reset_agent(struct splice *splice, int error);

@@ -30,6 +30,13 @@ static void tap_err(void *user, const void *data, size_t len)
 	followers_push(&w->followers);
 }
 
+static bool may_take(void *user, size_t len)
+{
+	struct workload *w = user;
+
+	return output_pace_take(w->zone, len);
+}
+
 static void changed(void *user, struct splice *splice)
 {
 	(void)splice;
@@ -42,6 +49,7 @@ static void init_streams(struct workload *w)
 	splice_init(&w->err, w);
 	w->out.tap = tap_out;
 	w->err.tap = tap_err;
+	w->out.may_take = w->err.may_take = may_take;
 	w->out.changed = w->err.changed = changed;
 	w->out.keep_open = w->row.stdin_open;
 }

@@ -68,6 +68,7 @@ struct workload {
 
 	struct ticket attached; /* the launch whose streams are joined */
 	struct splice out, err;
+	uint64_t output_turn; /* the last in which its output went on: output_pace.c */
 	struct ring *log;
 	struct followers followers;
 	struct timer stop_timer, restart_timer;

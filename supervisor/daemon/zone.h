@@ -20,6 +20,7 @@
 #include "supervisor/daemon/backend.h"
 #include "supervisor/daemon/limits.h"
 #include "supervisor/daemon/link.h"
+#include "supervisor/daemon/output_pace.h"
 #include "supervisor/daemon/policy.h"
 #include "supervisor/daemon/runner_client.h"
 #include "supervisor/daemon/server.h"
@@ -98,6 +99,7 @@ struct zone {
 	uint64_t connected_ns; /* the present connection to the agent, or the last one */
 	int console_fd;
 	struct watch *console;
+	struct output_pace output_pace;
 	struct timer console_pause;
 	uint64_t console_slice_ns; /* when the present slice of time began */
 	size_t console_bytes;	   /* that came in it */

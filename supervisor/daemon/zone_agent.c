@@ -359,6 +359,7 @@ void zone_disconnect(struct zone *zone)
 	if (zone->console_fd >= 0)
 		read_console(zone);
 	timer_stop(&zone->console_pause);
+	output_pace_stop(zone);
 	zone->console = watch_free(zone->console);
 	close_fdp(&zone->console_fd);
 	zone_ops_fail(zone);

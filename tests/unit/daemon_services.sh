@@ -291,6 +291,25 @@ what_options_say() {
 	protect workload destroy -W o4
 }
 
+# What the daemon has written to files, in MiB.
+written_mib() {
+	awk '/^wchar/ { print int($2 / 1048576) }' "/proc/$daemon/io"
+}
+
+# 16 MiB a second are a zone's (output_pace.h); without a bound it would be hundreds.
+output_is_paced() {
+	local before after
+	protect workload launch --zone one --name flood "oci:$work/box" -- /bin/sh -c 'exec yes a line of some length that is written again and again' >/dev/null
+	protect workload launch --zone one --name quiet "oci:$work/box" -- /bin/sh -c 'sleep 1; echo heard; sleep 100' >/dev/null
+	before=$(written_mib)
+	sleep 3
+	after=$(written_mib)
+	[ $((after - before)) -le 100 ] || fail "$((after - before)) MiB in 3 s"
+	[ $((after - before)) -ge 5 ] || fail "only $((after - before)) MiB in 3 s"
+	wait_until bash -c "'$bin/protect' workload logs quiet | grep -q heard"
+	protect workload destroy -W flood quiet
+}
+
 logs_as_asked() {
 	box l1 "oci:$work/box" -- /bin/sh -c 'echo one; echo two; echo bad >&2; printf three; sleep 2; echo " and more"; echo four; sleep 1000'
 	wait_until bash -c "'$bin/protect' workload logs l1 2>/dev/null | grep -q three"
@@ -722,6 +741,7 @@ else
 	runs_of_a_workload
 	what_options_say
 	logs_as_asked
+	output_is_paced
 	attached_later
 	execs_that_are_left_alone
 	what_a_zone_is_told

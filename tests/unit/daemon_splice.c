@@ -236,6 +236,49 @@ Test(daemon_splice, without_a_client_output_flows_on)
 	teardown(&p);
 }
 
+static bool may_not_take(void *user, size_t len)
+{
+	(void)user, (void)len;
+	return false;
+}
+
+static size_t flood(struct pair *p)
+{
+	static char block[65536];
+	size_t written = 0;
+
+	for (unsigned i = 0; i < 20; i++) {
+		written += idm_stream_write(p->agent.stream, block, sizeof(block));
+		settle(p);
+	}
+	return written;
+}
+
+Test(daemon_splice, an_agent_that_floods_nobody_waits_for_its_credit)
+{
+	struct pair p;
+	size_t written;
+
+	setup(&p);
+	connect_both(&p);
+	p.splice.may_take = may_not_take;
+	p.client.near = idm_free(p.client.near);
+	written = flood(&p);
+	cr_expect_eq(p.tapped, IDM_WINDOW);
+	cr_expect_eq(p.splice.owed, IDM_WINDOW);
+	splice_pay(&p.splice);
+	settle(&p);
+	written += flood(&p);
+	cr_expect_eq(p.tapped, 2 * IDM_WINDOW);
+	p.splice.may_take = NULL;
+	splice_pay(&p.splice);
+	settle(&p);
+	written += flood(&p);
+	cr_expect_eq(p.tapped, written);
+	cr_expect_eq(p.splice.owed, 0);
+	teardown(&p);
+}
+
 Test(daemon_splice, input_waits_for_an_agent)
 {
 	struct pair p;
