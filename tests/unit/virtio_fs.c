@@ -85,7 +85,7 @@ static uint64_t take(struct world *w, uint32_t opcode, size_t len)
 	cr_assert_eq(io_read_full(w->server, &header, sizeof(header)), sizeof(header));
 	cr_assert_eq(header.opcode, opcode);
 	cr_assert_eq(header.len, sizeof(header) + len);
-	cr_assert_eq(io_read_full(w->server, body, len), len);
+	cr_assert_eq(io_read_full(w->server, body, len), (ssize_t)len);
 	for (size_t i = 0; i < len; i++)
 		cr_assert_eq(body[i], 'x');
 	return header.unique;
