@@ -278,12 +278,16 @@ is_at_most() { # is_at_most BYTES FILE
 	[ "$(stat -c %s "$2")" -le "$1" ]
 }
 
-@test "what a zone and its runner write is bounded" {
-	local uuid
-	uuid=$(zone_field slow uuid)
+@test "what is kept of a zone's console is bounded" {
+	long_only # Linux writes it in pieces of 16 bytes
 	protect zone exec slow -- sh -c 'yes 0123456789012345678901234567890 | head -c 1500000 >/dev/console'
 	sleep 1
 	[ "$(protect zone logs slow | wc -c)" -le 1100000 ]
+}
+
+@test "what a runner writes is bounded" {
+	local uuid
+	uuid=$(zone_field slow uuid)
 	yes 'info a runner that talks too much' | head -c 3000000 >>"/run/protect/zones/$uuid/log" || true
 	wait_until 45 is_at_most 1048576 "/run/protect/zones/$uuid/log"
 	grep "zone=$uuid .*log emptied" /var/log/protect/protect-daemon.log
