@@ -105,7 +105,10 @@ static void bind_console(int master)
 	if (fd < 0)
 		return;
 	close(fd);
-	mount(path, "/dev/console", NULL, MS_BIND, NULL);
+	/* Not with users of its own: its mounts are the zone's. A plain file would swallow words.
+	 */
+	if (mount(path, "/dev/console", NULL, MS_BIND, NULL) < 0)
+		unlink("/dev/console");
 }
 
 static int open_terminal(const struct process_spec *spec, int socket, struct error *err)
