@@ -2,8 +2,8 @@
 /* What a disk lies on: files with direct I/O, files that change under it, block devices. */
 #include "tests/unit/harness.h"
 #include "tests/unit/virtio_blk_disk.h"
+#include "tests/unit/open_files.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -115,17 +115,6 @@ Test(virtio_blk_files, resets_of_who_waits_for_the_buffer)
 
 /* Files that change. */
 
-static unsigned n_open_files(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
 Test(virtio_blk_files, swap)
 {
 	struct disk disk;
@@ -134,10 +123,10 @@ Test(virtio_blk_files, swap)
 	unsigned n_open;
 
 	disk_start(&disk, &(struct virtio_blk_params){.rate = {.ops_per_s = 3, .burst_ops = 1}});
-	n_open = n_open_files();
+	n_open = count_open_files();
 	cr_assert_eq(virtio_blk_swap(disk.d.dev, smaller), -ENOSPC);
 	cr_assert_eq(virtio_blk_swap(disk.d.dev, read_only), -EACCES);
-	cr_assert_eq(n_open_files(), n_open);
+	cr_assert_eq(count_open_files(), n_open);
 	disk_add(&disk, 0, VIRTIO_BLK_T_IN, 1, DATA, 512);
 	disk_add(&disk, 0, VIRTIO_BLK_T_IN, 2, DATA + 512, 512);
 	disk_add(&disk, 0, VIRTIO_BLK_T_IN, 3, DATA + 1024, 512);
@@ -147,9 +136,9 @@ Test(virtio_blk_files, swap)
 	(void)driver_interrupts(&disk.d, 0);
 	cr_assert_eq(virtio_blk_swap(disk.d.dev, larger), 0);
 	cr_assert_eq(driver_interrupts(&disk.d, 0), 1, "the size changed");
-	cr_assert_eq(n_open_files(), n_open + 1);
+	cr_assert_eq(count_open_files(), n_open + 1);
 	cr_assert(driver_wait_used(&disk.d, 0, NULL, NULL));
-	cr_assert_eq(n_open_files(), n_open, "the old one goes with its last request");
+	cr_assert_eq(count_open_files(), n_open, "the old one goes with its last request");
 	cr_assert(driver_wait_used(&disk.d, 0, NULL, NULL));
 	cr_assert_eq(disk_number(&disk, DATA), 1);
 	cr_assert_eq(disk_number(&disk, DATA + 512), 2);

@@ -2,7 +2,6 @@
 /* The runner's socket against clients that are silent, slow, gone or wrong. */
 #include "tests/unit/harness.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,6 +14,7 @@
 #include "proto/runner.pb-c.h"
 #include "virtio/vsock.h"
 #include "vmm/machine.h"
+#include "tests/unit/open_files.h"
 
 UNIT_SUITE(runner_server, .timeout = 60);
 
@@ -282,17 +282,6 @@ Test(runner_server, idle_control_connections_lock_nobody_out)
 	crowd(true);
 }
 
-static unsigned open_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
 /* A request brings at most RUNNER_FDS_MAX descriptors; they are closed when it is answered, and at
  * once if they are too many or are not followed by a request. */
 Test(runner_server, descriptors_of_requests_are_closed)
@@ -308,21 +297,21 @@ Test(runner_server, descriptors_of_requests_are_closed)
 	fd = connect_to(&f);
 	say_hello(fd);
 	run(&f, 5);
-	before = open_descriptors();
+	before = count_open_files();
 	cr_assert_gt(io_send_fds(fd, status_frame, sizeof(status_frame), fds, RUNNER_FDS_MAX, 0),
 		     0);
 	run(&f, 5);
 	cr_assert(is_answered(fd));
-	cr_assert_eq(open_descriptors(), before);
+	cr_assert_eq(count_open_files(), before);
 	for (unsigned i = 0; i < 3; i++) {
 		cr_assert_gt(io_send_fds(fd, &status_frame[i], 1, fds, RUNNER_FDS_MAX, 0), 0);
 		run(&f, 5);
 	}
-	cr_assert_leq(open_descriptors(), before + RUNNER_FDS_MAX);
+	cr_assert_leq(count_open_files(), before + RUNNER_FDS_MAX);
 	cr_assert_gt(io_send_fds(fd, status_frame + 3, 1, fds, RUNNER_FDS_MAX + 1, 0), 0);
 	run(&f, 5);
 	cr_assert(is_over(fd));
 	close(fd);
 	finish(&f);
-	cr_assert_lt(open_descriptors(), before);
+	cr_assert_lt(count_open_files(), before);
 }

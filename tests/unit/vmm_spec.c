@@ -3,24 +3,13 @@
  * without a leaked descriptor. */
 #include "tests/unit/harness.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 
 #include "runner/spec.h"
+#include "tests/unit/open_files.h"
 
 UNIT_SUITE(spec);
-
-static unsigned open_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
 
 static int parse(const char *json, struct zone_spec *spec, struct error *err)
 {
@@ -83,7 +72,7 @@ Test(spec, refuses_and_says_what)
 		 "{\"file\": {\"path\": \"/dev/null\"}, \"serial\": \"a\"}]}",
 		 "two disks"},
 	};
-	unsigned before = open_descriptors();
+	unsigned before = count_open_files();
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct error err = ERROR_NULL;
@@ -92,7 +81,7 @@ Test(spec, refuses_and_says_what)
 		cr_expect_lt(parse(cases[i].json, &spec, &err), 0, "%s", cases[i].json);
 		cr_expect(strstr(err.text, cases[i].says), "%s: %s", cases[i].json, err.text);
 	}
-	cr_assert_eq(open_descriptors(), before);
+	cr_assert_eq(count_open_files(), before);
 }
 
 Test(spec, machines_that_grow)
@@ -123,7 +112,7 @@ Test(spec, disks_and_nics_with_everything)
 {
 	struct error err = ERROR_NULL;
 	struct zone_spec spec;
-	unsigned before = open_descriptors();
+	unsigned before = count_open_files();
 
 	cr_assert_eq(parse("{\"uuid\": \"11111111-2222-4333-8444-555555555555\","
 			   "\"kernel\": {\"path\": \"/dev/null\"},"
@@ -152,7 +141,7 @@ Test(spec, disks_and_nics_with_everything)
 	cr_assert(spec_is_mac(spec.nics[1].mac));
 	cr_assert_eq(spec.nics[1].mac[0] & 3, 2, "unicast, of nobody's making");
 	spec_close(&spec);
-	cr_assert_eq(open_descriptors(), before);
+	cr_assert_eq(count_open_files(), before);
 }
 
 #define KERNEL "\"kernel\": {\"path\": \"/dev/null\"}, "
@@ -218,7 +207,7 @@ Test(spec, refuses_what_devices_cannot_be)
 		 "{\"file\": {\"fd\": 2}, \"mac\": \"02:00:00:00:00:01\"}]}",
 		 "same mac"},
 	};
-	unsigned before = open_descriptors();
+	unsigned before = count_open_files();
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct error err = ERROR_NULL;
@@ -227,7 +216,7 @@ Test(spec, refuses_what_devices_cannot_be)
 		cr_expect_lt(parse(cases[i].json, &spec, &err), 0, "%s", cases[i].json);
 		cr_expect(strstr(err.text, cases[i].says), "%s: %s", cases[i].json, err.text);
 	}
-	cr_assert_eq(open_descriptors(), before);
+	cr_assert_eq(count_open_files(), before);
 }
 
 Test(spec, a_serial_is_short_and_printable)
@@ -244,7 +233,7 @@ Test(spec, handed_descriptors_are_closed_once_and_standard_ones_stay)
 	struct error err = ERROR_NULL;
 	struct zone_spec spec;
 	char json[128];
-	unsigned before = open_descriptors();
+	unsigned before = count_open_files();
 	int fd = open("/dev/null", O_RDONLY);
 
 	snprintf(json, sizeof(json),
@@ -254,5 +243,5 @@ Test(spec, handed_descriptors_are_closed_once_and_standard_ones_stay)
 	cr_assert_eq(fcntl(fd, F_GETFD), -1, "the original is closed");
 	cr_assert_geq(fcntl(1, F_GETFD), 0);
 	spec_close(&spec);
-	cr_assert_eq(open_descriptors(), before);
+	cr_assert_eq(count_open_files(), before);
 }

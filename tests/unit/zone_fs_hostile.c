@@ -3,7 +3,6 @@
 #include "tests/unit/harness.h"
 #include "tests/unit/zone_fs_client.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 
 #include "base/util.h"
 #include "zone-fs/nodes.h"
+#include "tests/unit/open_files.h"
 
 UNIT_SUITE(zone_fs_hostile);
 
@@ -26,17 +26,6 @@ static void start(void)
 {
 	umask(0);
 	cr_assert_eq(client_init(&c, false), 0);
-}
-
-static unsigned count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
 }
 
 Test(zone_fs_hostile, names_are_one_name)
@@ -158,15 +147,15 @@ Test(zone_fs_hostile, nothing_grows_without_bound)
 	uint64_t node, fh;
 
 	start();
-	before = count_fds();
+	before = count_open_files();
 	cr_assert_eq(client_create(&c, ROOT, "a", 0644, &node, &fh), 0);
 	for (unsigned i = 0; i < FS_HANDLES_MAX + 10; i++)
 		if (client_open(&c, node, O_RDONLY, &fh) < 0)
 			break;
-	cr_assert_leq(count_fds(), before + FS_HANDLES_MAX);
+	cr_assert_leq(count_open_files(), before + FS_HANDLES_MAX);
 	client_begin(&c, FUSE_DESTROY, 0);
 	cr_assert_eq(client_send(&c), 0);
-	cr_assert_eq(count_fds(), before);
+	cr_assert_eq(count_open_files(), before);
 	client_deinit(&c);
 }
 
